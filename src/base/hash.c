@@ -1,0 +1,140 @@
+/* hash.c - SHA-256 and HMAC through OpenSSL, and SipHash-2-4.
+ *
+ * The digest is fetched and its context made once in a process and kept: looking an algorithm up
+ * costs OpenSSL 3 more than hashing a key does. One thread, so one context serves all callers.
+ */
+#include "base/hash.h"
+
+#include <openssl/evp.h>
+
+#include "base/mem.h"
+#include "base/rand.h"
+
+enum { SHA256_BLOCK = 64 };
+
+static EVP_MD_CTX *context(void)
+{
+    static EVP_MD_CTX *ctx;
+    static EVP_MD *md;
+
+    if (!ctx) {
+        md = EVP_MD_fetch(NULL, "SHA256", NULL);
+        ctx = EVP_MD_CTX_new();
+        ASSERT(md && ctx);
+    }
+    ASSERT(EVP_DigestInit_ex2(ctx, md, NULL) == 1);
+    return ctx;
+}
+
+/* The hash of a followed by b. */
+static struct sha256 sha256_two(struct str a, struct str b)
+{
+    EVP_MD_CTX *ctx = context();
+    struct sha256 out;
+
+    ASSERT(EVP_DigestUpdate(ctx, a.p, a.n) == 1);
+    ASSERT(EVP_DigestUpdate(ctx, b.p, b.n) == 1);
+    ASSERT(EVP_DigestFinal_ex(ctx, out.bytes, NULL) == 1);
+    return out;
+}
+
+struct sha256 hash_sha256(struct str s)
+{
+    return sha256_two(s, STR_NONE);
+}
+
+static struct str digest_str(const struct sha256 *d)
+{
+    return str_of((const char *)d->bytes, sizeof(d->bytes));
+}
+
+/* RFC 2104 section 2: H(K xor opad, H(K xor ipad, text)); a key longer than a block is hashed. */
+struct sha256 hash_hmac(struct str key, struct str s)
+{
+    char inner[SHA256_BLOCK], outer[SHA256_BLOCK];
+    struct sha256 short_key, out;
+
+    if (key.n > SHA256_BLOCK) {
+        short_key = hash_sha256(key);
+        key = digest_str(&short_key);
+    }
+    for (size_t i = 0; i < SHA256_BLOCK; i++) {
+        uint8_t k = i < key.n ? (uint8_t)key.p[i] : 0;
+        inner[i] = (char)(k ^ 0x36);
+        outer[i] = (char)(k ^ 0x5c);
+    }
+    out = sha256_two(str_of(inner, SHA256_BLOCK), s);
+    out = sha256_two(str_of(outer, SHA256_BLOCK), digest_str(&out));
+    mem_wipe(inner, sizeof(inner));
+    mem_wipe(outer, sizeof(outer));
+    mem_wipe(&short_key, sizeof(short_key));
+    return out;
+}
+
+bool hash_equal(const struct sha256 *a, const struct sha256 *b)
+{
+    return str_eq_secret(digest_str(a), digest_str(b));
+}
+
+static uint64_t rotate(uint64_t x, unsigned n)
+{
+    return x << n | x >> (64 - n);
+}
+
+static void sip_rounds(uint64_t v[4], int rounds)
+{
+    while (rounds-- > 0) {
+        v[0] += v[1];
+        v[2] += v[3];
+        v[1] = rotate(v[1], 13) ^ v[0];
+        v[3] = rotate(v[3], 16) ^ v[2];
+        v[0] = rotate(v[0], 32);
+        v[2] += v[1];
+        v[0] += v[3];
+        v[1] = rotate(v[1], 17) ^ v[2];
+        v[3] = rotate(v[3], 21) ^ v[0];
+        v[2] = rotate(v[2], 32);
+    }
+}
+
+static uint64_t read_le(const char *p, size_t n)
+{
+    uint64_t word = 0;
+
+    for (size_t i = 0; i < n; i++)
+        word |= (uint64_t)(uint8_t)p[i] << (8 * i);
+    return word;
+}
+
+static void sip_word(uint64_t v[4], uint64_t word)
+{
+    v[3] ^= word;
+    sip_rounds(v, 2);
+    v[0] ^= word;
+}
+
+static uint64_t siphash(const uint64_t key[2], struct str s)
+{
+    uint64_t v[4] = {key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
+                     key[0] ^ 0x6c7967656e657261, key[1] ^ 0x7465646279746573};
+    size_t whole = s.n / 8 * 8;
+
+    for (size_t i = 0; i < whole; i += 8)
+        sip_word(v, read_le(s.p + i, 8));
+    sip_word(v, (uint64_t)s.n << 56 | read_le(s.n ? s.p + whole : NULL, s.n - whole));
+    v[2] ^= 0xff;
+    sip_rounds(v, 4);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+uint64_t hash_sip(struct str s)
+{
+    static uint64_t key[2];
+    static bool keyed;
+
+    if (UNLIKELY(!keyed)) {
+        rand_bytes(key, sizeof(key));
+        keyed = true;
+    }
+    return siphash(key, s);
+}

@@ -1,0 +1,54 @@
+/* log.h - one structured line per event, as JSON or as text.
+ *
+ *   LOG(LOG_WARN, "upstream connect failed", LOG_STR("target", name), LOG_INT("errno", err));
+ *
+ * Lines go to standard error. A line never blocks the caller: when the reader is behind it is
+ * dropped and counted, and the count stands in the next line that gets through ("dropped").
+ * Values are escaped and cut at 512 bytes, a line at 4096. There is no way to log a secret type;
+ * what is logged is chosen field by field.
+ */
+#ifndef CCPROXY_BASE_LOG_H
+#define CCPROXY_BASE_LOG_H
+
+#include "base/base.h"
+#include "base/str.h"
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+enum log_format { LOG_JSON, LOG_TEXT };
+
+struct log_field {
+    const char *key; /* NULL: this field is skipped */
+
+    enum { LOG_FIELD_STR, LOG_FIELD_INT, LOG_FIELD_BOOL, LOG_FIELD_MS } type;
+    struct str s;
+    int64_t i; /* also the truth of a bool; microseconds for LOG_MS, printed as milliseconds */
+};
+
+#define LOG_STR(k, v)   ((struct log_field){.key = (k), .type = LOG_FIELD_STR, .s = (v)})
+#define LOG_CSTR(k, v)  LOG_STR(k, str_c(v))
+#define LOG_INT(k, v)   ((struct log_field){.key = (k), .type = LOG_FIELD_INT, .i = (int64_t)(v)})
+#define LOG_BOOL(k, v)  ((struct log_field){.key = (k), .type = LOG_FIELD_BOOL, .i = (v)})
+#define LOG_MS(k, us)   ((struct log_field){.key = (k), .type = LOG_FIELD_MS, .i = (int64_t)(us)})
+
+/* Fields may be none: a skipped one in front keeps the table from being empty, and the comma that
+ * LOG adds keeps the variable arguments of LOG_LINE from being none. */
+#define LOG(level, ...) LOG_LINE(level, __VA_ARGS__, )
+#define LOG_FIELDS(...) ((const struct log_field[]){{.key = NULL}, __VA_ARGS__})
+#define LOG_LINE(level, event, ...)                                                                \
+    do {                                                                                           \
+        if (log_enabled(level))                                                                    \
+            log_write((level), (event), LOG_FIELDS(__VA_ARGS__),                                   \
+                      sizeof(LOG_FIELDS(__VA_ARGS__)) / sizeof(struct log_field));                 \
+    } while (0)
+
+/* who: the process ("master", "worker 2"), put into every line; kept by reference. */
+void log_init(enum log_level level, enum log_format format, const char *who);
+void log_set_who(const char *who);
+bool log_enabled(enum log_level level);
+void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n);
+
+/* Replaces the sink (tests); NULL restores standard error. */
+void log_set_sink(void (*sink)(struct str line));
+
+#endif

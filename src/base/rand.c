@@ -1,0 +1,98 @@
+/* rand.c - the kernel's random bytes, fetched 256 at a time.
+ *
+ * Bytes are wiped from the store as they are handed out, so that what was given can not be read
+ * from memory later. A forked child must call rand_reseed(): the store is copied by fork.
+ */
+#include "base/rand.h"
+
+#include <errno.h>
+#include <sys/random.h>
+
+#include "base/mem.h"
+
+enum { STORE = 256 }; /* getrandom never returns less than asked up to this size */
+
+static uint8_t store[STORE];
+static size_t left; /* unused bytes, at the end of store */
+static void (*source)(void *p, size_t n);
+
+static void fill(void *p, size_t n)
+{
+    ssize_t got;
+
+    if (source) {
+        source(p, n);
+        return;
+    }
+    do
+        got = getrandom(p, n, 0);
+    while (got < 0 && errno == EINTR);
+    ASSERT(got == (ssize_t)n);
+}
+
+void rand_bytes(void *p, size_t n)
+{
+    uint8_t *out = p;
+
+    while (n) {
+        if (left == 0) {
+            fill(store, STORE);
+            left = STORE;
+        }
+        size_t part = size_min(n, left);
+        uint8_t *from = store + STORE - left;
+        memcpy(out, from, part);
+        mem_wipe(from, part);
+        left -= part;
+        out += part;
+        n -= part;
+    }
+}
+
+uint64_t rand_u64(void)
+{
+    uint64_t value;
+
+    rand_bytes(&value, sizeof(value));
+    return value;
+}
+
+uint64_t rand_below(uint64_t n)
+{
+    uint64_t value, uneven;
+
+    ASSERT(n > 0);
+    /* 2^64 mod n values at the bottom would make small results likelier: draw again. */
+    uneven = (0 - n) % n;
+    do
+        value = rand_u64();
+    while (value < uneven);
+    return value % n;
+}
+
+void rand_alnum(char *out, size_t n)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+    enum { LETTERS = sizeof(letters) - 1 };
+
+    uint8_t byte;
+
+    for (size_t i = 0; i < n;) {
+        rand_bytes(&byte, 1);
+        if (byte < 256 / LETTERS * LETTERS)
+            out[i++] = letters[byte % LETTERS];
+    }
+}
+
+void rand_reseed(void)
+{
+    mem_wipe(store, STORE);
+    left = 0;
+}
+
+void rand_set_source(void (*fill_bytes)(void *p, size_t n))
+{
+    source = fill_bytes;
+    rand_reseed();
+}
