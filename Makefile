@@ -1,0 +1,45 @@
+# The front door; meson.build is the build. `make` gives build/ccproxy.
+FORMAT ?= clang-format-14
+FUZZ_SECONDS ?= 60
+
+all: build/build.ninja
+	@ninja -C build --quiet ccproxy
+
+build/build.ninja:
+	@command -v meson >/dev/null || { echo "first: tools/install-packages.sh build" >&2; exit 1; }
+	@meson setup build >/dev/null || { tail -n 20 build/meson-logs/meson-log.txt >&2; exit 1; }
+
+run: all
+	@build/ccproxy
+
+# Everything that is quick: ends in one line "N passed, N failed".
+test:
+	@tools/test.sh build
+
+# The same under AddressSanitizer and UndefinedBehaviorSanitizer.
+asan:
+	@tools/test.sh build-asan -Db_sanitize=address,undefined
+
+# Each fuzzer for FUZZ_SECONDS, adding what it finds to its corpus.
+fuzz:
+	@tools/fuzz.sh build-fuzz $(FUZZ_SECONDS)
+
+# Everything that reads the code instead of running it.
+tidy:
+	@tools/tidy.sh build-clang
+
+format:
+	@$(FORMAT) -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
+
+bench: all
+	@ninja -C build --quiet load translate
+	@bench/run.py
+
+docs: all
+	@mkdir -p docs
+	@build/ccproxy help --markdown > docs/configuration.md
+
+clean:
+	rm -rf build build-asan build-fuzz build-clang
+
+.PHONY: all run test asan fuzz tidy format bench docs clean

@@ -1,0 +1,340 @@
+#!/usr/bin/env python3
+"""Benchmarks in ratios: ccproxy beside nginx proxy_pass, on the same core, with the same load and the
+same upstream, in turns within one run.
+
+    core 0: the contestant (one worker)        core 1: the Claude simulator and the load generator
+
+A spinner of lowest priority keeps each core awake. CPU is what the kernel charged to the contestant's
+worker (/proc/PID/schedstat). Absolute times depend on the machine; the ratios are what counts.
+"""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+KEY = "sk-bench-0123456789"
+results = []
+
+
+def pinned(core, *command):
+    return ["taskset", "-c", str(core), *map(str, command)]
+
+
+class Processes:
+    """Everything that was started, ended by process id at the end."""
+
+    def __init__(self):
+        self.all = []
+
+    def start(self, command, **kwargs):
+        p = subprocess.Popen(command, **kwargs)
+        self.all.append(p)
+        return p
+
+    def end(self, p):
+        p.send_signal(signal.SIGTERM)
+        p.wait()
+        self.all.remove(p)
+
+    def close(self):
+        for p in self.all:
+            p.kill()
+            p.wait()
+
+
+def children(pid):
+    return [int(x) for x in open(f"/proc/{pid}/task/{pid}/children").read().split()]
+
+
+def cpu_us(pids):
+    return sum(int(open(f"/proc/{pid}/schedstat").read().split()[0]) for pid in pids) / 1000
+
+
+def rss_kib(pids):
+    total = 0
+    for pid in pids:
+        for line in open(f"/proc/{pid}/smaps_rollup"):
+            if line.startswith(("Private_Clean", "Private_Dirty")):
+                total += int(line.split()[1])
+    return total
+
+
+class Contestant:
+    def __init__(self, name, process, port, request, workers):
+        self.name, self.process, self.port = name, process, port
+        self.request, self.workers = request, workers
+
+
+def wait_ready(process):
+    for line in process.stderr:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if record.get("event") == "ready":
+            return record
+    sys.exit(f"bench: {process.args} ended before it was ready")
+
+
+def port_of(record):
+    return int(record["address"].rsplit(":", 1)[1])
+
+
+def drain(stream):
+    import threading
+    threading.Thread(target=lambda: [None for _ in stream], daemon=True).start()
+
+
+class Bench:
+    def __init__(self, args):
+        self.args = args
+        self.tmp = pathlib.Path(tempfile.mkdtemp(prefix="ccproxy-bench-"))
+        self.procs = Processes()
+        for core in (0, 1):
+            self.procs.start(pinned(core, "chrt", "-i", "0", "sh", "-c", "while :; do :; done"))
+
+    def close(self):
+        self.procs.close()
+        shutil.rmtree(self.tmp)
+
+    def simulator(self, *options):
+        p = self.procs.start(
+            pinned(1, self.args.binary, "simulate", "--port", "0", *options),
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        record = wait_ready(p)
+        drain(p.stderr)
+        return p, port_of(record)
+
+    def ccproxy(self, upstream_port, **env):
+        settings = {
+            "PATH": os.environ["PATH"], "ANTHROPIC_API_KEY": "sk-ant-bench",
+            "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{upstream_port}",
+            "CCPROXY_API_KEYS": f"bench:{KEY}", "CCPROXY_HOST": "127.0.0.1", "CCPROXY_PORT": "0",
+            "CCPROXY_WORKERS": "1", **env}
+        p = self.procs.start(pinned(0, self.args.binary), env=settings, stderr=subprocess.PIPE,
+                             stdout=subprocess.DEVNULL)
+        record = wait_ready(p)
+        drain(p.stderr)
+        return Contestant("ccproxy", p, port_of(record), None, children(p.pid))
+
+    def nginx(self, upstream_port):
+        port = free_port()
+        (self.tmp / "nginx.conf").write_text(NGINX.format(
+            port=port, upstream=upstream_port, tmp=self.tmp))
+        p = self.procs.start(pinned(0, "nginx", "-p", self.tmp, "-c", self.tmp / "nginx.conf"),
+                             stderr=subprocess.DEVNULL)
+        while not (self.tmp / "nginx.pid").exists() or not children(p.pid):
+            time.sleep(0.01)
+        return Contestant("nginx", p, port, None, children(p.pid))
+
+    def request_file(self, name, path, body, fields=()):
+        data = json.dumps(body).encode()
+        lines = [f"POST {path} HTTP/1.1", "Host: bench", "Content-Type: application/json",
+                 f"Authorization: Bearer {KEY}", *fields, f"Content-Length: {len(data)}"]
+        file = self.tmp / name
+        file.write_bytes("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
+        return file
+
+    def load(self, port, request, **options):
+        command = pinned(1, self.args.load, "--to", f"127.0.0.1:{port}", "--request", request)
+        for k, v in options.items():
+            command += [f"--{k}", str(v)]
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        return json.loads(out.splitlines()[-1])
+
+
+def free_port():
+    import socket
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+NGINX = """
+daemon off; worker_processes 1; pid {tmp}/nginx.pid; error_log {tmp}/error.log crit;
+worker_rlimit_nofile 65536;
+events {{ worker_connections 40000; }}
+http {{
+  access_log off; client_body_temp_path {tmp}/body; proxy_temp_path {tmp}/proxy;
+  fastcgi_temp_path {tmp}/f; uwsgi_temp_path {tmp}/u; scgi_temp_path {tmp}/s;
+  client_max_body_size 64m; client_body_buffer_size 8m; keepalive_requests 10000000;
+  upstream sim {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 10000000; }}
+  server {{
+    listen 127.0.0.1:{port} reuseport backlog=16384;
+    location / {{ proxy_pass http://sim; proxy_http_version 1.1; proxy_set_header Connection "";
+                 proxy_buffering off; proxy_read_timeout 600s; }}
+  }}
+}}
+"""
+
+ANTHROPIC = ("anthropic-version: 2023-06-01",)
+
+
+def chat(stream, text="Say hello."):
+    return {"model": "claude-sonnet-5-5", "stream": stream, "max_tokens": 256,
+            "messages": [{"role": "system", "content": "You are brief."},
+                         {"role": "user", "content": text}]}
+
+
+def messages(stream, text="Say hello."):
+    return {"model": "claude-sonnet-5-5", "stream": stream, "max_tokens": 256,
+            "system": "You are brief.", "messages": [{"role": "user", "content": text}]}
+
+
+def verdict(name, figure, budget, text):
+    ok = figure <= budget
+    results.append(ok)
+    print(f"  {name}: {text}   budget {budget:g}: {'met' if ok else 'MISSED'}", flush=True)
+
+
+def in_turns(bench, rounds, contestants, unit, **load):
+    """CPU microseconds per unit ('requests' or 'events') of each contestant, round by round."""
+    figures = {c.name: [] for c in contestants}
+    for c in contestants:
+        bench.load(c.port, c.request, **{**load, "requests": max(1, load["requests"] // 5)})
+    for _ in range(rounds):
+        for c in contestants:
+            before = cpu_us(c.workers)
+            done = bench.load(c.port, c.request, **load)
+            if done["errors"]:
+                sys.exit(f"bench: {c.name}: {done}")
+            figures[c.name].append((cpu_us(c.workers) - before) / done[unit])
+    return figures
+
+
+def compare(title, figures, budget):
+    ours, theirs = figures["ccproxy"], figures["nginx"]
+    ratios = sorted(a / b for a, b in zip(ours, theirs))
+    ratio = statistics.median(ratios)
+    verdict(title, ratio, budget,
+            f"ccproxy {statistics.median(ours):.1f} us, nginx {statistics.median(theirs):.1f} us, "
+            f"ratio {ratio:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+def bench_short(bench):
+    print("CPU per short non-streamed request (32 connections, keep-alive)")
+    sim, port = bench.simulator()
+    ours, theirs = bench.ccproxy(port), bench.nginx(port)
+    ours.request = bench.request_file("chat", "/v1/chat/completions", chat(False))
+    theirs.request = bench.request_file("messages", "/v1/messages", messages(False), ANTHROPIC)
+    figures = in_turns(bench, bench.args.rounds, [ours, theirs], "requests",
+                       connections=32, requests=bench.args.requests)
+    compare("request", figures, 1.0)
+    for c in (ours.process, theirs.process, sim):
+        bench.procs.end(c)
+
+
+def bench_events(bench):
+    print("CPU per streamed event (64 streams, an event every 5 ms, so that each travels alone)")
+    sim, port = bench.simulator("--event-delay", "5ms", "--answer-tokens", "600")
+    ours, theirs = bench.ccproxy(port), bench.nginx(port)
+    ours.request = bench.request_file("chat", "/v1/chat/completions", chat(True))
+    theirs.request = bench.request_file("messages", "/v1/messages", messages(True), ANTHROPIC)
+    figures = in_turns(bench, bench.args.rounds, [ours, theirs], "events",
+                       connections=64, requests=64 * 4)
+    compare("event", figures, 1.0)
+    for c in (ours.process, theirs.process, sim):
+        bench.procs.end(c)
+
+
+def bench_latency(bench):
+    print("Latency added at moderate load (500 requests a second), over going direct")
+    sim, port = bench.simulator()
+    ours = bench.ccproxy(port)
+    ours.request = bench.request_file("chat", "/v1/chat/completions", chat(False))
+    direct = bench.request_file("messages", "/v1/messages", messages(False), ANTHROPIC)
+    added = {"p50_us": [], "p99_us": []}
+    for _ in range(bench.args.rounds):
+        a = bench.load(ours.port, ours.request, connections=16, requests=2500, rate=500)
+        b = bench.load(port, direct, connections=16, requests=2500, rate=500)
+        for k in added:
+            added[k].append(a[k] - b[k])
+    for k, budget in (("p50_us", 60), ("p99_us", 300)):
+        figure = statistics.median(added[k])
+        verdict(k[:3], figure, budget, f"added {figure:.0f} us")
+    for c in (ours.process, sim):
+        bench.procs.end(c)
+
+
+def bench_memory(bench):
+    print("Memory per open stream (private bytes of the worker)")
+    for n in (1000, 10000):
+        sim, port = bench.simulator("--event-delay", "1s", "--answer-tokens", "60")
+        for make in (bench.ccproxy, bench.nginx):
+            c = make(port)
+            is_ours = c.name == "ccproxy"
+            c.request = bench.request_file(
+                "hold", "/v1/chat/completions" if is_ours else "/v1/messages",
+                chat(True) if is_ours else messages(True), () if is_ours else ANTHROPIC)
+            idle = rss_kib(c.workers)
+            load = subprocess.Popen(
+                pinned(1, bench.args.load, "--to", f"127.0.0.1:{c.port}", "--request", c.request,
+                       "--connections", n, "--hold"), stdout=subprocess.PIPE, text=True)
+            if load.stdout.readline().strip() != "all open":
+                sys.exit(f"bench: {c.name} did not open {n} streams")
+            each = (rss_kib(c.workers) - idle) / n
+            if is_ours:
+                verdict(f"{n} streams", each, 16, f"ccproxy {each:.1f} KiB each, idle {idle} KiB")
+            else:
+                print(f"  {n} streams: nginx {each:.1f} KiB each, idle {idle} KiB", flush=True)
+            load.kill()
+            load.wait()
+            bench.procs.end(c.process)
+        bench.procs.end(sim)
+
+
+def bench_translation(bench):
+    print("Translation, CPU in one process")
+    out = subprocess.run(pinned(0, bench.args.translate), check=True, capture_output=True, text=True)
+    for line in out.stdout.splitlines():
+        name, figure, budget = line.split("\t")
+        verdict(name, float(figure), float(budget), f"{figure} us")
+
+
+def bench_start(bench):
+    print("Start")
+    times = []
+    sim, port = bench.simulator()
+    for _ in range(bench.args.rounds):
+        begin = time.monotonic()
+        c = bench.ccproxy(port)
+        times.append((time.monotonic() - begin) * 1000)
+        idle = rss_kib(c.workers) / 1024
+        bench.procs.end(c.process)
+    verdict("ready", statistics.median(times), 50, f"{statistics.median(times):.0f} ms")
+    verdict("idle worker", idle, 10, f"{idle:.1f} MiB")
+    bench.procs.end(sim)
+
+
+PARTS = {"short": bench_short, "events": bench_events, "latency": bench_latency,
+         "memory": bench_memory, "translation": bench_translation, "start": bench_start}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all of them by default")
+    parser.add_argument("--binary", default="build/ccproxy")
+    parser.add_argument("--load", default="build/load")
+    parser.add_argument("--translate", default="build/translate")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=20000)
+    args = parser.parse_args()
+    bench = Bench(args)
+    try:
+        for name in args.parts or PARTS:
+            PARTS[name](bench)
+    finally:
+        bench.close()
+    print(f"budgets: {sum(results)} met, {len(results) - sum(results)} missed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+/* config.h - the configuration: read once, checked whole, never changed afterwards.
+ *
+ * Sources, the first that has a value wins: the environment variable NAME; the file named by
+ * NAME_FILE (for every option, meant for secrets; one trailing newline is cut); the YAML file; the
+ * default. A worker is born with one struct config and dies with it; a reload makes a new one.
+ */
+#ifndef CCPROXY_CONFIG_CONFIG_H
+#define CCPROXY_CONFIG_CONFIG_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "policy/auth.h"
+#include "wire/url.h"
+
+struct config_given;
+
+struct config {
+    struct arena arena; /* owns everything below */
+
+    /* options.def, in its types: str for STRING, SECRET, PATH and MAP (the JSON text); int64_t for
+     * INT, BYTES and DURATION (microseconds); bool; struct url; enum log_level; enum log_format. */
+#define CONFIG_STRING   struct str
+#define CONFIG_SECRET   struct str
+#define CONFIG_PATH     struct str
+#define CONFIG_MAP      struct str
+#define CONFIG_INT      int64_t
+#define CONFIG_BYTES    int64_t
+#define CONFIG_DURATION int64_t
+#define CONFIG_BOOL     bool
+#define CONFIG_URL      struct url
+#define CONFIG_LEVEL    enum log_level
+#define CONFIG_FORMAT   enum log_format
+#define GROUP(title)
+#define OPTION(field, name, type, def, min, max, flags, text) CONFIG_##type field;
+#include "config/options.def"
+#undef OPTION
+#undef GROUP
+
+    /* Worked out from the options. */
+    struct str *upstream_keys; /* at most ROUTE_KEYS_MAX */
+    size_t n_upstream_keys;
+    struct auth_key *client_keys; /* named "client-1" and so on where no name is given */
+    size_t n_client_keys;
+    bool demo; /* no upstream key and the default address: the simulator is the upstream */
+
+    struct config_given *given; /* each option's text and where it came from (options.h) */
+};
+
+enum {
+    OPTION_SECRET_URL = 1, /* a user and password in it are not shown */
+    OPTION_LIST = 2,       /* comma-separated; a list in the YAML file */
+};
+
+/* Reads and checks everything. On failure NULL, with one line per fault appended to problems; on
+ * success problems may hold warnings (unknown names). env is a NULL-terminated list "NAME=value".
+ */
+struct config *config_load(char *const *env, struct buf *problems);
+void config_free(struct config *c); /* wipes secrets; NULL is fine */
+
+/* Points a configuration that says demo at a simulator on the loopback's port, and lets in the
+ * bearer of client_key. */
+void config_use_demo(struct config *c, uint16_t port, struct str client_key);
+/* Overwrites the secrets in env: a process that will not load again has no use for them. */
+void config_wipe_env(char *const *env);
+
+/* The text of `ccproxy --help`'s options, and docs/configuration.md. */
+void config_help(struct buf *out);
+void config_markdown(struct buf *out);
+/* Every option with its value and where it came from, secrets hidden: `ccproxy check`. */
+void config_print(const struct config *c, struct buf *out);
+
+#endif

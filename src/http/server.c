@@ -1,0 +1,145 @@
+/* server.c - listening, accepting, and the set of connections; server_h1.c is one of them. */
+#include <errno.h>
+
+#include "base/mem.h"
+#include "http/server_int.h"
+#include "io/sys.h"
+
+enum { ACCEPTS_PER_TURN = 64, ACCEPTS_AT_DRAIN = 65536 };
+
+static const uint64_t EMFILE_PAUSE_US = 100 * 1000;
+
+/* The connection idle longest, or NULL when all are at work. */
+static struct conn *idlest(struct server *s)
+{
+    list_each(node, &s->conns)
+    {
+        if (conn_is_idle(conn_of_node(node)))
+            return conn_of_node(node);
+    }
+    return NULL;
+}
+
+static void shed_one(struct server *s)
+{
+    struct conn *c = idlest(s);
+    if (c)
+        conn_kill(c);
+}
+
+static void pause_accepting(struct server *s)
+{
+    for (size_t i = 0; i < s->n_listeners; i++)
+        loop_unwatch(s->loop, &s->listeners[i].watch);
+    timer_after(s->loop, &s->pause, EMFILE_PAUSE_US);
+}
+
+static bool is_exhaustion(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+static void accept_some(struct listener *l, int max)
+{
+    struct server *s = l->server;
+    for (int i = 0; i < max; i++) {
+        struct sock_addr peer = {.len = sizeof(peer.storage)};
+        int fd = sys_accept(l->fd, &peer.storage, &peer.len);
+        if (fd < 0 && errno == ECONNABORTED)
+            continue;
+        if (fd < 0 && is_exhaustion(errno)) {
+            shed_one(s);
+            pause_accepting(s);
+        }
+        if (fd < 0)
+            return;
+        if (s->n_conns >= s->limits.connections_max)
+            shed_one(s);
+        conn_begin(s, fd, &peer);
+    }
+}
+
+static void on_acceptable(struct io_watch *w, unsigned events)
+{
+    (void)events;
+    accept_some(CONTAINER_OF(w, struct listener, watch), ACCEPTS_PER_TURN);
+}
+
+static void watch_listener(struct listener *l)
+{
+    l->watch = (struct io_watch){.fd = l->fd, .fn = on_acceptable, .name = "accept"};
+    if (!loop_watch_level(l->server->loop, &l->watch))
+        timer_after(l->server->loop, &l->server->pause, EMFILE_PAUSE_US);
+}
+
+static void on_pause_over(struct timer *t)
+{
+    struct server *s = CONTAINER_OF(t, struct server, pause);
+    for (size_t i = 0; i < s->n_listeners; i++)
+        if (s->listeners[i].watch.fd < 0)
+            watch_listener(&s->listeners[i]);
+}
+
+struct server *server_new(struct loop *l, const struct server_limits *limits,
+                          const struct server_handler *handler)
+{
+    struct server *s = mem_zalloc(sizeof(*s));
+    s->loop = l;
+    s->limits = *limits;
+    s->handler = *handler;
+    list_init(&s->conns);
+    timer_init(&s->pause, "accept pause", on_pause_over);
+    return s;
+}
+
+bool server_listen(struct server *s, int fd)
+{
+    ASSERT(s->n_listeners < LISTENERS_MAX);
+    struct listener *l = &s->listeners[s->n_listeners++];
+    l->server = s;
+    l->fd = fd;
+    watch_listener(l);
+    return l->watch.fd >= 0;
+}
+
+static void stop_listening(struct server *s)
+{
+    timer_stop(s->loop, &s->pause);
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        struct listener *l = &s->listeners[i];
+        if (l->watch.fd >= 0)
+            loop_unwatch(s->loop, &l->watch);
+        sys_close(l->fd);
+    }
+    s->n_listeners = 0;
+}
+
+void server_drain(struct server *s)
+{
+    if (s->draining)
+        return;
+    for (size_t i = 0; i < s->n_listeners; i++)
+        accept_some(&s->listeners[i], ACCEPTS_AT_DRAIN);
+    s->draining = true;
+    stop_listening(s);
+    list_each_safe(node, &s->conns)
+    {
+        conn_retire(conn_of_node(node));
+    }
+}
+
+size_t server_connections(const struct server *s)
+{
+    return s->n_conns;
+}
+
+void server_free(struct server *s)
+{
+    stop_listening(s);
+    list_each_safe(node, &s->conns)
+    {
+        conn_kill(conn_of_node(node));
+    }
+    ASSERT(s->n_conns == 0);
+    mem_free(s);
+}

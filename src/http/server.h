@@ -1,0 +1,122 @@
+/* server.h - requests from clients, whatever carries them.
+ *
+ * The transport (server_h1.c) parses a head, makes one struct request and tells the handler; it collects
+ * the body, within limits, and tells the handler again. The handler answers through the reply_*
+ * functions, at once or later, and never sees framing. What violates the protocol is reported to the
+ * handler too, so that even a 400 has the API's shape.
+ *
+ *   on_head --> (body comes in) --> on_request --> reply_* ... reply_end
+ *      |                                  \--> on_gone when the client leaves before reply_end
+ *      +--> reply_* at once: the body is then not read and the connection closes after the answer
+ *
+ * A request lives from on_head (or on_refused) until reply_end, reply_abort or on_gone; the transport
+ * owns it and frees it at the end of that turn. Output is gathered and written once, at the end of the
+ * turn: a head and the first event travel together.
+ */
+#ifndef CCPROXY_HTTP_SERVER_H
+#define CCPROXY_HTTP_SERVER_H
+
+#include "base/buf.h"
+#include "io/loop.h"
+#include "io/sock.h"
+#include "io/stream.h"
+#include "wire/h1.h"
+
+struct server;
+struct conn;
+
+struct request {
+    struct conn *conn;
+    const struct h1_head *head; /* during on_head only; NULL afterwards */
+    struct buf body;            /* whole when on_request is called; the handler may take it */
+    struct sock_addr peer;
+    uint64_t started_us;        /* first byte of the head */
+    void *user;                 /* the handler's; NULL at first */
+
+    /* The transport's. */
+    bool is_head, http10;       /* the method is HEAD; the version is 1.0 */
+    enum {
+        REPLY_NONE,
+        REPLY_HEAD,   /* reply_start was called */
+        REPLY_SIZED,  /* the head is written, a counted body follows */
+        REPLY_STREAM, /* ... a body in chunks, or until the connection closes */
+        REPLY_OVER,
+    } reply;
+    size_t chunk_at;            /* where in the output the open chunk begins */
+    struct deferred funeral;
+};
+
+/* Why a request was refused by the transport. */
+enum server_refusal {
+    SERVER_BAD_MESSAGE, /* error says which rule of h1.h was broken */
+    SERVER_BODY_TOO_LONG,
+    SERVER_OVERLOADED,  /* total_max */
+    SERVER_SLOW_HEAD,
+    SERVER_SLOW_BODY,
+};
+
+struct server_handler {
+    void *ctx;
+    /* The head is complete. Reply now to refuse without reading the body; else return. */
+    void (*on_head)(void *ctx, struct request *r);
+    void (*on_request)(void *ctx, struct request *r);
+    /* The peer broke the protocol, a limit or a timer: reply (the connection closes afterwards). When
+     * r->user is NULL there was no on_head; only peer and started_us are then sure. */
+    void (*on_refused)(void *ctx, struct request *r, enum server_refusal why, enum h1_error error);
+    /* The client has left, or cannot be written to, before the reply was complete. No reply may
+     * follow. Not called after reply_end and reply_abort. */
+    void (*on_gone)(void *ctx, struct request *r);
+    /* What was queued has gone below the low mark, after having been above the high one. */
+    void (*on_drained)(void *ctx, struct request *r);
+};
+
+enum { SERVER_HIGH_MARK = 64 * 1024, SERVER_LOW_MARK = 16 * 1024 };
+
+struct server_limits {
+    size_t head_max;           /* bytes of a request head: 431 above */
+    size_t body_max;           /* bytes of a body: 413 above */
+    size_t total_max;          /* bytes in all buffers of the process: 503 above, for new bodies */
+    size_t connections_max;    /* above it the connection idle longest is closed */
+    uint64_t head_timeout_us;  /* from the first byte of a head to its end */
+    uint64_t body_timeout_us;  /* a whole body of up to 1 MiB; in proportion above */
+    uint64_t idle_timeout_us;  /* between requests on a connection */
+    uint64_t write_timeout_us; /* without any byte taken by the client */
+};
+
+struct server *server_new(struct loop *l, const struct server_limits *limits,
+                          const struct server_handler *handler);
+/* Takes a listening descriptor and accepts from it. EMFILE pauses accepting, it never spins. */
+NODISCARD bool server_listen(struct server *s, int fd);
+/* Accepts what is queued and then no more, closes idle connections, and ends the others after their
+ * reply. */
+void server_drain(struct server *s);
+size_t server_connections(const struct server *s);
+void server_free(struct server *s); /* closes everything; on_gone is called for open requests */
+
+/* The reply, in this order. Field values must be valid (h1_is_field_value is asserted). */
+void reply_start(struct request *r, int status);
+void reply_field(struct request *r, struct str name, struct str value);
+void reply_field_u64(struct request *r, struct str name, uint64_t value);
+/* Ends the head. length: bytes that will follow, or -1 for a stream of unknown length. */
+void reply_head_end(struct request *r, int64_t length);
+/* Appends body bytes. Replies to HEAD drop them. */
+void reply_body(struct request *r, struct str bytes);
+/* Direct access to the output, for encoders: bytes appended between begin and end become body. The
+ * buffer may not be kept. */
+struct buf *reply_body_begin(struct request *r);
+void reply_body_end(struct request *r);
+void reply_end(struct request *r);
+/* Breaks the reply off so that the client notices: the connection is reset. */
+void reply_abort(struct request *r);
+/* Bytes queued and not yet taken by the client's socket. */
+size_t reply_queued(const struct request *r);
+static inline bool reply_started(const struct request *r)
+{
+    return r->reply != REPLY_NONE;
+}
+
+/* Takes the connection away from HTTP: the stream is now the caller's and the request is over. Only the
+ * simulator does this, to misbehave exactly. */
+NODISCARD struct stream *server_hijack(struct request *r);
+
+#endif

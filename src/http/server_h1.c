@@ -1,0 +1,705 @@
+/* server_h1.c - one client connection that speaks HTTP/1.1.
+ *
+ *             +--------------------------- keep-alive ----------------------------+
+ *             v                                                                   |
+ *   IDLE --first byte--> HEAD --head--> BODY --whole--> REPLYING --reply_end------+--> LINGER --> DEAD
+ *             \____________|______________|_____ refused ___/      (close, or unread input)
+ *
+ * Bytes are read into a scratch of the process; only what cannot be used yet is kept (c->in). A body of
+ * known length is read straight into the request. While a reply is open nothing is read: what a client
+ * pipelines waits in the kernel. The client leaving is noticed all the same, by the event.
+ *
+ * Output gathers in c->out and goes to the socket once, at the end of the turn (c->work).
+ *
+ * Time: c->deadline_us is when the current state has lasted too long, 0 for never. The timer is only
+ * moved when the deadline comes nearer; when it fires too early it is set again. So a keep-alive
+ * request costs no heap operation.
+ *
+ * A request belongs to its connection; both are freed at the end of the turn in which they end.
+ */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "http/server_int.h"
+
+enum {
+    SCRATCH = 64 * 1024,
+    OUT_MAX = 64 * 1024 * 1024,
+    OUT_KEPT = 2048,      /* an empty output buffer up to this size is kept */
+    LINGER_BYTES = 64 * 1024,
+    CHUNK_HEAD = 10,      /* room for "ffffffff\r\n" */
+    BODY_SCALE = 1 << 20, /* body_timeout_us is for this many bytes */
+};
+
+static const uint64_t LINGER_US = 2 * 1000 * 1000;
+
+struct conn {
+    struct server *server;
+    struct list node;
+    struct stream *stream;
+    enum {
+        CONN_IDLE,     /* nothing of a request has come */
+        CONN_HEAD,     /* a part of a head has */
+        CONN_BODY,
+        CONN_REPLYING, /* the request is whole, its reply is not */
+        CONN_LINGER,   /* the last reply is written; what still comes is thrown away */
+        CONN_DEAD,
+    } state;
+    struct request *request;
+    struct buf in, out;
+    size_t scanned;
+    bool is_chunked;
+    struct h1_chunked chunks;
+    uint64_t body_left;   /* of a sized body */
+    bool readable;        /* the socket has not yet answered AGAIN */
+    bool hup;             /* the client has ended its side: read on until that shows */
+    bool close_after;     /* no further request on this connection */
+    bool above_mark;
+    uint64_t head_began_us;
+    uint64_t deadline_us, progress_us;
+    size_t lingered;
+    struct timer timer;
+    struct deferred work, funeral;
+};
+
+static char scratch[SCRATCH];
+
+/* --- time ----------------------------------------------------------------------------------- */
+
+static void set_deadline(struct conn *c, uint64_t delay_us)
+{
+    c->deadline_us = clock_us() + delay_us;
+    if (!timer_is_set(&c->timer) || c->timer.node.key > c->deadline_us)
+        timer_set(c->server->loop, &c->timer, c->deadline_us);
+}
+
+static uint64_t body_time_us(const struct conn *c, uint64_t bytes)
+{
+    uint64_t base = c->server->limits.body_timeout_us;
+    return bytes <= BODY_SCALE ? base : base / BODY_SCALE * bytes;
+}
+
+/* --- the end of things ---------------------------------------------------------------------- */
+
+static void free_request(struct deferred *d)
+{
+    struct request *r = CONTAINER_OF(d, struct request, funeral);
+    buf_done(&r->body);
+    mem_free(r);
+}
+
+static void drop_request(struct conn *c)
+{
+    struct request *r = c->request;
+    c->request = NULL;
+    r->conn = NULL;
+    deferred_init(&r->funeral, free_request);
+    loop_defer(c->server->loop, &r->funeral);
+}
+
+static void free_conn(struct deferred *d)
+{
+    struct conn *c = CONTAINER_OF(d, struct conn, funeral);
+    buf_done(&c->in);
+    buf_done(&c->out);
+    mem_free(c);
+}
+
+static void die(struct conn *c)
+{
+    ASSERT(c->state != CONN_DEAD);
+    c->state = CONN_DEAD;
+    if (c->stream)
+        stream_close(&c->stream);
+    timer_stop(c->server->loop, &c->timer);
+    deferred_cancel(&c->work);
+    list_remove(&c->node);
+    c->server->n_conns--;
+    deferred_init(&c->funeral, free_conn);
+    loop_defer(c->server->loop, &c->funeral);
+}
+
+/* The client has left, or is treated so. */
+static void lose(struct conn *c)
+{
+    struct request *r = c->request;
+    if (r) {
+        drop_request(c);
+        r->reply = REPLY_OVER;
+        die(c);
+        c->server->handler.on_gone(c->server->handler.ctx, r);
+        return;
+    }
+    die(c);
+}
+
+void conn_kill(struct conn *c)
+{
+    lose(c);
+}
+
+/* --- requests ------------------------------------------------------------------------------- */
+
+static struct request *new_request(struct conn *c)
+{
+    struct request *r = mem_zalloc(sizeof(*r));
+    r->conn = c;
+    r->peer = *stream_peer(c->stream);
+    r->started_us = c->head_began_us;
+    buf_init(&r->body, size_max(c->server->limits.body_max, 1));
+    c->request = r;
+    return r;
+}
+
+static void refuse(struct conn *c, enum server_refusal why, enum h1_error error)
+{
+    const struct server_handler *h = &c->server->handler;
+    struct request *r = c->request ? c->request : new_request(c);
+    c->close_after = true;
+    buf_clear(&c->in);
+    h->on_refused(h->ctx, r, why, error);
+}
+
+static void complete(struct conn *c)
+{
+    const struct server_handler *h = &c->server->handler;
+    c->state = CONN_REPLYING;
+    c->deadline_us = 0;
+    h->on_request(h->ctx, c->request);
+}
+
+/* Whether this worker may hold n more bytes for its clients. */
+static bool has_room(const struct conn *c, size_t n)
+{
+    return buf_total() + n <= c->server->limits.total_max;
+}
+
+static bool append_body(struct conn *c, struct str data)
+{
+    if (buf_len(&c->request->body) + data.n > c->server->limits.body_max) {
+        refuse(c, SERVER_BODY_TOO_LONG, H1_BODY_TOO_LONG);
+        return false;
+    }
+    if (!has_room(c, data.n)) {
+        refuse(c, SERVER_OVERLOADED, H1_OK);
+        return false;
+    }
+    return buf_append(&c->request->body, data);
+}
+
+/* Body bytes from in; returns how many were used. The state tells whether the body goes on. */
+static size_t take_sized(struct conn *c, struct str in)
+{
+    size_t n = size_min(in.n, (size_t)c->body_left);
+    if (!append_body(c, str_head(in, n)))
+        return n;
+    c->body_left -= n;
+    if (c->body_left == 0)
+        complete(c);
+    return n;
+}
+
+static size_t take_chunked(struct conn *c, struct str in)
+{
+    size_t used = 0;
+    struct str data = STR_NONE;
+    enum h1_result result = h1_chunked_next(&c->chunks, in, &used, &data);
+    if (result == H1_BAD) {
+        refuse(c, SERVER_BAD_MESSAGE, H1_BAD_CHUNK);
+        return in.n;
+    }
+    if (data.n && !append_body(c, data))
+        return used;
+    if (result == H1_DONE)
+        complete(c);
+    return used;
+}
+
+static void expect_body(struct conn *c, const struct h1_head *head, bool more_is_here)
+{
+    c->state = CONN_BODY;
+    c->is_chunked = head->framing == H1_CHUNKED;
+    c->body_left = head->content_length;
+    h1_chunked_init(&c->chunks);
+    set_deadline(c, body_time_us(c, c->is_chunked ? c->server->limits.body_max : c->body_left));
+    if (head->expect_continue && !more_is_here) { /* RFC 9110 section 10.1.1 */
+        buf_lit(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+        loop_defer(c->server->loop, &c->work);
+    }
+}
+
+static void begin_request(struct conn *c, const struct h1_head *head, bool more_is_here)
+{
+    const struct server_handler *h = &c->server->handler;
+    struct request *r = new_request(c);
+    r->is_head = head->method == H1_HEAD;
+    r->http10 = head->http10;
+    c->close_after = !head->keep_alive || c->server->draining;
+    bool has_body = head->framing == H1_CHUNKED ||
+                    (head->framing == H1_SIZED && head->content_length > 0);
+    c->state = has_body ? CONN_BODY : CONN_REPLYING;
+    c->deadline_us = 0;
+
+    r->head = head;
+    h->on_head(h->ctx, r);
+    r->head = NULL;
+    if (c->request != r)
+        return; /* refused by the handler */
+    if (!has_body)
+        complete(c);
+    else if (head->framing == H1_SIZED && head->content_length > c->server->limits.body_max)
+        refuse(c, SERVER_BODY_TOO_LONG, H1_BODY_TOO_LONG);
+    else if (!has_room(c, 0))
+        refuse(c, SERVER_OVERLOADED, H1_OK);
+    else
+        expect_body(c, head, more_is_here);
+}
+
+static size_t take_head(struct conn *c, struct str in)
+{
+    static struct h1_head head;
+    size_t used;
+    enum h1_error error;
+    if (c->state == CONN_IDLE) {
+        c->state = CONN_HEAD;
+        c->scanned = 0;
+        c->head_began_us = clock_us();
+        set_deadline(c, c->server->limits.head_timeout_us);
+    }
+    switch (h1_parse_request(in, c->server->limits.head_max, &c->scanned, &head, &used, &error)) {
+    case H1_MORE: return 0;
+    case H1_BAD: refuse(c, SERVER_BAD_MESSAGE, error); return in.n;
+    case H1_DONE: begin_request(c, &head, in.n > used); return used;
+    }
+    UNREACHABLE();
+}
+
+static bool wants_input(const struct conn *c)
+{
+    return c->state == CONN_IDLE || c->state == CONN_HEAD || c->state == CONN_BODY;
+}
+
+/* Uses as much of in as the state allows; returns how much. */
+static size_t feed(struct conn *c, struct str in)
+{
+    size_t done = 0;
+    while (done < in.n && wants_input(c)) {
+        struct str rest = str_skip(in, done);
+        size_t used = c->state != CONN_BODY ? take_head(c, rest)
+                      : c->is_chunked       ? take_chunked(c, rest)
+                                            : take_sized(c, rest);
+        if (used == 0)
+            break;
+        done += used;
+    }
+    return done;
+}
+
+/* --- reading -------------------------------------------------------------------------------- */
+
+/* A short read leaves nothing behind in a plain socket: the next byte makes a new edge. */
+static void note_read(struct conn *c, ssize_t n, size_t asked)
+{
+    if (n > 0 && (size_t)n < asked && !c->hup && !stream_is_tls(c->stream))
+        c->readable = false;
+    if (n == STREAM_AGAIN)
+        c->readable = false;
+}
+
+static ssize_t read_some(struct conn *c, void *p, size_t n)
+{
+    ssize_t got = stream_read(c->stream, p, n);
+    note_read(c, got, n);
+    return got;
+}
+
+/* The rest of a large body goes where it will stay. */
+static ssize_t read_body_in_place(struct conn *c)
+{
+    struct buf *body = &c->request->body;
+    size_t want = size_min((size_t)c->body_left, size_max(buf_len(body), SCRATCH));
+    if (!has_room(c, want)) {
+        refuse(c, SERVER_OVERLOADED, H1_OK);
+        return STREAM_AGAIN;
+    }
+    char *room = buf_reserve(body, want);
+    ASSERT(room); /* body_left fits body_max */
+    ssize_t n = read_some(c, room, want);
+    if (n > 0) {
+        buf_commit(body, (size_t)n);
+        c->body_left -= (size_t)n;
+        if (c->body_left == 0)
+            complete(c);
+    }
+    return n;
+}
+
+static ssize_t read_kept(struct conn *c)
+{
+    char *room = buf_reserve(&c->in, SCRATCH / 16);
+    if (!room) {
+        refuse(c, SERVER_BAD_MESSAGE, H1_HEAD_TOO_LONG);
+        return STREAM_AGAIN;
+    }
+    ssize_t n = read_some(c, room, SCRATCH / 16);
+    if (n > 0) {
+        buf_commit(&c->in, (size_t)n);
+        buf_consume(&c->in, feed(c, buf_str(&c->in)));
+    }
+    return n;
+}
+
+static ssize_t read_fresh(struct conn *c)
+{
+    ssize_t n = read_some(c, scratch, SCRATCH);
+    if (n > 0) {
+        size_t used = feed(c, str_of(scratch, (size_t)n));
+        bool keeps = c->state != CONN_DEAD && c->state != CONN_LINGER && !c->close_after;
+        if (used < (size_t)n && (keeps || wants_input(c)))
+            buf_append(&c->in, str_of(scratch + used, (size_t)n - used));
+    }
+    return n;
+}
+
+static ssize_t discard(struct conn *c)
+{
+    ssize_t n = read_some(c, scratch, SCRATCH);
+    if (n > 0)
+        c->lingered += (size_t)n;
+    return c->lingered > LINGER_BYTES ? STREAM_EOF : n;
+}
+
+/* Gives the socket what it takes; false when it is broken. */
+static bool write_out(struct conn *c)
+{
+    while (buf_len(&c->out) > 0) {
+        struct str s = buf_str(&c->out);
+        struct iovec iov = {.iov_base = (char *)(uintptr_t)s.p, .iov_len = s.n};
+        ssize_t n = stream_writev(c->stream, &iov, 1);
+        if (n < 0)
+            return n == STREAM_AGAIN;
+        buf_consume(&c->out, (size_t)n);
+        c->progress_us = clock_us();
+    }
+    return true;
+}
+
+static void read_all(struct conn *c)
+{
+    while (c->readable && (wants_input(c) || c->state == CONN_LINGER)) {
+        ssize_t n = c->state == CONN_LINGER ? discard(c)
+                    : c->state == CONN_BODY && !c->is_chunked && buf_len(&c->in) == 0
+                        ? read_body_in_place(c)
+                    : buf_len(&c->in) > 0 ? read_kept(c)
+                                          : read_fresh(c);
+        if (c->state == CONN_DEAD)
+            return;
+        if (n == STREAM_EOF || n == STREAM_ERROR) {
+            write_out(c); /* a reply of this very turn */
+            lose(c);
+            return;
+        }
+    }
+}
+
+/* --- writing -------------------------------------------------------------------------------- */
+
+static void after_last_reply(struct conn *c)
+{
+    set_deadline(c, LINGER_US);
+    /* RFC 9112 section 9.6: closing with input unread resets, and the client may lose the reply. */
+    stream_end_write(c->stream);
+    read_all(c);
+}
+
+static void after_flush(struct conn *c)
+{
+    if (buf_len(&c->out) > 0)
+        return;
+    if (c->out.cap > OUT_KEPT)
+        buf_release(&c->out);
+    if (c->state == CONN_REPLYING)
+        c->deadline_us = 0;
+    if (c->state == CONN_LINGER)
+        after_last_reply(c);
+}
+
+static void report_drained(struct conn *c)
+{
+    const struct server_handler *h = &c->server->handler;
+    if (!c->above_mark || buf_len(&c->out) > SERVER_LOW_MARK)
+        return;
+    c->above_mark = false;
+    if (c->request)
+        h->on_drained(h->ctx, c->request);
+}
+
+static void flush(struct conn *c)
+{
+    if (!write_out(c)) {
+        lose(c);
+        return;
+    }
+    if (buf_len(&c->out) > 0 && c->deadline_us == 0)
+        set_deadline(c, c->server->limits.write_timeout_us);
+    report_drained(c);
+    after_flush(c);
+}
+
+/* The end of a turn in which something was queued or a reply ended. */
+static void on_work(struct deferred *d)
+{
+    struct conn *c = CONTAINER_OF(d, struct conn, work);
+    flush(c);
+    if (c->state == CONN_IDLE && buf_len(&c->in) > 0) /* pipelined */
+        buf_consume(&c->in, feed(c, buf_str(&c->in)));
+    if (c->state != CONN_DEAD && buf_len(&c->in) == 0)
+        buf_release(&c->in);
+    if (c->state != CONN_DEAD)
+        read_all(c);
+}
+
+/* --- events --------------------------------------------------------------------------------- */
+
+static void on_ready(struct stream *s, void *ctx, unsigned events)
+{
+    (void)s;
+    struct conn *c = ctx;
+    if (events & (IO_READ | IO_HUP))
+        c->readable = true;
+    if (events & IO_HUP)
+        c->hup = true;
+    if (events & IO_WRITE && buf_len(&c->out) > 0)
+        flush(c);
+    if (c->state != CONN_DEAD)
+        read_all(c);
+    if (events & IO_HUP && c->state == CONN_REPLYING)
+        lose(c);
+}
+
+static void on_write_stalled(struct conn *c)
+{
+    uint64_t until = c->progress_us + c->server->limits.write_timeout_us;
+    c->deadline_us = 0;
+    if (buf_len(&c->out) == 0)
+        return;
+    if (until <= clock_us())
+        lose(c);
+    else
+        set_deadline(c, until - clock_us());
+}
+
+static void on_timer(struct timer *t)
+{
+    struct conn *c = CONTAINER_OF(t, struct conn, timer);
+    if (c->deadline_us == 0)
+        return;
+    if (c->deadline_us > clock_us()) {
+        timer_set(c->server->loop, t, c->deadline_us);
+        return;
+    }
+    switch (c->state) {
+    case CONN_IDLE: die(c); return;
+    case CONN_HEAD: refuse(c, SERVER_SLOW_HEAD, H1_OK); return;
+    case CONN_BODY: refuse(c, SERVER_SLOW_BODY, H1_OK); return;
+    case CONN_REPLYING: on_write_stalled(c); return;
+    case CONN_LINGER: die(c); return;
+    case CONN_DEAD: break;
+    }
+    UNREACHABLE();
+}
+
+static const struct stream_owner owner = {.on_ready = on_ready, .name = "client"};
+
+void conn_begin(struct server *s, int fd, const struct sock_addr *peer)
+{
+    struct conn *c = mem_zalloc(sizeof(*c));
+    c->server = s;
+    buf_init(&c->in, size_max(s->limits.head_max, SCRATCH) + SCRATCH);
+    buf_init(&c->out, OUT_MAX);
+    timer_init(&c->timer, "client", on_timer);
+    deferred_init(&c->work, on_work);
+    list_push(&s->conns, &c->node);
+    s->n_conns++;
+    c->stream = stream_accept(s->loop, fd, peer, &owner, c);
+    set_deadline(c, s->limits.idle_timeout_us);
+}
+
+struct conn *conn_of_node(struct list *node)
+{
+    return CONTAINER_OF(node, struct conn, node);
+}
+
+bool conn_is_idle(const struct conn *c)
+{
+    return c->state == CONN_IDLE;
+}
+
+void conn_retire(struct conn *c)
+{
+    c->close_after = true;
+    if (c->state == CONN_IDLE)
+        read_all(c); /* a request may be here that nobody has looked at */
+    if (c->state == CONN_IDLE)
+        die(c);
+}
+
+/* --- replies -------------------------------------------------------------------------------- */
+
+static void queue(struct conn *c, bool ok)
+{
+    ASSERT(ok); /* OUT_MAX is far above what one reply may hold: the relay stops at the high mark */
+    loop_defer(c->server->loop, &c->work);
+}
+
+void reply_start(struct request *r, int status)
+{
+    ASSERT(r->reply == REPLY_NONE);
+    r->reply = REPLY_HEAD;
+    char date[CLOCK_TEXT];
+    struct conn *c = r->conn;
+    queue(c, h1_write_status_line(&c->out, status) &&
+                 h1_write_field(&c->out, STR("Date"), clock_http_date(clock_wall_us(), date)));
+}
+
+void reply_field(struct request *r, struct str name, struct str value)
+{
+    ASSERT(r->reply == REPLY_HEAD);
+    queue(r->conn, h1_write_field(&r->conn->out, name, value));
+}
+
+void reply_field_u64(struct request *r, struct str name, uint64_t value)
+{
+    ASSERT(r->reply == REPLY_HEAD);
+    queue(r->conn, h1_write_field_u64(&r->conn->out, name, value));
+}
+
+void reply_head_end(struct request *r, int64_t length)
+{
+    ASSERT(r->reply == REPLY_HEAD);
+    struct conn *c = r->conn;
+    bool ok = true;
+    if (c->state == CONN_BODY || (length < 0 && r->http10) || c->server->draining)
+        c->close_after = true; /* what is left of the body will not be read */
+    r->reply = length < 0 ? REPLY_STREAM : REPLY_SIZED;
+    if (length >= 0)
+        ok = h1_write_field_u64(&c->out, STR("Content-Length"), (uint64_t)length);
+    else if (!r->http10)
+        ok = h1_write_field(&c->out, STR("Transfer-Encoding"), STR("chunked"));
+    if (c->close_after)
+        ok = ok && h1_write_field(&c->out, STR("Connection"), STR("close"));
+    else if (r->http10)
+        ok = ok && h1_write_field(&c->out, STR("Connection"), STR("keep-alive"));
+    queue(c, ok && buf_lit(&c->out, "\r\n"));
+}
+
+static bool is_chunking(const struct request *r)
+{
+    return r->reply == REPLY_STREAM && !r->http10;
+}
+
+struct buf *reply_body_begin(struct request *r)
+{
+    ASSERT(r->reply == REPLY_SIZED || r->reply == REPLY_STREAM);
+    struct buf *out = &r->conn->out;
+    r->chunk_at = buf_len(out);
+    if (is_chunking(r)) {
+        char *room = buf_reserve(out, CHUNK_HEAD);
+        ASSERT(room);
+        buf_commit(out, CHUNK_HEAD);
+    }
+    return out;
+}
+
+/* "c8\r\n": the size in hex; returns its length. */
+static size_t format_chunk_head(size_t n, char out[CHUNK_HEAD])
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t len = 1;
+    while (n >> (4 * len))
+        len++;
+    for (size_t i = 0; i < len; i++)
+        out[i] = digits[(n >> (4 * (len - 1 - i))) & 15];
+    memcpy(out + len, "\r\n", 2);
+    return len + 2;
+}
+
+static void close_chunk(struct request *r)
+{
+    struct buf *out = &r->conn->out;
+    char *at = out->data + out->start + r->chunk_at;
+    size_t n = buf_len(out) - r->chunk_at - CHUNK_HEAD;
+    if (n == 0) { /* an empty chunk would end the body */
+        out->end -= CHUNK_HEAD;
+        return;
+    }
+    char head[CHUNK_HEAD];
+    size_t head_len = format_chunk_head(n, head);
+    memcpy(at, head, head_len);
+    memmove(at + head_len, at + CHUNK_HEAD, n);
+    out->end -= CHUNK_HEAD - head_len;
+    queue(r->conn, buf_lit(out, "\r\n"));
+}
+
+void reply_body_end(struct request *r)
+{
+    struct conn *c = r->conn;
+    if (r->is_head)
+        c->out.end = c->out.start + r->chunk_at;
+    else if (is_chunking(r))
+        close_chunk(r);
+    if (buf_len(&c->out) >= SERVER_HIGH_MARK)
+        c->above_mark = true;
+    loop_defer(c->server->loop, &c->work);
+}
+
+void reply_body(struct request *r, struct str bytes)
+{
+    struct buf *out = reply_body_begin(r);
+    bool ok = buf_append(out, bytes);
+    ASSERT(ok);
+    reply_body_end(r);
+}
+
+void reply_end(struct request *r)
+{
+    ASSERT(r->reply == REPLY_SIZED || r->reply == REPLY_STREAM);
+    struct conn *c = r->conn;
+    bool ok = !is_chunking(r) || r->is_head || buf_lit(&c->out, "0\r\n\r\n");
+    r->reply = REPLY_OVER;
+    drop_request(c);
+    if (c->close_after) {
+        c->state = CONN_LINGER;
+        set_deadline(c, c->server->limits.write_timeout_us);
+    } else {
+        c->state = CONN_IDLE;
+        set_deadline(c, c->server->limits.idle_timeout_us);
+        list_remove(&c->node);
+        list_push(&c->server->conns, &c->node);
+    }
+    queue(c, ok);
+}
+
+void reply_abort(struct request *r)
+{
+    struct conn *c = r->conn;
+    r->reply = REPLY_OVER;
+    drop_request(c);
+    stream_reset(&c->stream);
+    die(c);
+}
+
+size_t reply_queued(const struct request *r)
+{
+    return buf_len(&r->conn->out);
+}
+
+struct stream *server_hijack(struct request *r)
+{
+    struct conn *c = r->conn;
+    struct stream *s = c->stream;
+    c->stream = NULL;
+    r->reply = REPLY_OVER;
+    drop_request(c);
+    die(c);
+    return s;
+}

@@ -1,0 +1,505 @@
+/* tls.c - TLS 1.2 and 1.3 as a client: trust, the handshake, records, and sessions to resume.
+ *
+ *   stream.c --tls_read/tls_writev--> SSL --> our BIO --> sys_recv/sys_writev --> socket
+ *
+ * OpenSSL never sees the descriptor: its own socket BIO would raise SIGPIPE and go round sys.h.
+ * Everything is read from files in tls_ctx_new (the system's roots once per process, shared by all
+ * contexts), because a worker has no file access later. Each call here leaves OpenSSL's error queue
+ * empty. A tls belongs to its stream; a saved session belongs to the context, which must outlive
+ * its connections. The descriptor, deadlines and retries are left to stream.c and above.
+ */
+#include "io/tls.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <time.h>
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "io/sock.h"
+#include "io/stream.h"
+#include "io/sys.h"
+
+enum {
+    RECORD_MAX = 16 * 1024, /* RFC 8446 section 5.1 */
+    NAME_MAX_LEN = 253,     /* RFC 1035 section 2.3.4, as text */
+    SESSIONS_MAX = 16,      /* per context; a context serves one target, so one name or two */
+    ERROR_SIZE = 160,
+};
+
+struct tls_ctx {
+    SSL_CTX *ssl;
+    struct list sessions; /* struct saved, newest first */
+    size_t n_sessions;
+};
+
+struct saved {
+    struct list node;
+    SSL_SESSION *session;
+    char name[];
+};
+
+struct tls {
+    SSL *ssl;
+    struct tls_ctx *ctx;
+    char *error; /* NULL while nothing went wrong; nothing is written after that */
+    int fd;
+    int err; /* errno of the last call to sys.h that failed */
+    bool eof;
+    bool dead; /* the protocol failed. A socket that takes no more may still give an answer. */
+    char name[];
+};
+
+/* The system's trusted certificates, once per process, never freed. */
+static STACK_OF(X509) * roots;
+/* Small vectors are joined here, so that they do not become a record each. */
+static char scratch[RECORD_MAX];
+
+/* --- error text --- */
+
+static const char *queue_text(void)
+{
+    unsigned long code = ERR_peek_error(); /* the first is the cause */
+    const char *reason = ERR_reason_error_string(code);
+
+    if (ERR_SYSTEM_ERROR(code))
+        return sock_error_text(ERR_GET_REASON(code));
+    return reason ? reason : "unknown error";
+}
+
+static void set_error(struct tls *t, const char *what, const char *why)
+{
+    if (!t->error) {
+        t->error = mem_alloc(ERROR_SIZE);
+        (void)snprintf(t->error, ERROR_SIZE, "%s%s", what, why);
+    }
+    ERR_clear_error();
+}
+
+/* After a call that answered rc <= 0: AGAIN, EOF, or ERROR with its text noted. */
+static int outcome(struct tls *t, int rc)
+{
+    long verify = SSL_get_verify_result(t->ssl);
+
+    switch (SSL_get_error(t->ssl, rc)) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE: return STREAM_AGAIN;
+    case SSL_ERROR_ZERO_RETURN: return STREAM_EOF;
+    case SSL_ERROR_SYSCALL: set_error(t, sock_error_text(t->err ? t->err : ECONNRESET), ""); break;
+    default:
+        t->dead = true;
+        if (verify != X509_V_OK && !SSL_is_init_finished(t->ssl))
+            set_error(t, "certificate verify failed: ", X509_verify_cert_error_string(verify));
+        else if (t->eof)
+            set_error(t, "connection closed without close_notify", "");
+        else
+            set_error(t, "tls: ", queue_text());
+    }
+    return STREAM_ERROR;
+}
+
+/* --- the BIO between SSL and sys.h --- */
+
+static int bio_result(BIO *bio, struct tls *t, ssize_t n, int retry_flag)
+{
+    BIO_clear_retry_flags(bio);
+    if (n >= 0)
+        return (int)n;
+    if (errno == EAGAIN)
+        BIO_set_flags(bio, retry_flag | BIO_FLAGS_SHOULD_RETRY);
+    else
+        t->err = errno;
+    return -1;
+}
+
+static int bio_read(BIO *bio, char *p, int n)
+{
+    struct tls *t = BIO_get_data(bio);
+    ssize_t got = sys_recv(t->fd, p, (size_t)n);
+
+    if (got == 0)
+        t->eof = true;
+    return bio_result(bio, t, got, BIO_FLAGS_READ);
+}
+
+static int bio_write(BIO *bio, const char *p, int n)
+{
+    struct tls *t = BIO_get_data(bio);
+    struct iovec iov = {.iov_len = (size_t)n};
+
+    memcpy(&iov.iov_base, &p, sizeof(p)); /* only read, though its type cannot say so */
+    return bio_result(bio, t, sys_writev(t->fd, &iov, 1), BIO_FLAGS_WRITE);
+}
+
+static long bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
+{
+    const struct tls *t = BIO_get_data(bio);
+
+    (void)num;
+    (void)ptr;
+    switch (cmd) {
+    case BIO_CTRL_FLUSH: return 1;
+    case BIO_CTRL_EOF: return t->eof;
+    default: return 0;
+    }
+}
+
+static BIO *new_bio(struct tls *t)
+{
+    static BIO_METHOD *method; /* one per process */
+    BIO *bio;
+
+    if (!method) {
+        method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "sys");
+        ASSERT(method);
+        (void)BIO_meth_set_read(method, bio_read);
+        (void)BIO_meth_set_write(method, bio_write);
+        (void)BIO_meth_set_ctrl(method, bio_ctrl);
+    }
+    bio = BIO_new(method);
+    ASSERT(bio);
+    BIO_set_data(bio, t);
+    BIO_set_init(bio, 1);
+    return bio;
+}
+
+/* --- sessions --- */
+
+static void drop_session(struct tls_ctx *c, struct saved *s)
+{
+    list_remove(&s->node);
+    c->n_sessions--;
+    SSL_SESSION_free(s->session);
+    mem_free(s);
+}
+
+/* Answers 1: the reference is ours now. */
+static int on_session(SSL *ssl, SSL_SESSION *session)
+{
+    const struct tls *t = SSL_get_app_data(ssl);
+    struct tls_ctx *c = t->ctx;
+    size_t size = strlen(t->name) + 1;
+    struct saved *s = mem_alloc(sizeof(*s) + size);
+
+    memcpy(s->name, t->name, size);
+    s->session = session;
+    list_push_front(&c->sessions, &s->node);
+    if (++c->n_sessions > SESSIONS_MAX)
+        drop_session(c, CONTAINER_OF(c->sessions.prev, struct saved, node));
+    return 1;
+}
+
+static void resume(struct tls *t)
+{
+    list_each (it, &t->ctx->sessions) {
+        struct saved *s = CONTAINER_OF(it, struct saved, node);
+
+        if (strcmp(s->name, t->name) != 0)
+            continue;
+        (void)SSL_set_session(t->ssl, s->session);
+        /* "Clients SHOULD NOT reuse a ticket for multiple connections" (RFC 8446 appendix C.4). */
+        if (SSL_SESSION_get_protocol_version(s->session) >= TLS1_3_VERSION)
+            drop_session(t->ctx, s);
+        return;
+    }
+}
+
+/* --- the context --- */
+
+static int no_passphrase(char *out, int size, int writing, void *ctx)
+{
+    (void)writing;
+    (void)ctx;
+    if (size > 0)
+        out[0] = '\0';
+    return -1; /* fail rather than ask on the terminal */
+}
+
+/* Every certificate in a PEM file; NULL, with the reason queued, when there is none or a broken
+ * one. */
+static STACK_OF(X509) * read_certs(const char *path)
+{
+    BIO *in = BIO_new_file(path, "r");
+    STACK_OF(X509) *certs = sk_X509_new_null();
+    X509 *cert;
+
+    ASSERT(certs);
+    while (in && (cert = PEM_read_bio_X509_AUX(in, NULL, no_passphrase, NULL)) != NULL)
+        ASSERT(sk_X509_push(certs, cert) > 0);
+    (void)BIO_free(in);
+    if (sk_X509_num(certs) > 0 && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
+        ERR_clear_error(); /* that was the end of the file */
+        return certs;
+    }
+    sk_X509_pop_free(certs, X509_free);
+    return NULL;
+}
+
+/* OpenSSL's own default is a directory that is searched during the handshake, which a worker
+ * without file access cannot do; so the distributions' bundle is read instead, now. */
+static void load_roots(void)
+{
+    const char *const paths[] = {
+        secure_getenv(X509_get_default_cert_file_env()),
+        X509_get_default_cert_file(),
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    };
+
+    tzset();
+    for (size_t i = 0; i < ARRAY_LEN(paths) && !roots; i++) {
+        if (paths[i])
+            roots = read_certs(paths[i]);
+        ERR_clear_error();
+    }
+}
+
+static void trust(SSL_CTX *ssl, const STACK_OF(X509) * certs)
+{
+    X509_STORE *store = SSL_CTX_get_cert_store(ssl);
+
+    for (int i = 0; i < sk_X509_num(certs); i++) /* -1 for NULL; each is shared, not copied */
+        (void)X509_STORE_add_cert(store, sk_X509_value(certs, i));
+}
+
+static bool set_failed(char *ret_error, size_t size, const char *what, const char *path)
+{
+    (void)snprintf(ret_error, size, "%s %s: %s", what, path, queue_text());
+    ERR_clear_error();
+    return false;
+}
+
+static bool add_ca(SSL_CTX *ssl, const char *path, char *ret_error, size_t size)
+{
+    STACK_OF(X509) *certs = read_certs(path);
+
+    if (!certs)
+        return set_failed(ret_error, size, "cannot read certificates from", path);
+    trust(ssl, certs);
+    sk_X509_pop_free(certs, X509_free);
+    return true;
+}
+
+static bool add_client_cert(SSL_CTX *ssl, const struct tls_options *o, char *ret_error, size_t size)
+{
+    const char *key_file = o->key_file ? o->key_file : o->cert_file; /* both may be in one file */
+
+    if (SSL_CTX_use_certificate_chain_file(ssl, o->cert_file) != 1)
+        return set_failed(ret_error, size, "cannot use certificate", o->cert_file);
+    if (SSL_CTX_use_PrivateKey_file(ssl, key_file, SSL_FILETYPE_PEM) != 1)
+        return set_failed(ret_error, size, "cannot use key", key_file);
+    return true;
+}
+
+static void configure(SSL_CTX *ssl)
+{
+    static const unsigned char alpn[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+
+    (void)SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
+    (void)SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    (void)SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(ssl, 1); /* header and body of a record in one call */
+    (void)SSL_CTX_set_alpn_protos(ssl, alpn, sizeof(alpn));
+    SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
+    SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(ssl, on_session);
+}
+
+struct tls_ctx *tls_ctx_new(const struct tls_options *o, char *ret_error, size_t error_size)
+{
+    struct tls_ctx *c = mem_zalloc(sizeof(*c));
+
+    ERR_clear_error();
+    list_init(&c->sessions);
+    c->ssl = SSL_CTX_new(TLS_client_method());
+    ASSERT(c->ssl);
+    configure(c->ssl);
+    if (!roots)
+        load_roots();
+    trust(c->ssl, roots);
+    if ((!o->ca_file || add_ca(c->ssl, o->ca_file, ret_error, error_size)) &&
+        (!o->cert_file || add_client_cert(c->ssl, o, ret_error, error_size)))
+        return c;
+    tls_ctx_free(c);
+    return NULL;
+}
+
+void tls_ctx_free(struct tls_ctx *c)
+{
+    if (!c)
+        return;
+    while (!list_empty(&c->sessions))
+        drop_session(c, CONTAINER_OF(c->sessions.next, struct saved, node));
+    SSL_CTX_free(c->ssl);
+    mem_free(c);
+}
+
+/* --- the connection --- */
+
+/* RFC 6066 section 3: no trailing dot in SNI, "Literal IPv4 and IPv6 addresses are not permitted".
+ */
+static bool set_name(struct tls *t)
+{
+    X509_VERIFY_PARAM *verify = SSL_get0_param(t->ssl);
+    struct sock_addr unused;
+
+    if (sock_addr_ip(str_c(t->name), 0, &unused))
+        return X509_VERIFY_PARAM_set1_ip_asc(verify, t->name) == 1;
+    X509_VERIFY_PARAM_set_hostflags(verify, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return X509_VERIFY_PARAM_set1_host(verify, t->name, 0) == 1 &&
+           SSL_set_tlsext_host_name(t->ssl, t->name) == 1;
+}
+
+static struct str bare_name(struct str name)
+{
+    if (name.n > 2 && name.p[0] == '[' && name.p[name.n - 1] == ']')
+        return str_of(name.p + 1, name.n - 2);
+    return str_ends(name, STR(".")) ? str_head(name, name.n - 1) : name;
+}
+
+struct tls *tls_client(struct tls_ctx *c, int fd, struct str server_name)
+{
+    struct str name = bare_name(server_name);
+    bool usable = name.n > 0 && name.n <= NAME_MAX_LEN && str_find(name, '\0') == name.n;
+    size_t n = usable ? name.n : 0;
+    struct tls *t = mem_zalloc(sizeof(*t) + n + 1);
+    BIO *bio;
+
+    t->ctx = c;
+    t->fd = fd;
+    if (usable)
+        memcpy(t->name, name.p, n);
+    t->ssl = SSL_new(c->ssl);
+    ASSERT(t->ssl);
+    bio = new_bio(t);
+    SSL_set_bio(t->ssl, bio, bio);
+    (void)SSL_set_app_data(t->ssl, t);
+    SSL_set_connect_state(t->ssl);
+    if (usable && set_name(t))
+        resume(t);
+    else
+        set_error(t, "not a server name", ""); /* nothing to verify: no connection */
+    return t;
+}
+
+void tls_free(struct tls *t)
+{
+    if (!t)
+        return;
+    /* Without this OpenSSL takes a connection that was cut for an attack on its session. */
+    if (!t->error && SSL_is_init_finished(t->ssl))
+        SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(t->ssl);
+    ERR_clear_error();
+    mem_free(t->error);
+    mem_free(t);
+}
+
+int tls_handshake(struct tls *t)
+{
+    int rc;
+
+    if (t->error)
+        return STREAM_ERROR;
+    ERR_clear_error();
+    rc = SSL_do_handshake(t->ssl);
+    if (rc == 1)
+        return 1;
+    rc = outcome(t, rc);
+    if (rc == STREAM_EOF)
+        set_error(t, "connection closed during the handshake", "");
+    return rc == STREAM_AGAIN ? STREAM_AGAIN : STREAM_ERROR;
+}
+
+ssize_t tls_read(struct tls *t, void *p, size_t n)
+{
+    size_t got = 0;
+    int rc;
+
+    if (t->dead)
+        return STREAM_ERROR;
+    ERR_clear_error();
+    rc = SSL_read_ex(t->ssl, p, n, &got);
+    return rc == 1 ? (ssize_t)got : outcome(t, rc);
+}
+
+/* Where the vectors are to be read next. */
+struct cursor {
+    const struct iovec *iov;
+    int n;
+    size_t skip; /* bytes of iov[0] that are gone */
+};
+
+static void advance(struct cursor *at, size_t n)
+{
+    at->skip += n;
+    while (at->n > 0 && at->skip >= at->iov->iov_len) {
+        at->skip -= at->iov->iov_len;
+        at->iov++;
+        at->n--;
+    }
+}
+
+/* The next bytes, at most a record of them: in place when one vector fills it, else joined. */
+static struct str next_record(struct cursor at)
+{
+    const char *first = (const char *)at.iov->iov_base + at.skip;
+    size_t left = at.iov->iov_len - at.skip, n = 0;
+
+    if (left >= RECORD_MAX || at.n == 1)
+        return str_of(first, size_min(left, RECORD_MAX));
+    while (at.n > 0 && n < RECORD_MAX) {
+        left = size_min(at.iov->iov_len - at.skip, RECORD_MAX - n);
+        memcpy(scratch + n, (const char *)at.iov->iov_base + at.skip, left);
+        n += left;
+        advance(&at, left);
+    }
+    return str_of(scratch, n);
+}
+
+ssize_t tls_writev(struct tls *t, const struct iovec *iov, int n)
+{
+    struct cursor at = {.iov = iov, .n = n};
+    ssize_t total = 0;
+
+    if (t->error)
+        return STREAM_ERROR;
+    ERR_clear_error();
+    advance(&at, 0);
+    while (at.n > 0) {
+        struct str record = next_record(at);
+        size_t taken = 0;
+        int rc = SSL_write_ex(t->ssl, record.p, record.n, &taken);
+
+        if (rc != 1) {
+            rc = outcome(t, rc);
+            if (total > 0) /* an error will show again in the next call */
+                return total;
+            return rc == STREAM_AGAIN ? STREAM_AGAIN : STREAM_ERROR;
+        }
+        advance(&at, taken);
+        total += (ssize_t)taken;
+    }
+    return total;
+}
+
+void tls_end_write(struct tls *t)
+{
+    if (t->error || !SSL_is_init_finished(t->ssl))
+        return;
+    ERR_clear_error();
+    (void)SSL_shutdown(t->ssl); /* best effort: when the socket is full, FIN alone has to do */
+    ERR_clear_error();
+}
+
+const char *tls_error_text(const struct tls *t)
+{
+    return t->error ? t->error : "no error";
+}

@@ -1,0 +1,171 @@
+/* chat.h - private to the Chat Completions dialect: what its files share.
+ *
+ *   chat_decode.c    the steps of decoding, in their order; the dialect itself
+ *   chat_fields.c    the table of top-level fields
+ *   chat_settings.c  settings that depend on several fields, or on the model
+ *   chat_text.c      refusals, names of what is dropped, blank text
+ *   chat_messages.c  roles, turns, tool calls and their results
+ *   chat_parts.c     content: text, images, files, Anthropic's own blocks
+ *   chat_thinking.c  reasoning that clients hand back; how much is to be thought
+ *   chat_tools.c     tools, names, tool_choice
+ *   chat_schema.c    JSON schemas as upstream accepts them
+ *   chat_format.c    response_format
+ *   chat_answer.h    the way back
+ *
+ * A `struct chat` lives for one call of decode. Functions that return bool return false after
+ * chat_refuse: the first refusal wins and ends the decoding.
+ */
+#ifndef CCPROXY_LLM_CHAT_H
+#define CCPROXY_LLM_CHAT_H
+
+#include "llm/dialect.h"
+#include "llm/strmap.h"
+
+/* A tool whose name or kind differs between the client's side and upstream's. */
+struct chat_name {
+    struct chat_name *next;
+    struct str sent;   /* inside, as upstream knows it */
+    struct str theirs; /* inside, as the client knows it */
+    bool custom;       /* a custom tool: its input is {"input": text} upstream */
+};
+
+/* What the encoder must know of the request; in keep. */
+struct chat_reply {
+    bool include_usage;
+    bool functions;      /* the legacy form: function_call instead of tool_calls */
+    bool hide_reasoning; /* reasoning.exclude */
+    bool tier_asked;
+    bool unfence;   /* JSON was asked for in words: a code fence around it is taken off */
+    bool json_tool; /* JSON was asked for through our own tool: its input is the content */
+    struct chat_name *names;
+};
+
+/* What the client said about reasoning, from whichever of its fields. */
+struct chat_wish {
+    bool given;      /* anything at all */
+    bool none;       /* do not think */
+    bool exact;      /* budget is the client's own number */
+    uint32_t effort; /* enum effort, or 0 */
+    int64_t budget;  /* tokens, or 0 */
+    struct str from; /* the field, for x-ccproxy-dropped */
+    bool hidden;     /* reasoning text is not wanted */
+};
+
+struct chat_call; /* of the open assistant turn; see chat_messages.c */
+
+/* The conversation as far as it has been read. */
+struct chat_history {
+    struct strmap ids;                  /* client's tool call id -> struct call_id */
+    struct strmap sent;                 /* ids already used upstream */
+    struct strmap names;                /* names of called tools, for synthesised declarations */
+    struct chat_call *open, *last_open; /* calls of the newest assistant turn */
+    uint32_t epoch;        /* counts assistant turns: tells an open call from an old one */
+    uint32_t n_functions;  /* legacy calls so far, for their ids */
+    struct blocks results; /* of the user turn being read: tool results, which go first, */
+    struct blocks rest;    /* what the user said, */
+    struct blocks late;    /* and system texts behind it */
+    bool had_user;         /* a user message was read since the last assistant turn */
+    bool started;          /* past the system messages at the beginning */
+    struct block *system_before_last; /* last block of all leading system messages but one */
+};
+
+struct chat {
+    const struct decode_options *o;
+    struct arena *keep, *scratch;
+    struct decoded *ret;
+    struct request_error *error;
+    struct messages_request *m;
+    struct chat_reply *reply;
+    struct jval body, extra_body;
+    struct jval *fields; /* one per row of the table of fields */
+    struct json args;    /* parser for JSON inside of strings */
+    struct buf text;     /* a string under construction */
+    struct buf dropped;  /* names for x-ccproxy-dropped */
+    struct strmap tools; /* sent name -> struct tool */
+    struct chat_history h;
+    struct chat_wish wish;
+    size_t message, part;   /* where we are, for params of errors */
+    bool names_synthesised; /* declarations were made up from the history */
+    uint32_t n_strict;
+};
+
+/* chat_text.c */
+PRINTF_LIKE(4, 5)
+bool chat_refuse(struct chat *c, struct str code, struct str param, const char *fmt, ...);
+/* "Invalid type for 'param': expected X, but got Y instead." and its kin. */
+bool chat_refuse_type(struct chat *c, struct str param, const char *expected, struct jval got);
+bool chat_refuse_missing(struct chat *c, struct str param);
+/* supported: "'a', 'b', and 'c'" */
+bool chat_refuse_value(struct chat *c, struct str param, struct jval got, const char *supported);
+void chat_drop(struct chat *c, struct str name);
+struct str chat_take_text(struct chat *c); /* the string under construction, into scratch */
+/* Whether the inside of a JSON string is empty or all white space. */
+bool chat_blank(struct str inside);
+
+/* chat_fields.c */
+struct jval chat_field(const struct chat *c, struct str name); /* absent when null, too */
+bool chat_collect_fields(struct chat *c);
+bool chat_check_required(struct chat *c);
+bool chat_check_types(struct chat *c);
+bool chat_apply_fields(struct chat *c);
+
+/* chat_settings.c */
+bool chat_read_max_tokens(struct chat *c);
+bool chat_read_user(struct chat *c);
+bool chat_read_caching(struct chat *c);
+bool chat_read_sampling(struct chat *c);
+
+/* chat_messages.c */
+bool chat_read_messages(struct chat *c);
+/* The turn that must not be the last one: prefill, or a fixed user turn behind it. */
+void chat_end_conversation(struct chat *c);
+/* At most four cache marks: those that later requests profit from most. */
+void chat_limit_cache_marks(struct chat *c);
+
+/* chat_parts.c */
+enum chat_place { IN_SYSTEM = 1, IN_USER = 2, IN_ASSISTANT = 4, IN_TOOL = 8 };
+
+/* Appends the blocks of a message's content. */
+bool chat_read_content(struct chat *c, struct jval content, enum chat_place place,
+                       struct blocks *into);
+struct str chat_message_param(struct chat *c, const char *suffix); /* messages[i]suffix */
+
+/* chat_thinking.c */
+/* Puts an assistant message's thinking, texts and calls into one list, in their original order. */
+void chat_merge_thinking(struct chat *c, struct jval message, struct blocks *others,
+                         struct blocks *into);
+bool chat_read_wish(struct chat *c);
+/* Turns the wish into what the model accepts. */
+void chat_apply_wish(struct chat *c);
+void chat_strip_thinking(struct chat *c);
+
+/* chat_tools.c */
+bool chat_read_tools(struct chat *c);
+bool chat_read_choice(struct chat *c);
+/* The name upstream gets for a client's: the same unless upstream would refuse it. Inside to
+ * inside. */
+struct str chat_tool_name(struct chat *c, struct jval name);
+/* Declarations for tools that stand in the history when the request has none. */
+void chat_declare_history(struct chat *c);
+bool chat_read_web_search(struct chat *c);
+
+/* chat_schema.c */
+/* A tool's schema: an object at its root. *ret_note: text for the description, or absent. False
+ * when it cannot be made one. */
+bool chat_schema_tool(struct chat *c, struct jval parameters, struct str *ret_schema,
+                      struct str *ret_note);
+bool chat_schema_is_strict(struct chat *c, struct jval schema);
+/* The schema as output_config takes it; absent when no such form exists. */
+struct str chat_schema_closed(struct chat *c, struct jval schema);
+
+/* chat_format.c */
+bool chat_read_format(struct chat *c);
+
+/* chat_encode.c: the functions of the dialect */
+struct encoder *chat_open(struct arena *keep, const struct decoded *d,
+                          const struct encoder_options *o);
+bool chat_event(struct encoder *e, const struct answer *a, const struct event *ev, struct buf *out);
+bool chat_finish(struct encoder *e, const struct answer *a, struct buf *out);
+void chat_close(struct encoder *e);
+
+#endif

@@ -1,0 +1,93 @@
+/* chat_answer.h - private to the encoder of Chat Completions: its state, shared by the two forms.
+ *
+ *   chat_encode.c   what both forms share: names, finish reason, usage, code fences, annotations
+ *   chat_stream.c   events as chunks
+ *   chat_whole.c    events as one body
+ *
+ * All strings are insides of JSON strings unless said otherwise; they live in keep.
+ */
+#ifndef CCPROXY_LLM_CHAT_ANSWER_H
+#define CCPROXY_LLM_CHAT_ANSWER_H
+
+#include "llm/chat.h"
+
+enum { FENCE_HOLD = 64, NOTES_MAX = 256 };
+
+/* Takes a code fence off a text that comes in pieces: what may be part of one is held back. */
+struct fence {
+    enum { FENCE_START, FENCE_INSIDE, FENCE_NONE } state;
+
+    size_t n;
+    char held[FENCE_HOLD];
+};
+
+/* A cited source: {"type":"url_citation",...} once its text is complete. */
+struct note {
+    struct note *next;
+    struct str url, title;
+    uint64_t start, end; /* characters of the content */
+    bool complete;
+};
+
+struct encoder;
+
+/* What one form does with the pieces of an answer. False: full. */
+struct chat_form {
+    bool (*start)(struct encoder *e, struct buf *out);
+    bool (*text)(struct encoder *e, struct str inside, struct buf *out);
+    bool (*thinking_start)(struct encoder *e, int64_t index, struct buf *out);
+    bool (*thinking)(struct encoder *e, int64_t index, struct str inside, struct buf *out);
+    bool (*signature)(struct encoder *e, int64_t index, struct str inside, struct buf *out);
+    bool (*thinking_stop)(struct encoder *e, int64_t index, struct buf *out);
+    bool (*redacted)(struct encoder *e, int64_t index, struct str data, struct buf *out);
+    /* A call of the client's tool: its k-th. */
+    bool (*call_start)(struct encoder *e, uint32_t k, struct str id, struct str name,
+                       struct buf *out);
+    bool (*call_input)(struct encoder *e, uint32_t k, struct str inside, struct buf *out);
+    bool (*call_stop)(struct encoder *e, uint32_t k, struct buf *out);
+    bool (*finish)(struct encoder *e, const struct answer *a, struct buf *out);
+};
+
+struct encoder {
+    const struct chat_form *form;
+    const struct chat_reply *reply;
+    struct arena *keep;
+    size_t whole_max;
+    int64_t created;
+    struct str id, model; /* set by message_start */
+    struct str fallback_id, fallback_model;
+    struct str tier;     /* absent when it is not to be told */
+    struct str refusal;  /* absent when there is none */
+    struct str head;     /* streamed: everything before the delta */
+    size_t head_fixed;   /* the part of it before "choices" */
+    bool custom;         /* the open call is of a custom tool */
+    bool input_seen;     /* the open call has had input */
+    bool signature_seen; /* of the open thinking block */
+    bool thought_text;   /* the open thinking block has had text */
+    bool any_text;       /* content was produced */
+    struct fence fence;
+    struct note *notes, *last_note;
+    size_t n_notes;
+    uint64_t chars, block_chars;                /* of content so far; when the open block began */
+    struct buf input;                           /* of a custom call, until it is complete */
+    struct buf text, reasoning, details, calls; /* whole */
+};
+
+extern const struct chat_form chat_form_stream, chat_form_whole;
+
+/* Appends several spans at once; false, and nothing appended, when out is full. */
+bool chat_put(struct buf *out, const struct str *parts, size_t n);
+#define PUT(out, ...)                                                                              \
+    chat_put((out), (const struct str[]){__VA_ARGS__},                                             \
+             sizeof((const struct str[]){__VA_ARGS__}) / sizeof(struct str))
+
+enum { DECIMAL = 24 };
+struct str chat_decimal(char out[DECIMAL], int64_t n);
+
+const char *chat_finish_reason(const struct encoder *e, const struct answer *a);
+/* {"prompt_tokens":...} */
+bool chat_write_usage(const struct answer *a, struct buf *out);
+/* [{"type":"url_citation",...}]; only when e->notes. */
+bool chat_write_notes(const struct encoder *e, struct buf *out);
+
+#endif

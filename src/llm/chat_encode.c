@@ -1,0 +1,490 @@
+/* chat_encode.c - from the events of an answer to the pieces of a Chat Completions answer.
+ *
+ *   event --> text | thinking | call ... --> form: a chunk now, or a growing body
+ *
+ * Deltas are insides of JSON strings and are spliced as they come, never read: a piece of a tool's
+ * input may end in the middle of an escape. Upstream's server tools are not shown: a client would
+ * try to run them.
+ */
+#include "llm/chat_answer.h"
+
+#include <inttypes.h>
+
+enum { CUSTOM_INPUT_MAX = 8 * 1024 * 1024 };
+
+bool chat_put(struct buf *out, const struct str *parts, size_t n)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < n; i++)
+        len += parts[i].n;
+    char *p = buf_reserve(out, len);
+    if (!p)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (parts[i].n > 0)
+            memcpy(p, parts[i].p, parts[i].n);
+        p += parts[i].n;
+    }
+    buf_commit(out, len);
+    return true;
+}
+
+struct str chat_decimal(char out[DECIMAL], int64_t n)
+{
+    int len = snprintf(out, DECIMAL, "%" PRId64, n);
+    return str_of(out, (size_t)len);
+}
+
+struct encoder *chat_open(struct arena *keep, const struct decoded *d,
+                          const struct encoder_options *o)
+{
+    struct encoder *e = ARENA_NEW(keep, struct encoder);
+    e->form = o->stream ? &chat_form_stream : &chat_form_whole;
+    e->reply = d->state;
+    e->keep = keep;
+    e->created = o->created;
+    e->fallback_id = o->id;
+    e->fallback_model = arena_dup(keep, d->request->model->id);
+    e->whole_max = size_max(o->whole_max, 1);
+    struct buf *const bufs[] = {&e->text, &e->reasoning, &e->details, &e->calls};
+    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
+        buf_init(bufs[i], e->whole_max);
+    buf_init(&e->input, CUSTOM_INPUT_MAX);
+    return e;
+}
+
+void chat_close(struct encoder *e)
+{
+    struct buf *const bufs[] = {&e->input, &e->text, &e->reasoning, &e->details, &e->calls};
+    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
+        buf_done(bufs[i]);
+}
+
+/* --- text --- */
+
+/* Characters of the inside of a JSON string; a surrogate pair is one. */
+static uint64_t count_chars(struct str s)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] != '\\') {
+            n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
+            continue;
+        }
+        bool unicode = i + 5 < s.n && s.p[i + 1] == 'u';
+        bool low = unicode && (s.p[i + 2] | 0x20) == 'd' && (s.p[i + 3] | 0x20) >= 'c' &&
+                   (s.p[i + 3] | 0x20) <= 'f';
+        n += !low;
+        i += unicode ? 5 : 1;
+    }
+    return n;
+}
+
+static bool emit_text(struct encoder *e, struct str inside, struct buf *out)
+{
+    if (inside.n == 0)
+        return true;
+    e->any_text = true;
+    e->chars += count_chars(inside);
+    return e->form->text(e, inside, out);
+}
+
+/* Bytes of white space at the start of an inside. */
+static size_t leading_space(struct str s)
+{
+    size_t i = 0;
+    while (i < s.n) {
+        if (s.p[i] == ' ')
+            i++;
+        else if (s.p[i] == '\\' && i + 1 < s.n && memchr("nrt", s.p[i + 1], 3))
+            i += 2;
+        else
+            break;
+    }
+    return i;
+}
+
+/* Bytes at the end of an inside that may belong to a closing fence: white space and backquotes. */
+static size_t trailing_fence(struct str s)
+{
+    size_t n = s.n;
+    while (n > 0) {
+        if (s.p[n - 1] == ' ' || s.p[n - 1] == '`') {
+            n--;
+            continue;
+        }
+        size_t slashes = 0;
+        while (slashes + 1 < n && s.p[n - 2 - slashes] == '\\')
+            slashes++;
+        if (!memchr("nrt", s.p[n - 1], 3) || slashes % 2 == 0)
+            break;
+        n -= 2;
+    }
+    return s.n - n;
+}
+
+static bool fence_release(struct encoder *e, struct buf *out)
+{
+    struct str held = str_of(e->fence.held, e->fence.n);
+    e->fence.n = 0;
+    return emit_text(e, held, out);
+}
+
+/* Holds s back; what does not fit any more cannot be a fence. */
+static bool fence_hold(struct encoder *e, struct str s, struct buf *out)
+{
+    if (e->fence.n + s.n > FENCE_HOLD)
+        return fence_release(e, out) && emit_text(e, s, out);
+    memcpy(e->fence.held + e->fence.n, s.p, s.n);
+    e->fence.n += s.n;
+    return true;
+}
+
+static bool fence_inside(struct encoder *e, struct str s, struct buf *out)
+{
+    size_t tail = trailing_fence(s);
+    if (tail < s.n && !(fence_release(e, out) && emit_text(e, str_head(s, s.n - tail), out)))
+        return false;
+    return tail == 0 || fence_hold(e, str_skip(s, s.n - tail), out);
+}
+
+/* Whether what has come so far opens a fence ("```json" and a line end), cannot, or may still. */
+static bool fence_start(struct encoder *e, struct str s, struct buf *out)
+{
+    char all[2 * FENCE_HOLD];
+    size_t n = size_min(s.n, sizeof(all) - e->fence.n);
+    memcpy(all, e->fence.held, e->fence.n);
+    memcpy(all + e->fence.n, s.p, n);
+    struct str seen = str_of(all, e->fence.n + n);
+    struct str word = str_skip(seen, leading_space(seen));
+    bool may_open = str_starts(str_of("```", 3), str_head(word, size_min(word.n, 3)));
+    size_t end = str_find_str(word, STR("\\n"));
+    if (may_open && word.n >= 3 && end < word.n) {
+        size_t used = (size_t)(word.p - seen.p) + end + 2 - e->fence.n; /* of s */
+        e->fence.state = FENCE_INSIDE;
+        e->fence.n = 0;
+        return fence_inside(e, str_skip(s, used), out);
+    }
+    if (may_open && seen.n < FENCE_HOLD)
+        return fence_hold(e, s, out);
+    e->fence.state = FENCE_NONE;
+    return fence_release(e, out) && emit_text(e, s, out);
+}
+
+static bool take_text(struct encoder *e, struct str inside, struct buf *out)
+{
+    if (!e->reply->unfence || inside.n == 0)
+        return emit_text(e, inside, out);
+    switch (e->fence.state) {
+    case FENCE_START: return fence_start(e, inside, out);
+    case FENCE_INSIDE: return fence_inside(e, inside, out);
+    case FENCE_NONE: return emit_text(e, inside, out);
+    }
+    UNREACHABLE();
+}
+
+/* At the end: a held closing fence goes, anything else was text. */
+static bool fence_end(struct encoder *e, struct buf *out)
+{
+    struct str held = str_of(e->fence.held, e->fence.n);
+    size_t ticks = str_find_str(held, STR("```"));
+    if (e->fence.state == FENCE_INSIDE && ticks < held.n)
+        e->fence.n = 0;
+    return fence_release(e, out);
+}
+
+/* --- events --- */
+
+static const struct chat_name *name_of(const struct encoder *e, struct str sent)
+{
+    const struct chat_name *n = e->reply->names;
+    while (n && !str_eq(n->sent, sent))
+        n = n->next;
+    return n;
+}
+
+static struct str tier_of(struct str tier)
+{
+    static const struct {
+        struct str theirs, ours;
+    } tiers[] = {
+        {STR_INIT("standard"), STR_INIT("default")},
+        {STR_INIT("priority"), STR_INIT("priority")},
+        {STR_INIT("batch"), STR_INIT("flex")},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(tiers); i++)
+        if (str_eq(tiers[i].theirs, tier))
+            return tiers[i].ours;
+    return STR("default");
+}
+
+static bool on_message_start(struct encoder *e, const struct answer *a, const struct event *ev,
+                             struct buf *out)
+{
+    (void)a;
+    struct str id = str_starts(ev->id, STR("msg_")) ? str_skip(ev->id, 4) : ev->id;
+    id = id.n > 0 ? id : e->fallback_id;
+    e->id = arena_printf(e->keep, "chatcmpl-%.*s", STR_FMT(id));
+    e->model = ev->model.n > 0 ? arena_dup(e->keep, ev->model) : e->fallback_model;
+    if (e->reply->tier_asked)
+        e->tier = tier_of(ev->service_tier);
+    return e->form->start(e, out);
+}
+
+static bool start_call(struct encoder *e, const struct answer *a, const struct event *ev,
+                       struct buf *out)
+{
+    const struct chat_name *name = name_of(e, ev->name);
+    e->custom = name && name->custom;
+    e->input_seen = false;
+    if (e->reply->json_tool)
+        return true;
+    return e->form->call_start(e, a->tool_uses - 1, ev->id, name ? name->theirs : ev->name, out);
+}
+
+static bool on_block_start(struct encoder *e, const struct answer *a, const struct event *ev,
+                           struct buf *out)
+{
+    e->block_chars = e->chars;
+    e->signature_seen = e->thought_text = false;
+    switch (ev->block) {
+    case EVENT_BLOCK_TEXT: return take_text(e, ev->text, out);
+    case EVENT_BLOCK_TOOL_USE: return start_call(e, a, ev, out);
+    case EVENT_BLOCK_THINKING:
+        if (e->reply->hide_reasoning)
+            return true;
+        if (!e->form->thinking_start(e, ev->index, out))
+            return false;
+        return ev->text.n == 0 || e->form->thinking(e, ev->index, ev->text, out);
+    case EVENT_BLOCK_REDACTED:
+        return e->reply->hide_reasoning || e->form->redacted(e, ev->index, ev->text, out);
+    case EVENT_BLOCK_HIDDEN: return true;
+    }
+    UNREACHABLE();
+}
+
+static bool on_text(struct encoder *e, const struct answer *a, const struct event *ev,
+                    struct buf *out)
+{
+    return a->block == EVENT_BLOCK_HIDDEN || take_text(e, ev->text, out);
+}
+
+static bool on_json(struct encoder *e, const struct answer *a, const struct event *ev,
+                    struct buf *out)
+{
+    if (a->block == EVENT_BLOCK_HIDDEN || ev->text.n == 0)
+        return true;
+    e->input_seen = true;
+    if (e->reply->json_tool)
+        return emit_text(e, ev->text, out);
+    if (e->custom)
+        return buf_append(&e->input, ev->text);
+    return e->form->call_input(e, a->tool_uses - 1, ev->text, out);
+}
+
+static bool on_thinking(struct encoder *e, const struct answer *a, const struct event *ev,
+                        struct buf *out)
+{
+    if (a->block == EVENT_BLOCK_HIDDEN || e->reply->hide_reasoning || ev->text.n == 0)
+        return true;
+    return e->form->thinking(e, ev->index, ev->text, out);
+}
+
+static bool on_signature(struct encoder *e, const struct answer *a, const struct event *ev,
+                         struct buf *out)
+{
+    if (a->block == EVENT_BLOCK_HIDDEN || e->reply->hide_reasoning || ev->text.n == 0)
+        return true;
+    return e->form->signature(e, ev->index, ev->text, out);
+}
+
+static void add_note(struct encoder *e, struct jval citation)
+{
+    struct str url = json_str_raw(json_get(citation, STR("url")));
+    struct str title = json_str_raw(json_get(citation, STR("title")));
+    if (!json_str_is(json_get(citation, STR("type")), STR("web_search_result_location")) ||
+        url.n == 0 || e->n_notes == NOTES_MAX)
+        return;
+    for (const struct note *n = e->notes; n; n = n->next)
+        if (!n->complete && str_eq(n->url, url))
+            return; /* the same source for the same text */
+    struct note *n = ARENA_NEW(e->keep, struct note);
+    n->url = arena_dup(e->keep, url);
+    n->title = arena_dup(e->keep, title);
+    if (e->last_note)
+        e->last_note->next = n;
+    else
+        e->notes = n;
+    e->last_note = n;
+    e->n_notes++;
+}
+
+static bool on_citation(struct encoder *e, const struct answer *a, const struct event *ev,
+                        struct buf *out)
+{
+    (void)out;
+    if (a->block == EVENT_BLOCK_HIDDEN)
+        return true;
+    struct json doc;
+    json_init(&doc);
+    if (json_parse(&doc, ev->input) == JSON_OK)
+        add_note(e, json_root(&doc));
+    json_done(&doc);
+    return true;
+}
+
+static void complete_notes(struct encoder *e)
+{
+    for (struct note *n = e->notes; n; n = n->next) {
+        if (n->complete)
+            continue;
+        n->complete = true;
+        n->start = e->block_chars;
+        n->end = e->chars;
+    }
+}
+
+/* The input of a custom call is {"input":"text"}, as the inside of a JSON string: its text is what
+ * stands between the inner quotes. It is unescaped into the room behind itself. */
+static bool flush_custom(struct encoder *e, uint32_t k, struct buf *out)
+{
+    char *plain = buf_reserve(&e->input, size_max(buf_len(&e->input), 1));
+    if (!plain)
+        return false;
+    struct str inside = buf_str(&e->input), text = STR_NONE;
+    struct json doc;
+    json_init(&doc);
+    if (inside.n > 0 && json_parse(&doc, str_of(plain, json_unescape(inside, plain))) == JSON_OK)
+        text = json_str_raw(json_get(json_root(&doc), STR("input")));
+    bool ok = e->form->call_input(e, k, text.p ? text : inside, out);
+    json_done(&doc);
+    buf_clear(&e->input);
+    return ok;
+}
+
+static bool stop_call(struct encoder *e, const struct answer *a, struct buf *out)
+{
+    uint32_t k = a->tool_uses - 1;
+    if (e->reply->json_tool)
+        return e->input_seen || emit_text(e, STR("{}"), out);
+    if (e->custom && !flush_custom(e, k, out))
+        return false;
+    if (!e->custom && !e->input_seen && !e->form->call_input(e, k, STR("{}"), out))
+        return false;
+    return e->form->call_stop(e, k, out);
+}
+
+static bool on_block_stop(struct encoder *e, const struct answer *a, const struct event *ev,
+                          struct buf *out)
+{
+    switch (a->block) {
+    case EVENT_BLOCK_TEXT: complete_notes(e); return true;
+    case EVENT_BLOCK_TOOL_USE: return stop_call(e, a, out);
+    case EVENT_BLOCK_THINKING:
+        return e->reply->hide_reasoning || e->form->thinking_stop(e, ev->index, out);
+    case EVENT_BLOCK_REDACTED:
+    case EVENT_BLOCK_HIDDEN: return true;
+    }
+    UNREACHABLE();
+}
+
+static bool on_message_delta(struct encoder *e, const struct answer *a, const struct event *ev,
+                             struct buf *out)
+{
+    (void)a;
+    (void)out;
+    if (ev->stop != STOP_REFUSAL)
+        return true;
+    if (ev->refusal_text.n > 0)
+        e->refusal = arena_dup(e->keep, ev->refusal_text);
+    else if (ev->refusal_category.n > 0)
+        e->refusal = arena_printf(e->keep, "The model declined to answer (%.*s).",
+                                  STR_FMT(ev->refusal_category));
+    else
+        e->refusal = STR("The model declined to answer.");
+    return true;
+}
+
+static bool on_ping(struct encoder *e, const struct answer *a, const struct event *ev,
+                    struct buf *out)
+{
+    (void)a;
+    (void)ev;
+    if (e->form == &chat_form_stream)
+        dialect_chat.keepalive(out);
+    return true;
+}
+
+bool chat_event(struct encoder *e, const struct answer *a, const struct event *ev, struct buf *out)
+{
+    static bool (*const handlers[])(struct encoder * e, const struct answer *a,
+                                    const struct event *ev, struct buf *out) = {
+        [EVENT_MESSAGE_START] = on_message_start,
+        [EVENT_BLOCK_START] = on_block_start,
+        [EVENT_TEXT] = on_text,
+        [EVENT_JSON] = on_json,
+        [EVENT_THINKING] = on_thinking,
+        [EVENT_SIGNATURE] = on_signature,
+        [EVENT_CITATION] = on_citation,
+        [EVENT_BLOCK_STOP] = on_block_stop,
+        [EVENT_MESSAGE_DELTA] = on_message_delta,
+        [EVENT_PING] = on_ping,
+        [EVENT_UNKNOWN] = NULL,
+    };
+    if (!handlers[ev->type])
+        return true;
+    return handlers[ev->type](e, a, ev, out);
+}
+
+bool chat_finish(struct encoder *e, const struct answer *a, struct buf *out)
+{
+    return fence_end(e, out) && e->form->finish(e, a, out);
+}
+
+/* --- what both forms end with --- */
+
+const char *chat_finish_reason(const struct encoder *e, const struct answer *a)
+{
+    if (a->stop == STOP_REFUSAL)
+        return "content_filter";
+    if (a->stop == STOP_MAX_TOKENS || a->stop == STOP_CONTEXT_FULL)
+        return "length";
+    if (a->tool_uses == 0 || e->reply->json_tool)
+        return "stop";
+    return e->reply->functions ? "function_call" : "tool_calls"; /* whatever upstream calls it */
+}
+
+bool chat_write_usage(const struct answer *a, struct buf *out)
+{
+    const struct usage *u = &a->usage;
+    int64_t prompt = usage_prompt_tokens(u), total;
+    int64_t output = u->output > 0 ? u->output : 0;
+    int64_t read = u->cache_read > 0 ? u->cache_read : 0;
+    int64_t written = u->cache_write > 0 ? u->cache_write : 0;
+    int64_t thinking = u->thinking > 0 ? u->thinking : 0;
+    if (__builtin_add_overflow(prompt, output, &total))
+        total = INT64_MAX;
+    return buf_printf(
+        out,
+        "{\"prompt_tokens\":%" PRId64 ",\"completion_tokens\":%" PRId64 ",\"total_tokens\":%" PRId64
+        ",\"prompt_tokens_details\":{\"cached_tokens\":%" PRId64 ",\"cache_write_tokens\":%" PRId64
+        ",\"audio_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":%" PRId64
+        ",\"audio_tokens\":0,\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}"
+        ",\"cache_read_input_tokens\":%" PRId64 ",\"cache_creation_input_tokens\":%" PRId64 "}",
+        prompt, output, total, read, written, thinking < output ? thinking : output, read, written);
+}
+
+bool chat_write_notes(const struct encoder *e, struct buf *out)
+{
+    bool ok = buf_lit(out, "[");
+    for (const struct note *n = e->notes; ok && n; n = n->next) {
+        char start[DECIMAL], end[DECIMAL];
+        ok = PUT(out, n == e->notes ? STR("") : STR(","),
+                 STR("{\"type\":\"url_citation\",\"url_citation\":{\"start_index\":"),
+                 chat_decimal(start, (int64_t)n->start), STR(",\"end_index\":"),
+                 chat_decimal(end, (int64_t)n->end), STR(",\"title\":\""), n->title,
+                 STR("\",\"url\":\""), n->url, STR("\"}}"));
+    }
+    return ok && buf_lit(out, "]");
+}

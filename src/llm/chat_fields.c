@@ -1,0 +1,336 @@
+/* chat_fields.c - the top-level fields of a request: one table of names, types, ranges and
+ * handlers.
+ *
+ * A field that has no counterpart is dropped and named in x-ccproxy-dropped; only what would make
+ * the answer wrong in its structure is refused. Fields are applied in the order of the table,
+ * whatever the client's. Rows without a handler are ignored, or read by name where several decide
+ * together.
+ */
+#include "llm/chat.h"
+
+#define UNBOUNDED 1e300
+
+enum { VALUE_SHOWN_MAX = 64 };
+
+enum field_type { ANY, BOOLEAN, INTEGER, NUMBER, TEXT, LIST, OBJECT, TEXT_OR_LIST };
+
+struct field {
+    struct str name;
+    enum field_type type;
+    double min, max;
+    bool (*apply)(struct chat *c, const struct field *f, struct jval v); /* NULL: ignored */
+};
+
+static bool drop(struct chat *c, const struct field *f, struct jval v)
+{
+    (void)v;
+    chat_drop(c, f->name);
+    return true;
+}
+
+static bool drop_unless_zero(struct chat *c, const struct field *f, struct jval v)
+{
+    double n;
+    return (json_f64(v, &n) && n == 0.0) || drop(c, f, v);
+}
+
+static bool drop_unless_empty(struct chat *c, const struct field *f, struct jval v)
+{
+    return json_empty(v) || drop(c, f, v);
+}
+
+static bool drop_if_true(struct chat *c, const struct field *f, struct jval v)
+{
+    return !json_true(v) || drop(c, f, v);
+}
+
+static bool refuse_if_set(struct chat *c, const struct field *f, struct jval v)
+{
+    int64_t n = 0;
+    if (!json_true(v) && (!json_i64(v, &n) || n == 0))
+        return true;
+    return chat_refuse(c, STR("unsupported_parameter"), f->name,
+                       "Unsupported parameter: '%.*s' is not supported with this model.",
+                       STR_FMT(f->name));
+}
+
+static bool only_one_choice(struct chat *c, const struct field *f, struct jval v)
+{
+    int64_t n = 1;
+    if (!json_i64(v, &n) || n == 1)
+        return true;
+    return chat_refuse(c, STR("unsupported_value"), f->name,
+                       "Unsupported value: 'n' does not support %lld with this model. Only the "
+                       "default (1) value is supported.",
+                       (long long)n);
+}
+
+static bool only_text(struct chat *c, const struct field *f, struct jval v)
+{
+    json_each (e, v)
+        if (!json_str_is(e, STR("text")))
+            return chat_refuse(c, STR("unsupported_value"), f->name,
+                               "Unsupported value: 'modalities' does not support anything but "
+                               "'text' with this model.");
+    return true;
+}
+
+/* A safety switch that would silently do nothing is worse than an error. */
+static bool moderation(struct chat *c, const struct field *f, struct jval v)
+{
+    struct jval policy = json_get(v, STR("policy"));
+    struct jval mode = json_get(policy, STR("mode"));
+    if (!json_str_is(mode, STR("block")) && !json_str_is(policy, STR("block")))
+        return drop(c, f, v);
+    return chat_refuse(c, STR("unsupported_parameter"), f->name,
+                       "Unsupported parameter: 'moderation' cannot block with this model.");
+}
+
+static bool stream(struct chat *c, const struct field *f, struct jval v)
+{
+    (void)f;
+    c->ret->stream = json_true(v);
+    return true;
+}
+
+static bool include_usage(struct chat *c, const struct field *f, struct jval v)
+{
+    (void)f;
+    c->reply->include_usage |=
+        json_true(json_get(v, STR("include_usage"))) || json_true(json_get(v, STR("include")));
+    return true;
+}
+
+static bool service_tier(struct chat *c, const struct field *f, struct jval v)
+{
+    static const struct {
+        struct str theirs, ours;
+    } tiers[] = {
+        {STR_INIT("auto"), {NULL, 0}},
+        {STR_INIT("default"), STR_INIT("standard_only")},
+        {STR_INIT("flex"), STR_INIT("standard_only")},
+        {STR_INIT("scale"), STR_INIT("standard_only")},
+        {STR_INIT("standard_only"), STR_INIT("standard_only")},
+        {STR_INIT("priority"), STR_INIT("auto")},
+    };
+
+    c->reply->tier_asked = true;
+    for (size_t i = 0; i < ARRAY_LEN(tiers); i++) {
+        if (json_str_is(v, tiers[i].theirs)) {
+            c->m->service_tier = tiers[i].ours;
+            return true;
+        }
+    }
+    if (json_str_is(v, STR("fast")))
+        return drop(c, f, v);
+    return chat_refuse_value(c, f->name, v,
+                             "'auto', 'default', 'flex', 'scale', 'priority', and 'fast'");
+}
+
+static void add_stop(struct chat *c, struct jval v)
+{
+    struct str s = json_str_raw(v);
+    if (!chat_blank(s)) /* upstream: each stop sequence must contain non-whitespace */
+        c->m->stops[c->m->n_stops++] = s;
+}
+
+static bool stop(struct chat *c, const struct field *f, struct jval v)
+{
+    size_t n = json_is(v, JSON_ARRAY) ? json_count(v) : 1;
+    c->m->stops = arena_alloc(c->scratch, size_max(n, 1) * sizeof(struct str));
+    if (json_is(v, JSON_STRING)) {
+        add_stop(c, v);
+        return true;
+    }
+    json_each (e, v) {
+        if (!json_is(e, JSON_STRING))
+            return chat_refuse_type(c, f->name, "a string or an array of strings", e);
+        add_stop(c, e);
+    }
+    return true;
+}
+
+/* Anthropic-minded clients put the system prompt beside the messages. */
+static bool system_field(struct chat *c, const struct field *f, struct jval v)
+{
+    (void)f;
+    return chat_read_content(c, v, IN_SYSTEM, &c->m->system);
+}
+
+/* The row's order is the order of application. */
+static const struct field fields[] = {
+    {STR_INIT("model"), TEXT, 0, 0, NULL},
+    {STR_INIT("messages"), LIST, 0, 0, NULL},
+    {STR_INIT("max_completion_tokens"), INTEGER, 1, UNBOUNDED, NULL},
+    {STR_INIT("max_tokens"), INTEGER, 1, UNBOUNDED, NULL},
+    {STR_INIT("stream"), BOOLEAN, 0, 0, stream},
+    {STR_INIT("stream_options"), OBJECT, 0, 0, include_usage},
+    {STR_INIT("usage"), ANY, 0, 0, include_usage},
+    {STR_INIT("n"), INTEGER, 1, 128, only_one_choice},
+    {STR_INIT("logprobs"), BOOLEAN, 0, 0, refuse_if_set},
+    {STR_INIT("top_logprobs"), INTEGER, 0, 20, refuse_if_set},
+    {STR_INIT("modalities"), LIST, 0, 0, only_text},
+    {STR_INIT("audio"), ANY, 0, 0, NULL},
+    {STR_INIT("moderation"), OBJECT, 0, 0, moderation},
+    {STR_INIT("system"), TEXT_OR_LIST, 0, 0, system_field},
+    {STR_INIT("stop"), TEXT_OR_LIST, 0, 0, stop},
+    {STR_INIT("temperature"), NUMBER, 0, 2, NULL},
+    {STR_INIT("top_p"), NUMBER, 0, 1, NULL},
+    {STR_INIT("top_k"), INTEGER, 0, UNBOUNDED, NULL},
+    {STR_INIT("frequency_penalty"), NUMBER, -2, 2, drop_unless_zero},
+    {STR_INIT("presence_penalty"), NUMBER, -2, 2, drop_unless_zero},
+    {STR_INIT("logit_bias"), OBJECT, 0, 0, drop_unless_empty},
+    {STR_INIT("seed"), INTEGER, -UNBOUNDED, UNBOUNDED, NULL},
+    {STR_INIT("tools"), LIST, 0, 0, NULL},
+    {STR_INIT("tool_choice"), ANY, 0, 0, NULL},
+    {STR_INIT("parallel_tool_calls"), BOOLEAN, 0, 0, NULL},
+    {STR_INIT("functions"), LIST, 0, 0, NULL},
+    {STR_INIT("function_call"), ANY, 0, 0, NULL},
+    {STR_INIT("response_format"), OBJECT, 0, 0, NULL},
+    {STR_INIT("web_search_options"), OBJECT, 0, 0, NULL},
+    {STR_INIT("reasoning_effort"), TEXT, 0, 0, NULL},
+    {STR_INIT("reasoning"), OBJECT, 0, 0, NULL},
+    {STR_INIT("include_reasoning"), BOOLEAN, 0, 0, NULL},
+    {STR_INIT("thinking"), OBJECT, 0, 0, NULL},
+    {STR_INIT("enable_thinking"), ANY, 0, 0, NULL},
+    {STR_INIT("think"), ANY, 0, 0, NULL},
+    {STR_INIT("output_config"), OBJECT, 0, 0, NULL},
+    {STR_INIT("effort"), TEXT, 0, 0, NULL},
+    {STR_INIT("chat_template_kwargs"), ANY, 0, 0, NULL},
+    {STR_INIT("verbosity"), TEXT, 0, 0, NULL},
+    {STR_INIT("user"), TEXT, 0, 0, NULL},
+    {STR_INIT("safety_identifier"), TEXT, 0, 0, NULL},
+    {STR_INIT("metadata"), OBJECT, 0, 0, NULL},
+    {STR_INIT("service_tier"), TEXT, 0, 0, service_tier},
+    {STR_INIT("store"), BOOLEAN, 0, 0, drop_if_true},
+    {STR_INIT("prediction"), OBJECT, 0, 0, drop},
+    {STR_INIT("cache_control"), OBJECT, 0, 0, NULL},
+    {STR_INIT("prompt_cache_key"), TEXT, 0, 0, NULL},
+    {STR_INIT("prompt_cache_options"), OBJECT, 0, 0, NULL},
+    {STR_INIT("prompt_cache_retention"), TEXT, 0, 0, NULL},
+    {STR_INIT("extra_body"), ANY, 0, 0, NULL},
+    {STR_INIT("extra_headers"), ANY, 0, 0, NULL},
+};
+
+struct jval chat_field(const struct chat *c, struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if (str_eq(fields[i].name, name))
+            return c->fields[i];
+    UNREACHABLE();
+}
+
+static const struct field *field_of(struct jval key)
+{
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if (json_str_is(key, fields[i].name))
+            return &fields[i];
+    return NULL;
+}
+
+/* Null means absent, nearly everywhere in this API. The first object that has a field wins. */
+static void collect_from(struct chat *c, struct jval object)
+{
+    json_each_member (key, object) {
+        struct jval v = json_value(key);
+        const struct field *f = field_of(key);
+        if (json_is(v, JSON_NULL))
+            continue;
+        if (!f)
+            chat_drop(c, json_str_raw(key));
+        else if (!json_present(c->fields[f - fields]))
+            c->fields[f - fields] = v;
+    }
+}
+
+bool chat_collect_fields(struct chat *c)
+{
+    c->fields = arena_zalloc(c->scratch, sizeof(struct jval) * ARRAY_LEN(fields));
+    collect_from(c, c->body);
+    struct jval more = chat_field(c, STR("extra_body"));
+    if (json_is(more, JSON_OBJECT))
+        collect_from(c, more);
+    return true;
+}
+
+bool chat_check_required(struct chat *c)
+{
+    struct jval model = chat_field(c, STR("model"));
+    if (!json_present(model))
+        return chat_refuse_missing(c, STR("model"));
+    if (!json_is(model, JSON_STRING))
+        return chat_refuse_type(c, STR("model"), "a string", model);
+    struct jval messages = chat_field(c, STR("messages"));
+    if (!json_present(messages))
+        return chat_refuse_missing(c, STR("messages"));
+    if (!json_is(messages, JSON_ARRAY))
+        return chat_refuse_type(c, STR("messages"), "an array of objects", messages);
+    if (json_empty(messages))
+        return chat_refuse(c, STR("empty_array"), STR("messages"),
+                           "Invalid 'messages': empty array. Expected an array with minimum "
+                           "length 1, but got an empty array instead.");
+    return true;
+}
+
+static bool has_type(struct jval v, enum field_type type)
+{
+    int64_t n;
+    switch (type) {
+    case ANY: return true;
+    case BOOLEAN: return json_is(v, JSON_TRUE) || json_is(v, JSON_FALSE);
+    case INTEGER: return json_is(v, JSON_NUMBER) && json_i64(v, &n);
+    case NUMBER: return json_is(v, JSON_NUMBER);
+    case TEXT: return json_is(v, JSON_STRING);
+    case LIST: return json_is(v, JSON_ARRAY);
+    case OBJECT: return json_is(v, JSON_OBJECT);
+    case TEXT_OR_LIST: return json_is(v, JSON_STRING) || json_is(v, JSON_ARRAY);
+    }
+    UNREACHABLE();
+}
+
+static bool check_range(struct chat *c, const struct field *f, struct jval v)
+{
+    double n;
+    if ((f->type != INTEGER && f->type != NUMBER) || !json_f64(v, &n))
+        return true;
+    if (n >= f->min && n <= f->max)
+        return true;
+    const char *kind = f->type == INTEGER ? "integer" : "decimal";
+    bool below = n < f->min;
+    struct str value = json_raw(v);
+    value = str_head(value, size_min(value.n, VALUE_SHOWN_MAX));
+    return chat_refuse(
+        c, arena_printf(c->scratch, "%s_%s_value", kind, below ? "below_min" : "above_max"),
+        f->name, "Invalid '%.*s': %s %s value. Expected a value %s %g, but got %.*s instead.",
+        STR_FMT(f->name), kind, below ? "below minimum" : "above maximum",
+        below ? ">=" : "<=", below ? f->min : f->max, STR_FMT(value));
+}
+
+bool chat_check_types(struct chat *c)
+{
+    static const char *const expected[] = {
+        [ANY] = "any value",      [BOOLEAN] = "a boolean",
+        [INTEGER] = "an integer", [NUMBER] = "a decimal",
+        [TEXT] = "a string",      [LIST] = "an array",
+        [OBJECT] = "an object",   [TEXT_OR_LIST] = "a string or an array of strings",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+        struct jval v = c->fields[i];
+        if (!json_present(v))
+            continue;
+        if (!has_type(v, fields[i].type))
+            return chat_refuse_type(c, fields[i].name, expected[fields[i].type], v);
+        if (!check_range(c, &fields[i], v))
+            return false;
+    }
+    return true;
+}
+
+bool chat_apply_fields(struct chat *c)
+{
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if (fields[i].apply && json_present(c->fields[i]) &&
+            !fields[i].apply(c, &fields[i], c->fields[i]))
+            return false;
+    return true;
+}

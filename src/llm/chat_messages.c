@@ -1,0 +1,540 @@
+/* chat_messages.c - the conversation: OpenAI's flat list of messages becomes alternating turns.
+ *
+ *   system* | user, tool, system ... | assistant, assistant | tool, tool, user | ...
+ *    system |       user turn        |    assistant turn    |    user turn     |
+ *
+ * Between two assistant turns lies a span: its tool results come first, then what the user said,
+ * then late system messages. When the span closes, every call of the assistant turn before it has
+ * exactly one result. All repairs depend only on the messages up to there, so that a longer
+ * conversation begins with the same turns; system messages are never moved to the front.
+ */
+#include "base/hash.h"
+#include "base/text.h"
+#include "llm/chat.h"
+#include "wire/jsonw.h"
+
+enum { ID_MAX = 64, CACHE_MARKS_MAX = 4 };
+
+struct chat_call {
+    struct chat_call *next; /* of the same assistant turn */
+    struct chat_call *same; /* the next one with the same client id in this turn */
+    struct str id;          /* as sent upstream */
+    struct str function;    /* a legacy call: its name, plain */
+    struct block *result;
+};
+
+/* What is known of a client's tool call id. */
+struct call_id {
+    uint32_t count; /* calls that had it */
+    uint32_t epoch; /* the turn that `calls` belongs to */
+    struct chat_call *calls, *last;
+};
+
+static void append(struct blocks *to, const struct blocks *from)
+{
+    if (!from->first)
+        return;
+    if (to->last)
+        to->last->next = from->first;
+    else
+        to->first = from->first;
+    to->last = from->last;
+}
+
+static struct block *add_text(struct chat *c, struct blocks *to, struct str inside)
+{
+    struct block *b = blocks_add(c->scratch, to, BLOCK_TEXT);
+    b->text = inside;
+    return b;
+}
+
+/* Late system texts that cannot stay system messages become marked user text. Their text is copied:
+ * they are short and rare. */
+static void demote_late(struct chat *c)
+{
+    for (struct block *b = c->h.late.first; b; b = b->next) {
+        buf_lit(&c->text, "<system-reminder>");
+        buf_append(&c->text, b->text);
+        buf_lit(&c->text, "</system-reminder>");
+        b->text = chat_take_text(c);
+    }
+    append(&c->h.rest, &c->h.late);
+    c->h.late = (struct blocks){0};
+}
+
+static void answer_open_calls(struct chat *c)
+{
+    for (struct chat_call *call = c->h.open; call; call = call->next) {
+        if (call->result)
+            continue;
+        struct block *b = blocks_add(c->scratch, &c->h.results, BLOCK_TOOL_RESULT);
+        b->id = call->id;
+        b->text = STR("No result was provided for this tool call.");
+        b->is_error = true;
+    }
+    c->h.open = c->h.last_open = NULL;
+}
+
+/* Ends a span: writes its user turn, and a system turn where the model takes one. */
+static void close_span(struct chat *c)
+{
+    struct chat_history *h = &c->h;
+    answer_open_calls(c);
+    bool said = h->results.first || h->rest.first;
+    if (h->late.first && !(said && (c->m->model->can & CAN_MID_SYSTEM)))
+        demote_late(c);
+    said = h->results.first || h->rest.first;
+    if (!said && h->had_user)
+        add_text(c, &h->rest, STR("(empty)"));
+    append(&h->results, &h->rest);
+    if (h->results.first)
+        append(&messages_turn(c->scratch, c->m, ROLE_USER)->blocks, &h->results);
+    if (h->late.first)
+        append(&messages_turn(c->scratch, c->m, ROLE_SYSTEM)->blocks, &h->late);
+    h->results = h->rest = h->late = (struct blocks){0};
+    h->had_user = false;
+}
+
+static bool span_is_empty(const struct chat_history *h)
+{
+    return !h->results.first && !h->rest.first && !h->late.first && !h->had_user;
+}
+
+static void mark_message(struct jval message, const struct block *before, struct blocks *list)
+{
+    struct jval cache = json_get(message, STR("cache_control"));
+    struct block *b = list->last;
+    if (json_is(cache, JSON_OBJECT) && b && b != before && !b->cache.p && b->type != BLOCK_RAW &&
+        b->type != BLOCK_THINKING && b->type != BLOCK_REDACTED)
+        b->cache = json_raw(cache);
+}
+
+static bool read_system(struct chat *c, struct jval message)
+{
+    struct chat_history *h = &c->h;
+    struct blocks *to = h->started ? &h->late : &c->m->system;
+    const struct block *before = to->last;
+    if (!h->started)
+        h->system_before_last = to->last;
+    if (!chat_read_content(c, json_get(message, STR("content")), IN_SYSTEM, to))
+        return false;
+    mark_message(message, before, to);
+    return true;
+}
+
+static bool read_user(struct chat *c, struct jval message)
+{
+    struct chat_history *h = &c->h;
+    struct blocks said = {0};
+    if (!chat_read_content(c, json_get(message, STR("content")), IN_USER, &said))
+        return false;
+    mark_message(message, NULL, &said);
+    h->had_user = true;
+    if (said.first)
+        demote_late(c);
+    append(&h->rest, &said);
+    return true;
+}
+
+/* The upstream id for the n-th call with a client's id: ^[a-zA-Z0-9_-]+$ and unique. */
+static struct str clean_id(struct chat *c, struct str id)
+{
+    bool clean = id.n > 0 && id.n <= ID_MAX;
+    for (size_t i = 0; clean && i < id.n; i++) {
+        char ch = id.p[i];
+        clean = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+                ch == '_' || ch == '-';
+    }
+    if (clean)
+        return id;
+    char *out = arena_alloc(c->scratch, 34);
+    memcpy(out, "t_", 2);
+    struct sha256 hash = hash_sha256(id);
+    text_hex(hash.bytes, 16, out + 2);
+    return str_of(out, 34);
+}
+
+static struct str unique_id(struct chat *c, struct call_id *known, struct str id)
+{
+    struct str base = clean_id(c, id), sent = base;
+    for (;;) {
+        known->count++;
+        if (known->count > 1)
+            sent = arena_printf(c->scratch, "%.*s_%u", STR_FMT(base), known->count);
+        void **used = strmap_at(&c->h.sent, sent);
+        if (!*used) {
+            *used = c;
+            return sent;
+        }
+    }
+}
+
+static struct call_id *call_id_at(struct chat *c, struct str id)
+{
+    void **slot = strmap_at(&c->h.ids, id);
+    if (!*slot)
+        *slot = ARENA_NEW(c->scratch, struct call_id);
+    return *slot;
+}
+
+static struct chat_call *add_call(struct chat *c, struct str id, struct block *use)
+{
+    struct chat_history *h = &c->h;
+    struct call_id *known = call_id_at(c, id);
+    struct chat_call *call = ARENA_NEW(c->scratch, struct chat_call);
+    use->id = call->id = unique_id(c, known, id);
+    if (known->epoch != h->epoch)
+        *known = (struct call_id){.count = known->count, .epoch = h->epoch};
+    if (known->last)
+        known->last->same = call;
+    else
+        known->calls = call;
+    known->last = call;
+    if (h->last_open)
+        h->last_open->next = call;
+    else
+        h->open = call;
+    h->last_open = call;
+    void **named = strmap_at(&h->names, use->name);
+    *named = *named ? *named : use;
+    return call;
+}
+
+static struct str raw_arguments(struct chat *c, struct str inside)
+{
+    buf_lit(&c->text, "{\"_raw_arguments\":\"");
+    buf_append(&c->text, inside);
+    buf_lit(&c->text, "\"}");
+    return chat_take_text(c);
+}
+
+/* Arguments are a JSON object inside of a string: its own text is spliced, order, number spelling
+ * and all. What is no object (cut by max_tokens, a list) is wrapped, for upstream takes objects
+ * only. */
+static struct str read_arguments(struct chat *c, struct jval arguments)
+{
+    if (json_is(arguments, JSON_OBJECT))
+        return json_raw(arguments);
+    struct str inside = json_str_raw(arguments);
+    if (chat_blank(inside))
+        return STR("{}");
+    struct str text = json_str(arguments, c->scratch);
+    if (json_parse(&c->args, text) == JSON_OK && json_is(json_root(&c->args), JSON_OBJECT))
+        return str_trim(text);
+    return raw_arguments(c, inside);
+}
+
+static struct str custom_input(struct chat *c, struct str inside)
+{
+    buf_lit(&c->text, "{\"input\":\"");
+    buf_append(&c->text, inside);
+    buf_lit(&c->text, "\"}");
+    return chat_take_text(c);
+}
+
+static struct str call_param(struct chat *c, size_t i, const char *suffix)
+{
+    return arena_printf(c->scratch, "messages[%zu].tool_calls[%zu]%s", c->message, i, suffix);
+}
+
+static bool read_call(struct chat *c, struct jval v, size_t i, struct blocks *uses)
+{
+    struct jval custom = json_get(v, STR("custom"));
+    bool is_custom = json_is(custom, JSON_OBJECT);
+    struct jval body = is_custom ? custom : json_get(v, STR("function"));
+    struct jval id = json_get(v, STR("id")), name = json_get(body, STR("name"));
+    if (!json_is(id, JSON_STRING))
+        return chat_refuse_missing(c, call_param(c, i, ".id"));
+    if (!json_is(name, JSON_STRING))
+        return chat_refuse_missing(c,
+                                   call_param(c, i, is_custom ? ".custom.name" : ".function.name"));
+    struct block *use = blocks_add(c->scratch, uses, BLOCK_TOOL_USE);
+    use->name = chat_tool_name(c, name);
+    use->input = is_custom ? custom_input(c, json_str_raw(json_get(body, STR("input"))))
+                           : read_arguments(c, json_get(body, STR("arguments")));
+    add_call(c, json_str(id, c->scratch), use);
+    return true;
+}
+
+static bool read_function_call(struct chat *c, struct jval v, struct blocks *uses)
+{
+    struct jval name = json_get(v, STR("name"));
+    if (!json_is(name, JSON_STRING))
+        return chat_refuse_missing(c, chat_message_param(c, ".function_call.name"));
+    struct block *use = blocks_add(c->scratch, uses, BLOCK_TOOL_USE);
+    use->name = chat_tool_name(c, name);
+    use->input = read_arguments(c, json_get(v, STR("arguments")));
+    struct str id = arena_printf(c->scratch, "call_fn_%u", ++c->h.n_functions);
+    add_call(c, id, use)->function = json_str(name, c->scratch);
+    return true;
+}
+
+static bool read_calls(struct chat *c, struct jval calls, struct jval function, struct blocks *uses)
+{
+    size_t i = 0;
+    json_each (call, calls)
+        if (!read_call(c, call, i++, uses))
+            return false;
+    return !json_is(function, JSON_OBJECT) || read_function_call(c, function, uses);
+}
+
+/* A new assistant turn begins, unless this message follows another assistant message directly. */
+static struct turn *assistant_turn(struct chat *c)
+{
+    struct chat_history *h = &c->h;
+    bool adjacent = c->m->last_turn && c->m->last_turn->role == ROLE_ASSISTANT && span_is_empty(h);
+    if (!adjacent) {
+        if (!c->m->turns && span_is_empty(h))
+            add_text(c, &h->rest,
+                     STR("(start)")); /* upstream: the first message must be the user's */
+        close_span(c);
+        h->epoch++;
+    }
+    return messages_turn(c->scratch, c->m, ROLE_ASSISTANT);
+}
+
+static bool read_assistant(struct chat *c, struct jval message)
+{
+    struct blocks said = {0}, whole = {0};
+    struct jval calls = json_get(message, STR("tool_calls"));
+    struct jval function = json_get(message, STR("function_call"));
+    if (!chat_read_content(c, json_get(message, STR("content")), IN_ASSISTANT, &said))
+        return false;
+    struct str refusal = json_str_raw(json_get(message, STR("refusal")));
+    if (!chat_blank(refusal))
+        add_text(c, &said, refusal);
+    if (!said.first && json_empty(calls) && !json_is(function, JSON_OBJECT))
+        return true; /* nothing in it: its neighbours become one turn */
+    struct turn *turn = assistant_turn(c);
+    if (!read_calls(c, calls, function, &said))
+        return false;
+    mark_message(message, NULL, &said);
+    chat_merge_thinking(c, message, &said, &whole);
+    append(&turn->blocks, &whole);
+    return true;
+}
+
+/* A cache mark may stand on the result, not on what is inside of it. */
+static void lift_cache(struct block *result, struct block *first)
+{
+    for (struct block *b = first; b; b = b->next) {
+        if (b->cache.p)
+            result->cache = b->cache;
+        b->cache = STR_NONE;
+    }
+}
+
+static bool fill_result(struct chat *c, struct jval message, struct block *result)
+{
+    struct jval content = json_get(message, STR("content"));
+    struct blocks inside = {0};
+    result->text = STR_NONE;
+    result->content = NULL;
+    result->is_error = json_true(json_get(message, STR("is_error")));
+    if (json_is(content, JSON_STRING)) {
+        if (!chat_blank(json_str_raw(content)))
+            result->text = json_str_raw(content);
+    } else if (!chat_read_content(c, content, IN_TOOL, &inside)) {
+        return false;
+    }
+    lift_cache(result, inside.first);
+    result->content = inside.first;
+    struct jval cache = json_get(message, STR("cache_control"));
+    if (json_is(cache, JSON_OBJECT))
+        result->cache = json_raw(cache);
+    return true;
+}
+
+/* A result that nothing asked for is still something the model should see. */
+static bool read_orphan(struct chat *c, struct jval message, struct str id)
+{
+    struct blocks said = {0};
+    struct jval content = json_get(message, STR("content"));
+    buf_lit(&c->text, "[result of unknown tool call ");
+    buf_append(&c->text, id);
+    buf_lit(&c->text, "]\\n");
+    if (json_is(content, JSON_STRING))
+        buf_append(&c->text, json_str_raw(content));
+    add_text(c, &said, chat_take_text(c));
+    if (!json_is(content, JSON_STRING) && !chat_read_content(c, content, IN_TOOL, &said))
+        return false;
+    demote_late(c);
+    append(&c->h.rest, &said);
+    return true;
+}
+
+static bool read_result(struct chat *c, struct jval message, struct chat_call *call)
+{
+    if (!call->result) {
+        call->result = blocks_add(c->scratch, &c->h.results, BLOCK_TOOL_RESULT);
+        call->result->id = call->id;
+    }
+    return fill_result(c, message, call->result); /* a second one for the same call replaces it */
+}
+
+static bool read_tool(struct chat *c, struct jval message)
+{
+    struct jval id = json_get(message, STR("tool_call_id"));
+    if (!json_is(id, JSON_STRING))
+        return chat_refuse_missing(c, chat_message_param(c, ".tool_call_id"));
+    const struct call_id *known = strmap_get(&c->h.ids, json_str(id, c->scratch));
+    if (!known || known->epoch != c->h.epoch || !c->h.open)
+        return read_orphan(c, message, json_str_raw(id));
+    struct chat_call *call = known->calls;
+    while (call->result && call->same)
+        call = call->same;
+    return read_result(c, message, call);
+}
+
+static bool read_function(struct chat *c, struct jval message)
+{
+    struct jval name = json_get(message, STR("name"));
+    if (!json_is(name, JSON_STRING))
+        return chat_refuse_missing(c, chat_message_param(c, ".name"));
+    struct chat_call *last = NULL;
+    for (struct chat_call *call = c->h.open; call; call = call->next)
+        if (!call->result && str_eq(call->function, json_str(name, c->scratch)))
+            last = call;
+    if (!last)
+        return read_orphan(c, message, json_str_raw(name));
+    return read_result(c, message, last);
+}
+
+static const struct {
+    struct str name;
+    bool (*read)(struct chat *c, struct jval message);
+    bool leads; /* may stand before the conversation */
+} roles[] = {
+    {STR_INIT("user"), read_user, false},       {STR_INIT("assistant"), read_assistant, false},
+    {STR_INIT("tool"), read_tool, false},       {STR_INIT("system"), read_system, true},
+    {STR_INIT("developer"), read_system, true}, {STR_INIT("function"), read_function, false},
+};
+
+static bool read_message(struct chat *c, struct jval message)
+{
+    if (!json_is(message, JSON_OBJECT))
+        return chat_refuse_type(c, chat_message_param(c, ""), "an object", message);
+    struct jval role = json_get(message, STR("role"));
+    if (json_type(role) == JSON_NULL)
+        return chat_refuse_missing(c, chat_message_param(c, ".role"));
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+        if (!json_str_is(role, roles[i].name))
+            continue;
+        c->h.started |= !roles[i].leads;
+        return roles[i].read(c, message);
+    }
+    return chat_refuse_value(c, chat_message_param(c, ".role"), role,
+                             "'system', 'assistant', 'user', 'function', 'tool', and 'developer'");
+}
+
+/* Nothing but system messages: the last one is what there is to answer. */
+static void promote_system(struct chat *c)
+{
+    struct block *before = c->h.system_before_last;
+    struct block *last = before ? before->next : c->m->system.first;
+    struct blocks asked = {last, last ? c->m->system.last : NULL};
+    if (before)
+        before->next = NULL;
+    c->m->system.last = before;
+    if (!before)
+        c->m->system.first = NULL;
+    append(&c->h.rest, &asked);
+    c->h.had_user = true;
+}
+
+bool chat_read_messages(struct chat *c)
+{
+    strmap_init(&c->h.ids, c->scratch);
+    strmap_init(&c->h.sent, c->scratch);
+    strmap_init(&c->h.names, c->scratch);
+    c->h.system_before_last = c->m->system.last;
+    c->message = 0;
+    json_each (message, chat_field(c, STR("messages"))) {
+        if (!read_message(c, message))
+            return false;
+        c->message++;
+    }
+    if (!c->m->turns && !c->h.started)
+        promote_system(c);
+    close_span(c);
+    if (!c->m->turns) { /* assistant messages with nothing in them */
+        c->h.had_user = true;
+        close_span(c);
+    }
+    return true;
+}
+
+static struct str trim_end(struct str inside)
+{
+    size_t n = inside.n;
+    while (n > 0 && inside.p[n - 1] == ' ')
+        n--;
+    while (n >= 2 && memchr("nrt", inside.p[n - 1], 3)) {
+        size_t slashes = 0;
+        while (slashes < n - 1 && inside.p[n - 2 - slashes] == '\\')
+            slashes++;
+        if (slashes % 2 == 0)
+            break;
+        n -= 2;
+        while (n > 0 && inside.p[n - 1] == ' ')
+            n--;
+    }
+    return str_head(inside, n);
+}
+
+void chat_end_conversation(struct chat *c)
+{
+    struct turn *last = c->m->last_turn;
+    if (last->role != ROLE_ASSISTANT)
+        return;
+    bool thinks = c->m->thinking == THINKING_ENABLED || c->m->thinking == THINKING_ADAPTIVE;
+    bool can = (c->m->model->can & CAN_PREFILL) && !thinks && !c->m->format.p;
+    struct block *end = last->blocks.last;
+    if (can && end && end->type == BLOCK_TEXT) {
+        end->text = trim_end(end->text); /* upstream: no trailing whitespace at the very end */
+        return;
+    }
+    add_text(c, &messages_turn(c->scratch, c->m, ROLE_USER)->blocks, STR("Continue."));
+    chat_drop(c, STR("messages.prefill"));
+}
+
+static size_t count_marks(const struct block *b)
+{
+    size_t n = 0;
+    for (; b; b = b->next)
+        n += b->cache.p != NULL;
+    return n;
+}
+
+/* Takes marks off from the front until at most keep of n are left. */
+static void thin_marks(struct block *b, size_t *n, size_t keep)
+{
+    for (; b && *n > keep; b = b->next) {
+        *n -= b->cache.p != NULL;
+        b->cache = STR_NONE;
+    }
+}
+
+void chat_limit_cache_marks(struct chat *c)
+{
+    struct messages_request *m = c->m;
+    size_t in_front = count_marks(m->system.first), in_turns = 0;
+    for (const struct tool *t = m->tools; t; t = t->next)
+        in_front += t->cache.p != NULL;
+    for (const struct turn *t = m->turns; t; t = t->next)
+        in_turns += count_marks(t->blocks.first);
+    if (m->cache.p && in_front + in_turns > 0 && !json_present(chat_field(c, STR("cache_control"))))
+        m->cache = STR_NONE; /* the client marks by itself */
+    size_t most = CACHE_MARKS_MAX - (m->cache.p != NULL);
+    if (in_front + in_turns <= most)
+        return;
+    size_t keep_turns = size_min(in_turns, most - (in_front > 0));
+    size_t keep_front = most - keep_turns;
+    for (struct tool *t = m->tools; t && in_front > keep_front; t = t->next) {
+        in_front -= t->cache.p != NULL;
+        t->cache = STR_NONE;
+    }
+    thin_marks(m->system.first, &in_front, keep_front);
+    for (struct turn *t = m->turns; t; t = t->next)
+        thin_marks(t->blocks.first, &in_turns, keep_turns);
+}

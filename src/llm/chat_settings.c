@@ -1,0 +1,111 @@
+/* chat_settings.c - settings that several fields decide together, or that depend on the model. */
+#include "base/hash.h"
+#include "base/text.h"
+#include "llm/chat.h"
+
+/* Small values pass as they are, as a reasoning model of OpenAI's would take them. */
+bool chat_read_max_tokens(struct chat *c)
+{
+    static const struct str names[] = {STR_INIT("max_completion_tokens"), STR_INIT("max_tokens")};
+    int64_t most = c->m->model->max_output;
+    int64_t wanted = c->o->default_max_tokens > 0 ? c->o->default_max_tokens : most;
+    c->m->max_tokens = wanted < most ? wanted : most;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!json_i64(chat_field(c, names[i]), &wanted))
+            continue;
+        c->m->max_tokens = wanted < most ? wanted : most;
+        if (wanted > most)
+            chat_drop(c, names[i]);
+        break;
+    }
+    return true;
+}
+
+/* Upstream refuses what looks like an address or a telephone number. */
+static bool is_opaque(struct str s)
+{
+    size_t digits = 0, others = 0;
+    if (s.n == 0 || s.n > 256)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        char ch = s.p[i];
+        bool digit = ch >= '0' && ch <= '9';
+        bool letter = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z');
+        if (!digit && !letter && !memchr("_.:|-", ch, 5))
+            return false;
+        digits += digit;
+        others += letter || ch == '_' || ch == ':' || ch == '|';
+    }
+    bool like_phone = others == 0 && digits >= 7 && digits <= 15;
+    return !like_phone;
+}
+
+bool chat_read_user(struct chat *c)
+{
+    const struct jval places[] = {
+        chat_field(c, STR("safety_identifier")),
+        chat_field(c, STR("user")),
+        json_get(chat_field(c, STR("metadata")), STR("user_id")),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        if (!json_is(places[i], JSON_STRING) || json_str_raw(places[i]).n == 0)
+            continue;
+        struct str id = json_str(places[i], c->scratch);
+        if (is_opaque(id)) {
+            c->m->user_id = id;
+            return true;
+        }
+        char *hex = arena_alloc(c->scratch, 64);
+        struct sha256 hash = hash_sha256(id);
+        text_hex(hash.bytes, sizeof(hash.bytes), hex);
+        c->m->user_id = str_of(hex, 64);
+        return true;
+    }
+    return true;
+}
+
+/* Automatic caching, when the client asks for it in OpenAI's words or in Anthropic's. */
+bool chat_read_caching(struct chat *c)
+{
+    struct jval own = chat_field(c, STR("cache_control"));
+    struct jval options = chat_field(c, STR("prompt_cache_options"));
+    struct jval retention = chat_field(c, STR("prompt_cache_retention"));
+    if (json_is(own, JSON_OBJECT)) {
+        c->m->cache = json_raw(own);
+        return true;
+    }
+    if (!json_present(options) && !json_present(retention))
+        return true;
+    if (json_str_is(json_get(options, STR("mode")), STR("explicit")))
+        return true;
+    struct jval ttl = json_get(options, STR("ttl"));
+    bool in_memory = json_str_is(retention, STR("in_memory")) || json_str_is(ttl, STR("5m"));
+    bool longer = !in_memory && (json_is(ttl, JSON_STRING) || json_present(retention));
+    c->m->cache =
+        longer ? STR("{\"type\":\"ephemeral\",\"ttl\":\"1h\"}") : STR("{\"type\":\"ephemeral\"}");
+    return true;
+}
+
+/* Temperature 1 is the same on both sides, so the range is cut, not scaled. */
+bool chat_read_sampling(struct chat *c)
+{
+    struct jval temperature = chat_field(c, STR("temperature"));
+    struct jval top_p = chat_field(c, STR("top_p")), top_k = chat_field(c, STR("top_k"));
+    bool can = c->m->model->can & CAN_SAMPLE;
+    bool thinks = c->m->thinking == THINKING_ADAPTIVE || c->m->thinking == THINKING_ENABLED;
+    double n = 0;
+    if (can && !thinks && json_f64(temperature, &n))
+        c->m->temperature = n > 1 ? STR("1") : json_raw(temperature);
+    else if (json_present(temperature))
+        chat_drop(c, STR("temperature"));
+    bool fits = json_f64(top_p, &n) && (!thinks || n >= 0.95);
+    if (can && fits && !c->m->temperature.p)
+        c->m->top_p = json_raw(top_p);
+    else if (json_present(top_p))
+        chat_drop(c, STR("top_p"));
+    if (can && !thinks && json_present(top_k))
+        c->m->top_k = json_raw(top_k);
+    else if (json_present(top_k))
+        chat_drop(c, STR("top_k"));
+    return true;
+}

@@ -1,0 +1,463 @@
+/* chat_tools.c - tools, their names, and which of them may or must be called.
+ *
+ * A name that upstream would refuse is replaced by one made from it and its hash, the same in every
+ * request; the encoder puts the client's spelling back. The order of tools is kept: they are the
+ * first thing that prompt caches compare.
+ */
+#include "base/hash.h"
+#include "base/text.h"
+#include "llm/chat.h"
+#include "wire/jsonw.h"
+
+enum { NAME_MAX_LEN = 64, NAME_CUT = 55, STRICT_MAX = 20 };
+
+static struct str tool_param(struct chat *c, size_t i, const char *suffix)
+{
+    return arena_printf(c->scratch, "tools[%zu]%s", i, suffix);
+}
+
+static bool is_name_char(char ch)
+{
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
+           ch == '_' || ch == '-';
+}
+
+static bool is_clean(struct str name)
+{
+    for (size_t i = 0; i < name.n; i++)
+        if (!is_name_char(name.p[i]))
+            return false;
+    return name.n > 0 && name.n <= NAME_MAX_LEN;
+}
+
+static void remember_name(struct chat *c, struct str sent, struct str theirs, bool custom)
+{
+    struct chat_name *n = ARENA_NEW(c->keep, struct chat_name);
+    *n = (struct chat_name){
+        .next = c->reply->names,
+        .sent = arena_dup(c->keep, sent),
+        .theirs = arena_dup(c->keep, theirs),
+        .custom = custom,
+    };
+    c->reply->names = n;
+}
+
+struct str chat_tool_name(struct chat *c, struct jval name)
+{
+    struct str plain = json_str(name, c->scratch);
+    if (is_clean(plain))
+        return plain;
+    char *out = arena_alloc(c->scratch, NAME_CUT + 1 + 8);
+    size_t n = size_min(plain.n, NAME_CUT);
+    for (size_t i = 0; i < n; i++)
+        out[i] = is_name_char(plain.p[i]) ? plain.p[i] : '_';
+    struct sha256 hash = hash_sha256(plain);
+    out[n] = '_';
+    text_hex(hash.bytes, 4, out + n + 1);
+    return str_of(out, n + 9);
+}
+
+/* Members of a tool that are Anthropic's own, wherever the client put them. */
+static void read_extras(struct chat *c, struct jval outer, struct jval inner, struct tool *t)
+{
+    static const struct str names[] = {
+        STR_INIT("defer_loading"),
+        STR_INIT("input_examples"),
+        STR_INIT("eager_input_streaming"),
+        STR_INIT("allowed_callers"),
+    };
+    struct jval cache = json_get(outer, STR("cache_control"));
+    if (!json_is(cache, JSON_OBJECT))
+        cache = json_get(inner, STR("cache_control"));
+    if (json_is(cache, JSON_OBJECT))
+        t->cache = json_raw(cache);
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct jval v = json_get(outer, names[i]);
+        if (json_type(v) == JSON_NULL)
+            v = json_get(inner, names[i]);
+        if (json_type(v) == JSON_NULL)
+            continue;
+        buf_lit(&c->text, ",\"");
+        buf_append(&c->text, names[i]);
+        buf_lit(&c->text, "\":");
+        buf_append(&c->text, json_raw(v));
+    }
+    if (buf_len(&c->text) > 0)
+        t->extras = chat_take_text(c);
+}
+
+static bool same_tool(const struct tool *a, const struct tool *b)
+{
+    return str_eq(a->description, b->description) && str_eq(a->schema, b->schema);
+}
+
+/* Two tools of one name are one tool when they are equal, else a mistake. */
+static bool admit_tool(struct chat *c, const struct tool *t, struct str param)
+{
+    void **slot = strmap_at(&c->tools, t->name);
+    if (!*slot) {
+        struct tool *kept = messages_add_tool(c->scratch, c->m);
+        *kept = *t;
+        *slot = kept;
+        return true;
+    }
+    return same_tool(*slot, t) ||
+           chat_refuse(c, STR("invalid_value"), param,
+                       "Invalid value: tool '%.*s' is defined twice.", STR_FMT(t->name));
+}
+
+static struct str joined_description(struct chat *c, struct str first, struct str note)
+{
+    if (note.n == 0)
+        return chat_blank(first) ? STR_NONE : first;
+    if (!chat_blank(first)) {
+        buf_append(&c->text, first);
+        buf_lit(&c->text, "\\n\\n");
+    }
+    buf_append(&c->text, note);
+    return chat_take_text(c);
+}
+
+static bool read_function(struct chat *c, struct jval v, struct jval function, struct str param,
+                          size_t i)
+{
+    struct jval name = json_get(function, STR("name"));
+    struct jval parameters = json_get(function, STR("parameters"));
+    struct str note = STR_NONE;
+    struct tool t = {0};
+    if (!json_is(name, JSON_STRING) || json_str_raw(name).n == 0)
+        return chat_refuse_missing(c, param);
+    t.name = chat_tool_name(c, name);
+    if (!chat_schema_tool(c, parameters, &t.schema, &note))
+        return chat_refuse(
+            c, STR("invalid_function_parameters"), tool_param(c, i, ".function.parameters"),
+            "Invalid schema for function '%.*s': schema must be an object.", STR_FMT(t.name));
+    t.description =
+        joined_description(c, json_str_raw(json_get(function, STR("description"))), note);
+    bool strict = json_true(json_get(function, STR("strict")));
+    if (strict && (c->m->model->can & CAN_STRUCTURED) && c->n_strict < STRICT_MAX && !note.p &&
+        chat_schema_is_strict(c, parameters)) {
+        t.strict = true;
+        c->n_strict++;
+    }
+    read_extras(c, v, function, &t);
+    if (!is_clean(json_str_raw(name)) && !strmap_get(&c->tools, t.name))
+        remember_name(c, t.name, json_str_raw(name), false);
+    return admit_tool(c, &t, param);
+}
+
+static bool read_function_tool(struct chat *c, struct jval v, size_t i)
+{
+    struct jval function = json_get(v, STR("function"));
+    if (json_is(function, JSON_OBJECT))
+        return read_function(c, v, function, tool_param(c, i, ".function.name"), i);
+    return read_function(c, v, v, tool_param(c, i, ".function.name"),
+                         i); /* flat, as in Responses */
+}
+
+/* A custom tool takes text; upstream knows objects only. A grammar cannot be enforced, but told. */
+static bool read_custom_tool(struct chat *c, struct jval v, size_t i)
+{
+    struct jval custom = json_get(v, STR("custom"));
+    struct jval body = json_is(custom, JSON_OBJECT) ? custom : v;
+    struct jval name = json_get(body, STR("name"));
+    struct jval grammar = json_get(json_get(body, STR("format")), STR("grammar"));
+    if (!json_is(name, JSON_STRING) || json_str_raw(name).n == 0)
+        return chat_refuse_missing(c, tool_param(c, i, ".custom.name"));
+    struct str note = STR_NONE;
+    struct str definition = json_str_raw(json_get(grammar, STR("definition")));
+    if (definition.n > 0) {
+        buf_lit(&c->text, "The input must match this grammar:\\n");
+        buf_append(&c->text, definition);
+        note = chat_take_text(c);
+    }
+    struct tool t = {
+        .name = chat_tool_name(c, name),
+        .description =
+            joined_description(c, json_str_raw(json_get(body, STR("description"))), note),
+        .schema = STR("{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},"
+                      "\"required\":[\"input\"],\"additionalProperties\":false}"),
+    };
+    read_extras(c, v, body, &t);
+    if (!strmap_get(&c->tools, t.name))
+        remember_name(c, t.name, json_str_raw(name), true);
+    return admit_tool(c, &t, tool_param(c, i, ".custom.name"));
+}
+
+static bool is_native(struct jval type)
+{
+    static const struct str prefixes[] = {
+        STR_INIT("web_search_"), STR_INIT("web_fetch_"), STR_INIT("code_execution_"),
+        STR_INIT("bash_"),       STR_INIT("memory_"),    STR_INIT("text_editor_"),
+        STR_INIT("computer_"),   STR_INIT("browser_"),   STR_INIT("tool_search_tool_"),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
+        if (str_starts(json_str_raw(type), prefixes[i]))
+            return true;
+    return false;
+}
+
+static bool read_native_tool(struct chat *c, struct jval v, size_t i)
+{
+    struct str name = json_str_raw(json_get(v, STR("name")));
+    void **slot = strmap_at(&c->tools, name.n > 0 ? name : json_str_raw(json_get(v, STR("type"))));
+    if (*slot)
+        return chat_refuse(c, STR("invalid_value"), tool_param(c, i, ".name"),
+                           "Invalid value: a tool is defined twice.");
+    struct tool *t = messages_add_tool(c->scratch, c->m);
+    t->name = name;
+    t->value = json_raw(v);
+    *slot = t;
+    return true;
+}
+
+static bool read_tool(struct chat *c, struct jval v, size_t i)
+{
+    static const struct {
+        struct str type;
+        bool (*read)(struct chat *c, struct jval v, size_t i);
+    } kinds[] = {
+        {STR_INIT("function"), read_function_tool},
+        {STR_INIT("custom"), read_custom_tool},
+    };
+
+    if (!json_is(v, JSON_OBJECT))
+        return chat_refuse_type(c, tool_param(c, i, ""), "an object", v);
+    struct jval type = json_get(v, STR("type"));
+    if (!json_present(type))
+        return chat_refuse_missing(c, tool_param(c, i, ".type"));
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
+        if (json_str_is(type, kinds[k].type))
+            return kinds[k].read(c, v, i);
+    if (is_native(type))
+        return read_native_tool(c, v, i);
+    return chat_refuse_value(c, tool_param(c, i, ".type"), type, "'function' and 'custom'");
+}
+
+static bool read_functions(struct chat *c, struct jval functions)
+{
+    size_t i = 0;
+    c->reply->functions = true;
+    c->m->no_parallel = true; /* the legacy answer has room for one call */
+    json_each (f, functions) {
+        struct str param = arena_printf(c->scratch, "functions[%zu].name", i);
+        if (!read_function(c, f, f, param, i++))
+            return false;
+    }
+    return true;
+}
+
+bool chat_read_tools(struct chat *c)
+{
+    struct jval tools = chat_field(c, STR("tools")), functions = chat_field(c, STR("functions"));
+    size_t i = 0;
+    if (json_empty(tools) && !json_empty(functions))
+        return read_functions(c, functions);
+    json_each (v, tools)
+        if (!read_tool(c, v, i++))
+            return false;
+    return true;
+}
+
+bool chat_read_web_search(struct chat *c)
+{
+    struct jval v = chat_field(c, STR("web_search_options"));
+    if (!json_present(v) || strmap_get(&c->tools, STR("web_search")))
+        return true;
+
+    static const struct {
+        struct str size;
+        int64_t uses;
+    } sizes[] = {{STR_INIT("low"), 1}, {STR_INIT("medium"), 5}, {STR_INIT("high"), 10}};
+    static const struct str places[] = {STR_INIT("city"), STR_INIT("region"), STR_INIT("country"),
+                                        STR_INIT("timezone")};
+    int64_t uses = 5;
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        if (json_str_is(json_get(v, STR("search_context_size")), sizes[i].size))
+            uses = sizes[i].uses;
+    struct jval where = json_get(json_get(v, STR("user_location")), STR("approximate"));
+    struct jsonw w;
+    jsonw_to_buf(&w, &c->text);
+    jsonw_object(&w);
+    jsonw_field_str(&w, "type", STR("web_search_20250305"));
+    jsonw_field_str(&w, "name", STR("web_search"));
+    jsonw_field_i64(&w, "max_uses", uses);
+    if (json_is(where, JSON_OBJECT)) {
+        jsonw_key(&w, STR("user_location"));
+        jsonw_object(&w);
+        jsonw_field_str(&w, "type", STR("approximate"));
+        for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+            struct jval place = json_get(where, places[i]);
+            if (json_is(place, JSON_STRING)) {
+                jsonw_key(&w, places[i]);
+                jsonw_str_raw(&w, json_str_raw(place));
+            }
+        }
+        jsonw_object_end(&w);
+    }
+    jsonw_object_end(&w);
+    struct tool *t = messages_add_tool(c->scratch, c->m);
+    t->name = STR("web_search");
+    t->value = chat_take_text(c);
+    return true;
+}
+
+/* Upstream wants declarations for calls in the history; clients that summarise leave them out. The
+ * declarations differ from those that thinking is bound to, so thinking has to go. */
+void chat_declare_history(struct chat *c)
+{
+    for (const struct turn *turn = c->m->turns; turn; turn = turn->next) {
+        for (const struct block *b = turn->blocks.first; b; b = b->next) {
+            if (b->type != BLOCK_TOOL_USE)
+                continue;
+            void **slot = strmap_at(&c->tools, b->name);
+            if (*slot)
+                continue;
+            struct tool *t = messages_add_tool(c->scratch, c->m);
+            t->name = b->name;
+            t->schema = STR("{\"type\":\"object\",\"properties\":{}}");
+            *slot = t;
+        }
+    }
+    if (!c->m->tools)
+        return;
+    c->names_synthesised = true;
+    c->m->choice = CHOICE_NONE;
+    chat_strip_thinking(c);
+}
+
+static bool is_forced(enum tool_choice choice)
+{
+    return choice == CHOICE_ANY || choice == CHOICE_TOOL;
+}
+
+static bool choose_named(struct chat *c, struct jval name, struct str param)
+{
+    struct str sent = json_is(name, JSON_STRING) ? chat_tool_name(c, name) : STR("");
+    if (!strmap_get(&c->tools, sent))
+        return chat_refuse(c, STR("invalid_value"), param,
+                           "Invalid value for '%.*s': no tool of that name is defined.",
+                           STR_FMT(param));
+    c->m->choice = CHOICE_TOOL;
+    c->m->choice_name = sent;
+    return true;
+}
+
+static struct jval name_in(struct jval v)
+{
+    struct jval function = json_get(v, STR("function")), custom = json_get(v, STR("custom"));
+    if (json_is(function, JSON_OBJECT))
+        return json_get(function, STR("name"));
+    if (json_is(custom, JSON_OBJECT))
+        return json_get(custom, STR("name"));
+    return json_get(v, STR("name"));
+}
+
+static void keep_only(struct chat *c, const struct strmap *names)
+{
+    struct tool *t = c->m->tools;
+    c->m->tools = c->m->last_tool = NULL;
+    while (t) {
+        struct tool *next = t->next;
+        t->next = NULL;
+        if (strmap_get(names, t->name)) {
+            if (c->m->last_tool)
+                c->m->last_tool->next = t;
+            else
+                c->m->tools = t;
+            c->m->last_tool = t;
+        }
+        t = next;
+    }
+}
+
+/* Upstream cannot allow some of the tools: the others are not declared. */
+static bool choose_allowed(struct chat *c, struct jval v)
+{
+    struct jval inner = json_get(v, STR("allowed_tools"));
+    struct jval allowed = json_is(inner, JSON_OBJECT) ? inner : v;
+    struct strmap names;
+    strmap_init(&names, c->scratch);
+    json_each (t, json_get(allowed, STR("tools"))) {
+        struct jval name = name_in(t);
+        if (json_is(name, JSON_STRING))
+            *strmap_at(&names, chat_tool_name(c, name)) = c;
+    }
+    keep_only(c, &names);
+    if (!c->m->tools)
+        return chat_refuse(
+            c, STR("invalid_value"), STR("tool_choice"),
+            "Invalid value for 'tool_choice': none of the allowed tools is defined.");
+    bool required = json_str_is(json_get(allowed, STR("mode")), STR("required"));
+    c->m->choice = required ? CHOICE_ANY : CHOICE_AUTO;
+    return true;
+}
+
+static bool read_choice_value(struct chat *c, struct jval v, struct str param)
+{
+    static const struct {
+        struct str word;
+        enum tool_choice choice;
+    } words[] = {
+        {STR_INIT("auto"), CHOICE_AUTO},
+        {STR_INIT("none"), CHOICE_NONE},
+        {STR_INIT("required"), CHOICE_ANY},
+        {STR_INIT("any"), CHOICE_ANY},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (json_str_is(v, words[i].word)) {
+            c->m->choice = words[i].choice;
+            return true;
+        }
+    }
+    if (!json_is(v, JSON_OBJECT))
+        return chat_refuse_value(c, param, v, "'none', 'auto', and 'required'");
+    if (json_str_is(json_get(v, STR("type")), STR("allowed_tools")))
+        return choose_allowed(c, v);
+    return choose_named(c, name_in(v), param);
+}
+
+/* A choice without tools says nothing unless it demands a call. */
+static bool choice_without_tools(struct chat *c, struct jval v, struct str param)
+{
+    c->m->no_parallel = false;
+    if (!json_present(v) || json_str_is(v, STR("auto")) || json_str_is(v, STR("none")))
+        return true;
+    return chat_refuse(
+        c, STR("invalid_value"), param,
+        "Invalid value for '%.*s': '%.*s' is only allowed when 'tools' are specified.",
+        STR_FMT(param), STR_FMT(param));
+}
+
+/* A model that refuses to be forced is asked kindly; a named tool is then the only one it has. */
+static void soften_choice(struct chat *c)
+{
+    if (!is_forced(c->m->choice) || (c->m->model->can & CAN_FORCE_TOOL))
+        return;
+    if (c->m->choice == CHOICE_TOOL) {
+        struct strmap only;
+        strmap_init(&only, c->scratch);
+        *strmap_at(&only, c->m->choice_name) = c;
+        keep_only(c, &only);
+        chat_strip_thinking(c); /* it is bound to the tools as they were */
+    }
+    c->m->choice = CHOICE_AUTO;
+    chat_drop(c, c->reply->functions ? STR("function_call") : STR("tool_choice"));
+}
+
+bool chat_read_choice(struct chat *c)
+{
+    struct str param = c->reply->functions ? STR("function_call") : STR("tool_choice");
+    struct jval v = chat_field(c, param);
+    if (json_is(chat_field(c, STR("parallel_tool_calls")), JSON_FALSE))
+        c->m->no_parallel = true;
+    if (!c->m->tools || c->names_synthesised)
+        return choice_without_tools(c, v, param);
+    if (json_present(v) && !read_choice_value(c, v, param))
+        return false;
+    soften_choice(c);
+    if (c->m->no_parallel && c->m->choice == CHOICE_NONE_GIVEN)
+        c->m->choice = CHOICE_AUTO;
+    return true;
+}

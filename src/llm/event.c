@@ -1,0 +1,300 @@
+/* event.c - reads the events of a Messages stream and keeps the running state of an answer.
+ *
+ *   EMPTY --message_start--> OPEN --message_delta--> DELTA_SEEN --message_stop--> DONE
+ *                            |  ^                        (may come again)
+ *                 block_start v  | block_stop
+ *                           block open: deltas of its kind only
+ *
+ * Events and deltas of unknown kinds are skipped wherever they stand (the API reserves the right to
+ * add some). Nothing is copied: an event borrows from the text it was read from.
+ */
+#include "llm/event.h"
+
+static int64_t count_of(struct jval v)
+{
+    int64_t n;
+    return json_i64(v, &n) && n >= 0 ? n : -1;
+}
+
+static void read_usage(struct jval v, struct event *e)
+{
+    if (!json_is(v, JSON_OBJECT))
+        return;
+    struct usage *u = &e->usage;
+    u->input = count_of(json_get(v, STR("input_tokens")));
+    u->output = count_of(json_get(v, STR("output_tokens")));
+    u->cache_read = count_of(json_get(v, STR("cache_read_input_tokens")));
+    u->cache_write = count_of(json_get(v, STR("cache_creation_input_tokens")));
+    u->cache_write_1h =
+        count_of(json_get(json_get(v, STR("cache_creation")), STR("ephemeral_1h_input_tokens")));
+    u->thinking =
+        count_of(json_get(json_get(v, STR("output_tokens_details")), STR("thinking_tokens")));
+    u->web_searches =
+        count_of(json_get(json_get(v, STR("server_tool_use")), STR("web_search_requests")));
+    e->service_tier = json_str_raw(json_get(v, STR("service_tier")));
+}
+
+static void read_message_start(struct jval root, struct event *e)
+{
+    struct jval message = json_get(root, STR("message"));
+    e->id = json_str_raw(json_get(message, STR("id")));
+    e->model = json_str_raw(json_get(message, STR("model")));
+    read_usage(json_get(message, STR("usage")), e);
+}
+
+static enum event_block block_kind(struct jval block)
+{
+    static const struct {
+        struct str name;
+        enum event_block kind;
+    } kinds[] = {
+        {STR_INIT("text"), EVENT_BLOCK_TEXT},
+        {STR_INIT("tool_use"), EVENT_BLOCK_TOOL_USE},
+        {STR_INIT("thinking"), EVENT_BLOCK_THINKING},
+        {STR_INIT("redacted_thinking"), EVENT_BLOCK_REDACTED},
+    };
+    struct jval type = json_get(block, STR("type"));
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (json_str_is(type, kinds[i].name))
+            return kinds[i].kind;
+    return EVENT_BLOCK_HIDDEN;
+}
+
+static void read_block_start(struct jval root, struct event *e)
+{
+    static const struct str text_keys[] = {
+        [EVENT_BLOCK_TEXT] = STR_INIT("text"),         [EVENT_BLOCK_TOOL_USE] = STR_INIT(""),
+        [EVENT_BLOCK_THINKING] = STR_INIT("thinking"), [EVENT_BLOCK_REDACTED] = STR_INIT("data"),
+        [EVENT_BLOCK_HIDDEN] = STR_INIT(""),
+    };
+    struct jval block = json_get(root, STR("content_block"));
+    e->block = block_kind(block);
+    e->id = json_str_raw(json_get(block, STR("id")));
+    e->name = json_str_raw(json_get(block, STR("name")));
+    struct jval input = json_get(block, STR("input"));
+    if (json_present(input))
+        e->input = json_raw(input);
+    if (text_keys[e->block].n > 0)
+        e->text = json_str_raw(json_get(block, text_keys[e->block]));
+}
+
+static void read_delta(struct jval root, struct event *e)
+{
+    static const struct {
+        struct str name, key;
+        enum event_type type;
+    } kinds[] = {
+        {STR_INIT("text_delta"), STR_INIT("text"), EVENT_TEXT},
+        {STR_INIT("input_json_delta"), STR_INIT("partial_json"), EVENT_JSON},
+        {STR_INIT("thinking_delta"), STR_INIT("thinking"), EVENT_THINKING},
+        {STR_INIT("signature_delta"), STR_INIT("signature"), EVENT_SIGNATURE},
+    };
+    struct jval delta = json_get(root, STR("delta"));
+    struct jval type = json_get(delta, STR("type"));
+    e->type = EVENT_UNKNOWN;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (json_str_is(type, kinds[i].name)) {
+            e->type = kinds[i].type;
+            e->text = json_str_raw(json_get(delta, kinds[i].key));
+            return;
+        }
+    }
+    struct jval citation = json_get(delta, STR("citation"));
+    if (json_str_is(type, STR("citations_delta")) && json_is(citation, JSON_OBJECT)) {
+        e->type = EVENT_CITATION;
+        e->input = json_raw(citation);
+    }
+}
+
+static enum stop_reason stop_of(struct jval v)
+{
+    static const struct {
+        struct str name;
+        enum stop_reason stop;
+    } stops[] = {
+        {STR_INIT("end_turn"), STOP_END_TURN},
+        {STR_INIT("tool_use"), STOP_TOOL_USE},
+        {STR_INIT("max_tokens"), STOP_MAX_TOKENS},
+        {STR_INIT("stop_sequence"), STOP_SEQUENCE},
+        {STR_INIT("refusal"), STOP_REFUSAL},
+        {STR_INIT("pause_turn"), STOP_PAUSE_TURN},
+        {STR_INIT("model_context_window_exceeded"), STOP_CONTEXT_FULL},
+    };
+
+    if (!json_is(v, JSON_STRING))
+        return STOP_NONE;
+    for (size_t i = 0; i < ARRAY_LEN(stops); i++)
+        if (json_str_is(v, stops[i].name))
+            return stops[i].stop;
+    return STOP_OTHER;
+}
+
+static void read_message_delta(struct jval root, struct event *e)
+{
+    struct jval delta = json_get(root, STR("delta"));
+    e->stop = stop_of(json_get(delta, STR("stop_reason")));
+    e->stop_sequence = json_str_raw(json_get(delta, STR("stop_sequence")));
+    struct jval details = json_get(delta, STR("stop_details"));
+    e->refusal_category = json_str_raw(json_get(details, STR("category")));
+    e->refusal_text = json_str_raw(json_get(details, STR("explanation")));
+    read_usage(json_get(root, STR("usage")), e);
+}
+
+static void read_error(struct jval root, struct event *e)
+{
+    struct jval error = json_get(root, STR("error"));
+    e->error_type = json_str_raw(json_get(error, STR("type")));
+    e->error_code = json_str_raw(json_get(json_get(error, STR("details")), STR("error_code")));
+    e->text = json_str_raw(json_get(error, STR("message")));
+}
+
+bool event_parse(struct json *doc, struct str data, struct event *ret)
+{
+    static const struct {
+        struct str name;
+        enum event_type type;
+        void (*read)(struct jval root, struct event *e);
+    } types[] = {
+        {STR_INIT("content_block_delta"), EVENT_UNKNOWN, read_delta},
+        {STR_INIT("content_block_start"), EVENT_BLOCK_START, read_block_start},
+        {STR_INIT("content_block_stop"), EVENT_BLOCK_STOP, NULL},
+        {STR_INIT("message_start"), EVENT_MESSAGE_START, read_message_start},
+        {STR_INIT("message_delta"), EVENT_MESSAGE_DELTA, read_message_delta},
+        {STR_INIT("message_stop"), EVENT_MESSAGE_STOP, NULL},
+        {STR_INIT("ping"), EVENT_PING, NULL},
+        {STR_INIT("error"), EVENT_ERROR, read_error},
+    };
+
+    *ret = (struct event){.type = EVENT_UNKNOWN, .index = -1};
+    ret->usage = (struct usage){-1, -1, -1, -1, -1, -1, -1};
+    if (data.n == 0 || json_parse(doc, data) != JSON_OK)
+        return false;
+    struct jval root = json_root(doc);
+    struct jval type = json_get(root, STR("type"));
+    if (!json_is(type, JSON_STRING))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        if (!json_str_is(type, types[i].name))
+            continue;
+        ret->type = types[i].type;
+        ret->index = count_of(json_get(root, STR("index")));
+        if (types[i].read)
+            types[i].read(root, ret);
+        break;
+    }
+    return true;
+}
+
+void answer_init(struct answer *a)
+{
+    *a = (struct answer){.block_index = -1};
+    a->usage = (struct usage){-1, -1, -1, -1, -1, -1, -1};
+}
+
+static void take_count(int64_t *known, int64_t said)
+{
+    if (said >= 0)
+        *known = said;
+}
+
+static void take_usage(struct usage *known, const struct usage *said)
+{
+    take_count(&known->input, said->input);
+    take_count(&known->output, said->output);
+    take_count(&known->cache_read, said->cache_read);
+    take_count(&known->cache_write, said->cache_write);
+    take_count(&known->cache_write_1h, said->cache_write_1h);
+    take_count(&known->thinking, said->thinking);
+    take_count(&known->web_searches, said->web_searches);
+}
+
+static bool track_start(struct answer *a, const struct event *e)
+{
+    if (a->state != ANSWER_EMPTY)
+        return false;
+    a->state = ANSWER_OPEN;
+    take_usage(&a->usage, &e->usage);
+    return true;
+}
+
+static bool track_block_start(struct answer *a, const struct event *e)
+{
+    if (a->state != ANSWER_OPEN || a->block_index >= 0 || e->index < 0)
+        return false;
+    a->block_index = e->index;
+    a->block = e->block;
+    a->tool_uses += e->block == EVENT_BLOCK_TOOL_USE;
+    return true;
+}
+
+static bool track_block_stop(struct answer *a, const struct event *e)
+{
+    if (a->block_index < 0 || a->block_index != e->index)
+        return false;
+    a->block_index = -1;
+    return true;
+}
+
+/* A delta belongs into the open block, and into one of its own kind. */
+static bool track_delta(const struct answer *a, const struct event *e, enum event_block block)
+{
+    if (a->block_index < 0 || a->block_index != e->index)
+        return false;
+    return a->block == EVENT_BLOCK_HIDDEN || a->block == block;
+}
+
+static bool track_message_delta(struct answer *a, const struct event *e)
+{
+    if ((a->state != ANSWER_OPEN && a->state != ANSWER_DELTA_SEEN) || a->block_index >= 0)
+        return false;
+    a->state = ANSWER_DELTA_SEEN;
+    take_usage(&a->usage, &e->usage);
+    if (e->stop != STOP_NONE)
+        a->stop = e->stop;
+    return true;
+}
+
+static bool track_message_stop(struct answer *a)
+{
+    if ((a->state != ANSWER_OPEN && a->state != ANSWER_DELTA_SEEN) || a->block_index >= 0)
+        return false;
+    a->state = ANSWER_DONE;
+    return true;
+}
+
+bool answer_track(struct answer *a, const struct event *e)
+{
+    if (a->state == ANSWER_DONE)
+        return false;
+    switch (e->type) {
+    case EVENT_MESSAGE_START: return track_start(a, e);
+    case EVENT_BLOCK_START: return track_block_start(a, e);
+    case EVENT_BLOCK_STOP: return track_block_stop(a, e);
+    case EVENT_TEXT:
+    case EVENT_CITATION: return track_delta(a, e, EVENT_BLOCK_TEXT);
+    case EVENT_JSON: return track_delta(a, e, EVENT_BLOCK_TOOL_USE);
+    case EVENT_THINKING:
+    case EVENT_SIGNATURE: return track_delta(a, e, EVENT_BLOCK_THINKING);
+    case EVENT_MESSAGE_DELTA: return track_message_delta(a, e);
+    case EVENT_MESSAGE_STOP: return track_message_stop(a);
+    case EVENT_PING:
+    case EVENT_ERROR:
+    case EVENT_UNKNOWN: return true;
+    }
+    UNREACHABLE();
+}
+
+bool event_is_progress(const struct event *e)
+{
+    return e->type == EVENT_TEXT || e->type == EVENT_JSON || e->type == EVENT_THINKING;
+}
+
+int64_t usage_prompt_tokens(const struct usage *u)
+{
+    int64_t sum = 0;
+    const int64_t parts[] = {u->input, u->cache_read, u->cache_write};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (parts[i] > 0 && __builtin_add_overflow(sum, parts[i], &sum))
+            return INT64_MAX;
+    return sum;
+}

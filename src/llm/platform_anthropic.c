@@ -1,0 +1,37 @@
+/* platform_anthropic.c - Anthropic's own API: the heads of its calls.
+ *
+ * A response must come as it is written: no content coding is accepted, since a coder would hold
+ * events back. The credential goes into x-api-key, which every version of the API takes.
+ */
+#include "llm/platform.h"
+#include "wire/h1.h"
+
+static bool write_head(const struct platform_call *c, const char *method, const char *path,
+                       struct buf *out)
+{
+    return buf_printf(out, "%s %.*s%s HTTP/1.1\r\n", method, STR_FMT(c->base_path), path) &&
+           h1_write_field(out, STR("host"), c->authority) &&
+           h1_write_field(out, STR("x-api-key"), c->key) &&
+           h1_write_field(out, STR("anthropic-version"), c->version) &&
+           h1_write_field(out, STR("user-agent"), STR("ccproxy")) &&
+           h1_write_field(out, STR("accept"), STR("application/json")) &&
+           h1_write_field(out, STR("accept-encoding"), STR("identity"));
+}
+
+static bool messages_head(const struct platform_call *c, struct buf *out)
+{
+    return write_head(c, "POST", "/v1/messages", out) &&
+           h1_write_field(out, STR("content-type"), STR("application/json")) &&
+           h1_write_field_u64(out, STR("content-length"), c->body_len) && buf_lit(out, "\r\n");
+}
+
+static bool models_head(const struct platform_call *c, struct buf *out)
+{
+    return write_head(c, "GET", "/v1/models?limit=1000", out) && buf_lit(out, "\r\n");
+}
+
+const struct platform platform_anthropic = {
+    .name = "anthropic",
+    .messages_head = messages_head,
+    .models_head = models_head,
+};

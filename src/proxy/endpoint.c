@@ -1,0 +1,84 @@
+/* endpoint.c - see endpoint.h. */
+#include "proxy/endpoint.h"
+
+#include "proxy/local.h"
+
+static const struct endpoint endpoints[] = {
+    {STR_INIT("/chat/completions"), METHOD_POST, ACCESS_CLIENT, &dialect_chat, NULL},
+    {STR_INIT("/models"), METHOD_GET, ACCESS_CLIENT, NULL, local_models},
+    {STR_INIT("/models/"), METHOD_GET, ACCESS_CLIENT, NULL, local_model},
+    {STR_INIT("/health"), METHOD_GET, ACCESS_OPEN, NULL, local_health},
+    {STR_INIT("/livez"), METHOD_GET, ACCESS_OPEN, NULL, local_livez},
+    {STR_INIT("/readyz"), METHOD_GET, ACCESS_OPEN, NULL, local_readyz},
+};
+
+/* Parts of OpenAI's API that Claude has nothing behind; each covers the paths below it. */
+static const struct {
+    struct str path;
+    const char *what;
+} unsupported[] = {
+    {STR_INIT("/embeddings"), "embeddings"},
+    {STR_INIT("/audio"), "audio"},
+    {STR_INIT("/images"), "image generation"},
+    {STR_INIT("/moderations"), "moderation"},
+    {STR_INIT("/fine_tuning"), "fine-tuning"},
+    {STR_INIT("/assistants"), "assistants"},
+    {STR_INIT("/threads"), "threads"},
+    {STR_INIT("/vector_stores"), "vector stores"},
+    {STR_INIT("/realtime"), "the realtime API"},
+    {STR_INIT("/files"), "files in OpenAI's format"},
+    {STR_INIT("/uploads"), "uploads"},
+    {STR_INIT("/batches"), "batches in OpenAI's format"},
+    {STR_INIT("/evals"), "evals"},
+    {STR_INIT("/containers"), "containers"},
+};
+
+static bool is_below(struct str path, struct str top)
+{
+    return str_starts(path, top) && (path.n == top.n || path.p[top.n] == '/');
+}
+
+static struct str canonical(struct str path)
+{
+    while (is_below(path, STR("/v1")))
+        path = str_skip(path, 3);
+    if (path.n > 1 && path.p[path.n - 1] == '/')
+        path.n--;
+    return path;
+}
+
+const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
+                                     const char **ret_unsupported)
+{
+    path = canonical(path);
+    for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
+        const struct endpoint *e = &endpoints[i];
+        bool takes_id = e->path.p[e->path.n - 1] == '/';
+        if (takes_id ? str_starts(path, e->path) && path.n > e->path.n : str_eq(path, e->path)) {
+            *ret_rest = str_skip(path, e->path.n);
+            return e;
+        }
+    }
+    *ret_unsupported = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(unsupported); i++)
+        if (is_below(path, unsupported[i].path))
+            *ret_unsupported = unsupported[i].what;
+    return NULL;
+}
+
+bool endpoint_allows(const struct endpoint *e, enum h1_method method)
+{
+    switch (method) {
+    case H1_GET:
+    case H1_HEAD: return e->methods & METHOD_GET;
+    case H1_POST: return e->methods & METHOD_POST;
+    case H1_OPTIONS: return true;
+    case H1_OTHER: return false;
+    }
+    UNREACHABLE();
+}
+
+const char *endpoint_allow_list(const struct endpoint *e)
+{
+    return e->methods & METHOD_GET ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
+}

@@ -1,0 +1,182 @@
+/* exchange.c - the life of one exchange: the table of steps and its driver. Read this file first.
+ *
+ *   identify > authenticate > receive > answer > decode > route > send > relay > settle > end
+ *                                          |                ^______|                       ^
+ *                                          |                 retry                         |
+ *                                          +-----------------------------------------------+
+ *                                            (from any step: an error, or the client leaves)
+ *
+ * A step is a short function that returns next, wait or over. Nothing but exchange_goto changes
+ * x->step, and it asserts that the edge is one of those drawn above. exchange_end runs exactly once,
+ * whatever happened: it is the only place where an exchange is logged, counted and freed.
+ */
+#include "proxy/exchange.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "proxy/endpoint.h"
+#include "proxy/proxy_int.h"
+
+enum { PENDING_MAX = 16 * 1024 * 1024, UPSTREAM_TEXT_MAX = 64 * 1024 * 1024 };
+
+#define TO(step) (1u << STEP_##step)
+
+static const struct step {
+    const char *name;
+    enum step_result (*run)(struct exchange *x);
+    unsigned edges; /* where it may go besides STEP_END */
+} steps[] = {
+    [STEP_IDENTIFY] = {"identify", step_identify, TO(AUTHENTICATE)},
+    [STEP_AUTHENTICATE] = {"authenticate", step_authenticate, TO(RECEIVE)},
+    [STEP_RECEIVE] = {"receive", step_receive, TO(ANSWER)},
+    [STEP_ANSWER] = {"answer", step_answer, TO(DECODE)},
+    [STEP_DECODE] = {"decode", step_decode, TO(ROUTE)},
+    [STEP_ROUTE] = {"route", step_route, TO(SEND)},
+    [STEP_SEND] = {"send", step_send, TO(RELAY) | TO(ROUTE)},
+    [STEP_RELAY] = {"relay", step_relay, TO(SETTLE)},
+    [STEP_SETTLE] = {"settle", step_settle, 0},
+    [STEP_END] = {"end", NULL, 0},
+};
+
+void exchange_goto(struct exchange *x, enum step_id to)
+{
+    ASSERT(x->step != STEP_END);
+    ASSERT(to == STEP_END || steps[x->step].edges & (1u << to));
+    x->step = to;
+    assert_context = steps[to].name;
+}
+
+void exchange_run(struct exchange *x)
+{
+    for (;;) {
+        enum step_result result = steps[x->step].run(x);
+        if (result == STEP_WAIT)
+            watch_arm(x);
+        if (result != STEP_NEXT)
+            break;
+        exchange_goto(x, x->step + 1);
+    }
+    assert_context = NULL;
+}
+
+void exchange_continue(struct exchange *x)
+{
+    exchange_goto(x, x->step + 1);
+    exchange_run(x);
+}
+
+static struct exchange *exchange_new(struct proxy *p, struct request *r)
+{
+    struct exchange *x = mem_zalloc(sizeof(*x));
+    x->proxy = p;
+    x->request = r;
+    r->user = x;
+    x->started_us = r->started_us;
+    x->total_at_us = clock_us() + (uint64_t)p->config->total_timeout;
+    x->retry_after_us = -1;
+    arena_init(&x->keep);
+    arena_init(&x->scratch);
+    buf_init(&x->body, 1);
+    rope_init(&x->upstream, UPSTREAM_TEXT_MAX);
+    buf_init(&x->pending, PENDING_MAX);
+    answer_init(&x->answer);
+    watch_init(x);
+    list_push(&p->open, &x->node);
+    p->n_open++;
+    return x;
+}
+
+void exchange_begin(struct proxy *p, struct request *r)
+{
+    exchange_run(exchange_new(p, r));
+}
+
+void exchange_refuse(struct proxy *p, struct request *r, enum fail why)
+{
+    struct exchange *x = exchange_new(p, r);
+    x->id = STR("-");
+    exchange_fail(x, why);
+}
+
+void exchange_commit(struct exchange *x)
+{
+    rope_done(&x->upstream);
+    arena_done(&x->scratch);
+    buf_done(&x->body);
+    x->decoded.request = NULL;
+}
+
+enum step_result exchange_fail_with(struct exchange *x, enum fail why, struct str code,
+                                    struct str param, struct str message)
+{
+    if (x->step == STEP_END)
+        return STEP_OVER;
+    struct api_error err = fail_error(why, code, param, message);
+    if (x->request)
+        reply_error(x, why, &err);
+    exchange_end(x, why);
+    return STEP_OVER;
+}
+
+enum step_result exchange_fail(struct exchange *x, enum fail why)
+{
+    return exchange_fail_with(x, why, STR_NONE, STR_NONE, STR_NONE);
+}
+
+/* An answer that broke off was not told what it cost; four characters of text are about a token. */
+static int64_t output_tokens(const struct exchange *x, bool *ret_estimated)
+{
+    int64_t estimate = (int64_t)(x->relayed_chars / 4);
+    *ret_estimated = x->answer.state == ANSWER_OPEN && estimate > x->answer.usage.output;
+    return *ret_estimated ? estimate : x->answer.usage.output;
+}
+
+static void log_access(const struct exchange *x)
+{
+    const struct fail_row *row = fail_row(x->ending);
+    bool asked = x->decoded.asked_model.n != 0;
+    bool estimated;
+    int64_t output = output_tokens(x, &estimated);
+    bool used = x->answer.state != ANSWER_EMPTY;
+    LOG(row->level, "request", LOG_STR("id", x->id),
+        LOG_STR(x->upstream_id.n ? "upstream_id" : NULL, x->upstream_id),
+        LOG_STR(x->client ? "client" : NULL, x->client ? x->client->name : STR_NONE),
+        LOG_STR("method", x->method), LOG_STR("path", x->path), LOG_INT("status", x->status),
+        LOG_CSTR("ending", row->name), LOG_CSTR("fault", fault_name(row->fault)),
+        LOG_STR(asked ? "asked_model" : NULL, x->decoded.asked_model),
+        LOG_INT(x->attempts ? "attempts" : NULL, x->attempts),
+        LOG_INT(x->upstream_status ? "upstream_status" : NULL, x->upstream_status),
+        LOG_INT(used ? "prompt_tokens" : NULL, usage_prompt_tokens(&x->answer.usage)),
+        LOG_INT(used ? "output_tokens" : NULL, output),
+        LOG_BOOL(estimated ? "estimated" : NULL, true),
+        LOG_MS(x->first_event_us ? "first_event_ms" : NULL, x->first_event_us),
+        LOG_MS("duration_ms", clock_us() - x->started_us));
+}
+
+static void bury(struct deferred *d)
+{
+    struct exchange *x = CONTAINER_OF(d, struct exchange, funeral);
+    exchange_commit(x);
+    buf_done(&x->pending);
+    arena_done(&x->keep);
+    mem_free(x);
+}
+
+void exchange_end(struct exchange *x, enum fail ending)
+{
+    exchange_goto(x, STEP_END);
+    x->ending = ending;
+    watch_stop(x);
+    if (x->call)
+        call_cancel(x->call);
+    x->call = NULL;
+    x->request = NULL;
+    log_access(x);
+    if (x->encoder)
+        x->endpoint->dialect->close(x->encoder);
+    list_remove(&x->node);
+    x->proxy->n_open--;
+    deferred_init(&x->funeral, bury);
+    loop_defer(x->proxy->loop, &x->funeral);
+}

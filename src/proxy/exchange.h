@@ -1,0 +1,148 @@
+/* exchange.h - one request and its answer, from the client's head to the last byte and the log line.
+ *
+ * Who owns what:
+ *
+ *   request    the transport (http/server); x->request is NULL once the reply is over or the client gone
+ *   body       the exchange, taken from the request; every span of the upstream body points into it
+ *   scratch    arena: what is needed only while the request can still be sent (again): the hub's tree
+ *   keep       arena: what is needed to the end: ids, the encoder, names for the log
+ *   upstream   rope: the body as sent upstream; borrows from body and scratch
+ *   call       http/client; NULL when none is open
+ *   pending    bytes of an upstream event that is not complete, or of an error body
+ *
+ * body, scratch and upstream are given back as soon as the answer has begun (exchange_commit), so that
+ * an open stream costs a few kilobytes.
+ */
+#ifndef CCPROXY_PROXY_EXCHANGE_H
+#define CCPROXY_PROXY_EXCHANGE_H
+
+#include "http/client.h"
+#include "http/server.h"
+#include "llm/dialect.h"
+#include "llm/upstream_error.h"
+#include "policy/auth.h"
+#include "proxy/fail.h"
+#include "proxy/retry.h"
+#include "wire/sse.h"
+
+struct proxy;
+struct endpoint;
+
+/* The steps, in the order in which an exchange walks them; exchange.c has the table. */
+enum step_id {
+    STEP_IDENTIFY,     /* which endpoint, which request id */
+    STEP_AUTHENTICATE, /* who is asking */
+    STEP_RECEIVE,      /* waits for the body */
+    STEP_ANSWER,       /* endpoints that need no upstream reply here and are done */
+    STEP_DECODE,       /* the client's dialect becomes a Messages request */
+    STEP_ROUTE,        /* which key; waits out the pause before a retry */
+    STEP_SEND,         /* waits for the first event, or for the error that comes instead */
+    STEP_RELAY,        /* moves events until message_stop */
+    STEP_SETTLE,       /* the client has everything; waits for the upstream's end of message */
+    STEP_END,          /* exchange_end has run */
+};
+
+enum step_result {
+    STEP_NEXT, /* go on with the next step of the table */
+    STEP_WAIT, /* a callback will go on */
+    STEP_OVER, /* the exchange has ended */
+};
+
+struct exchange {
+    struct proxy *proxy;
+    struct list node; /* proxy->open */
+    struct request *request;
+    enum step_id step;
+
+    const struct endpoint *endpoint;
+    const struct auth_key *client;
+    struct str id;          /* x-request-id */
+    enum h1_method verb;
+    struct str method, path; /* as they came, for the log */
+    struct str rest;         /* of the path, behind the endpoint's own: an id */
+
+    struct arena keep, scratch;
+    struct buf body;
+    struct rope upstream;
+    struct decoded decoded;
+    struct encoder *encoder;
+    struct answer answer;
+
+    /* The current attempt. */
+    struct call *call;
+    bool paused; /* the client is behind, so the upstream is not read */
+    unsigned attempts;
+    size_t key;
+    uint64_t keys_tried;
+    int upstream_status;
+    bool upstream_streams; /* 200 and an event stream */
+    enum should_retry should_retry;
+    int64_t retry_after_us;
+    struct str upstream_id; /* request-id of the upstream */
+    struct sse sse;
+    struct buf pending;
+
+    /* Time, in microseconds on clock_us(). One timer, set to the earliest of these; see watch.c. */
+    struct timer timer;
+    uint64_t started_us, total_at_us;
+    uint64_t phase_at_us;    /* end of a retry pause, first byte, or settling; 0: none */
+    uint64_t progress_us;    /* last event that carried something */
+    uint64_t sent_us;        /* last bytes given to the client */
+    uint64_t first_event_us; /* since started_us */
+
+    size_t relayed_chars;    /* of answer text, to estimate what a broken answer has cost */
+    int status;              /* sent to the client */
+    enum fail ending;
+    struct deferred funeral;
+};
+
+/* A client's head has come: makes the exchange and runs it. */
+void exchange_begin(struct proxy *p, struct request *r);
+/* The transport has refused a message that never became a request: logs and answers it. */
+void exchange_refuse(struct proxy *p, struct request *r, enum fail why);
+/* Something a step waited for has come: leaves that step for the next one and runs on. */
+void exchange_continue(struct exchange *x);
+/* Goes to a step that is not the next one. Asserts that the table allows it. */
+void exchange_goto(struct exchange *x, enum step_id to);
+/* Runs the current step and those that follow until one waits. */
+void exchange_run(struct exchange *x);
+
+/* Ends it badly: the client gets the row's error, as a body or, when the answer has begun, as a frame.
+ * The result is STEP_OVER, for a step to return. */
+enum step_result exchange_fail(struct exchange *x, enum fail why);
+/* The same with something more exact to say; absent parts come from the row. */
+enum step_result exchange_fail_with(struct exchange *x, enum fail why, struct str code,
+                                    struct str param, struct str message);
+/* Ends it; called once, by whoever knows that nothing is left to do. */
+void exchange_end(struct exchange *x, enum fail ending);
+
+/* The request cannot be sent again from here on: its memory goes. */
+void exchange_commit(struct exchange *x);
+
+/* steps.c */
+enum step_result step_identify(struct exchange *x);
+enum step_result step_authenticate(struct exchange *x);
+enum step_result step_receive(struct exchange *x);
+enum step_result step_answer(struct exchange *x);
+enum step_result step_decode(struct exchange *x);
+enum step_result step_route(struct exchange *x);
+enum step_result step_send(struct exchange *x);
+/* relay.c */
+enum step_result step_relay(struct exchange *x);
+enum step_result step_settle(struct exchange *x);
+/* The handler of upstream calls; ctx is the exchange. */
+extern const struct call_handler relay_handler;
+/* An attempt failed: again, or the end. error is absent unless the upstream gave one. */
+void relay_failed(struct exchange *x, enum fail why, const struct upstream_error *error);
+
+/* watch.c: (re)arms the timer; call after changing a deadline or a step. */
+void watch_init(struct exchange *x);
+void watch_arm(struct exchange *x);
+void watch_stop(struct exchange *x);
+
+/* reply.c: heads that every answer shares. */
+void reply_head(struct exchange *x, int status, struct str content_type);
+void reply_whole(struct exchange *x, int status, struct str content_type, struct str body);
+void reply_error(struct exchange *x, enum fail why, const struct api_error *err);
+
+#endif

@@ -1,0 +1,112 @@
+/* local.c - see local.h. */
+#include "proxy/local.h"
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "proxy/endpoint.h"
+#include "proxy/exchange.h"
+#include "proxy/proxy_int.h"
+#include "wire/jsonw.h"
+
+/* In a row, and the upstream counts as down until it answers again. */
+enum { UPSTREAM_DOWN_AFTER = 5 };
+
+static struct buf *clean_scratch(struct exchange *x)
+{
+    buf_clear(&x->proxy->scratch);
+    return &x->proxy->scratch;
+}
+
+static void reply_json(struct exchange *x, int status, struct buf *body)
+{
+    reply_whole(x, status, STR("application/json"), buf_str(body));
+}
+
+void local_models(struct exchange *x)
+{
+    struct buf *body = clean_scratch(x);
+    openai_models_list(x->proxy->models, body);
+    reply_json(x, 200, body);
+}
+
+/* The id in the path, decoded; absent when its escapes are broken. */
+static struct str model_id(struct exchange *x)
+{
+    struct str id;
+    return text_percent_decode(&x->scratch, x->rest, &id) ? id : STR_NONE;
+}
+
+void local_model(struct exchange *x)
+{
+    struct buf *body = clean_scratch(x);
+    struct str id = model_id(x);
+    if (openai_models_one(x->proxy->models, id, &x->scratch, body)) {
+        reply_json(x, 200, body);
+        return;
+    }
+    struct api_error err =
+        fail_error(FAIL_MODEL_NOT_FOUND, STR_NONE, STR("model"),
+                   arena_printf(&x->scratch, "The model '%.*s' does not exist.",
+                                (int)size_min(id.n, 128), id.p ? id.p : ""));
+    reply_error(x, FAIL_MODEL_NOT_FOUND, &err);
+}
+
+void local_health(struct exchange *x)
+{
+    const struct proxy *p = x->proxy;
+    bool upstream = p->upstream_failures < UPSTREAM_DOWN_AFTER;
+    bool ready = p->state == PROXY_READY;
+    char when[CLOCK_TEXT];
+    struct buf *body = clean_scratch(x);
+    struct jsonw w;
+    jsonw_to_buf(&w, body);
+    jsonw_object(&w);
+    jsonw_field_str(&w, "status",
+                    !ready     ? STR("unhealthy")
+                    : upstream ? STR("healthy")
+                               : STR("degraded"));
+    jsonw_field_i64(&w, "uptime_seconds",
+                    (int64_t)((clock_wall_us() - p->started_wall_us) / 1000000));
+    jsonw_key(&w, STR("checks"));
+    jsonw_object(&w);
+    jsonw_field_bool(&w, "claude_api", upstream);
+    jsonw_field_bool(&w, "auth", p->config->n_client_keys > 0);
+    jsonw_field_bool(&w, "accepting", ready);
+    jsonw_object_end(&w);
+    jsonw_field_str(&w, "timestamp", clock_rfc3339(clock_wall_us(), when));
+    jsonw_object_end(&w);
+    reply_json(x, ready ? 200 : 503, body);
+}
+
+static void reply_state(struct exchange *x, int status, struct str text)
+{
+    struct buf *body = clean_scratch(x);
+    struct jsonw w;
+    jsonw_to_buf(&w, body);
+    jsonw_object(&w);
+    jsonw_field_str(&w, "status", text);
+    jsonw_object_end(&w);
+    reply_json(x, status, body);
+}
+
+void local_livez(struct exchange *x)
+{
+    reply_state(x, 200, STR("alive"));
+}
+
+void local_readyz(struct exchange *x)
+{
+    if (x->proxy->state == PROXY_READY)
+        reply_state(x, 200, STR("ready"));
+    else
+        reply_state(x, 503, STR("draining"));
+}
+
+void local_options(struct exchange *x)
+{
+    struct request *r = x->request;
+    reply_head(x, 204, STR("text/plain"));
+    reply_field(r, STR("Allow"), str_c(endpoint_allow_list(x->endpoint)));
+    reply_head_end(r, 0);
+    reply_end(r);
+}

@@ -1,0 +1,235 @@
+/* proxy.c - puts a worker's parts together and takes them apart; see proxy.h. */
+#include "proxy/proxy.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "io/tls.h"
+#include "proxy/endpoint.h"
+#include "proxy/exchange.h"
+#include "proxy/proxy_int.h"
+
+enum {
+    SCRATCH_MAX = 256 * 1024 * 1024,
+    UPSTREAM_HEAD_MAX = 64 * 1024,
+    POOL_IDLE_MAX = 256,
+};
+
+/* --- what the transport reports ------------------------------------------------------------- */
+
+static void on_head(void *ctx, struct request *r)
+{
+    exchange_begin(ctx, r);
+}
+
+static void on_request(void *ctx, struct request *r)
+{
+    (void)ctx;
+    struct exchange *x = r->user;
+    ASSERT(x->step == STEP_RECEIVE);
+    x->body = buf_take(&r->body);
+    exchange_continue(x);
+}
+
+/* The rules of HTTP were broken, so there may be no head, and no exchange yet. */
+static void on_refused(void *ctx, struct request *r, enum server_refusal why, enum h1_error error)
+{
+    if (!r->user)
+        exchange_refuse(ctx, r, fail_of_refusal(why, error));
+    else
+        exchange_fail(r->user, fail_of_refusal(why, error));
+}
+
+static void on_gone(void *ctx, struct request *r)
+{
+    (void)ctx;
+    struct exchange *x = r->user;
+    if (!x)
+        return;
+    x->request = NULL;
+    exchange_fail(x, FAIL_CLIENT_GONE);
+}
+
+static void on_drained(void *ctx, struct request *r)
+{
+    (void)ctx;
+    struct exchange *x = r->user;
+    if (!x->paused)
+        return;
+    x->paused = false;
+    x->progress_us = clock_us();
+    watch_arm(x);
+    call_resume(x->call);
+}
+
+/* --- parts ---------------------------------------------------------------------------------- */
+
+static void init_server(struct proxy *p)
+{
+    const struct config *c = p->config;
+    const struct server_limits limits = {
+        .head_max = (size_t)c->max_head,
+        .body_max = (size_t)c->max_body,
+        .total_max = (size_t)c->max_buffered,
+        .connections_max = (size_t)c->max_connections,
+        .head_timeout_us = (uint64_t)c->head_timeout,
+        .body_timeout_us = (uint64_t)c->body_timeout,
+        .idle_timeout_us = (uint64_t)c->idle_timeout,
+        .write_timeout_us = (uint64_t)c->write_timeout,
+    };
+    const struct server_handler handler = {
+        .ctx = p,
+        .on_head = on_head,
+        .on_request = on_request,
+        .on_refused = on_refused,
+        .on_gone = on_gone,
+        .on_drained = on_drained,
+    };
+    p->server = server_new(p->loop, &limits, &handler);
+}
+
+static bool init_tls(struct proxy *p, char *ret_error, size_t error_size)
+{
+    const struct config *c = p->config;
+    if (c->anthropic_base_url.scheme != URL_HTTPS)
+        return true;
+    const struct tls_options options = {
+        .ca_file = c->ca_file.p,
+        .cert_file = c->client_cert.p,
+        .key_file = c->client_key.p,
+    };
+    p->tls = tls_ctx_new(&options, ret_error, error_size);
+    return p->tls != NULL;
+}
+
+static bool use_proxy(const struct config *c, struct url *ret_proxy)
+{
+    const struct url *u = &c->anthropic_base_url;
+    return c->https_proxy.n && u->scheme == URL_HTTPS && url_parse(c->https_proxy, ret_proxy) &&
+           !url_no_proxy(c->no_proxy, u->host, u->port);
+}
+
+static void init_pool(struct proxy *p)
+{
+    const struct config *c = p->config;
+    struct pool_options options = {
+        .target = {.url = c->anthropic_base_url, .tls = p->tls},
+        .connect_timeout_us = (uint64_t)c->connect_timeout,
+        .idle_timeout_us = (uint64_t)c->upstream_idle,
+        .idle_max = POOL_IDLE_MAX,
+        .head_max = UPSTREAM_HEAD_MAX,
+    };
+    options.target.has_proxy = use_proxy(c, &options.target.proxy);
+    p->pool = pool_new(p->loop, p->dns, &options);
+}
+
+/* Host of requests: the port only where it is not the scheme's own (RFC 9110 section 7.2). */
+static struct str authority(const struct url *u, struct buf *out)
+{
+    if (u->scheme == URL_UNIX)
+        return STR("localhost");
+    bool default_port = u->port == (u->scheme == URL_HTTPS ? 443 : 80);
+    buf_printf(out, u->is_ipv6 ? "[%.*s]" : "%.*s", STR_FMT(u->host));
+    if (!default_port)
+        buf_printf(out, ":%u", (unsigned)u->port);
+    return buf_str(out);
+}
+
+static void init_upstream(struct proxy *p)
+{
+    const struct config *c = p->config;
+    p->platform = &platform_anthropic;
+    p->upstream = (struct platform_call){
+        .authority = authority(&c->anthropic_base_url, &p->authority),
+        .base_path = c->anthropic_base_url.scheme == URL_UNIX ? STR("") : c->anthropic_base_url.path,
+        .version = c->anthropic_version,
+    };
+    route_init(&p->route, c->n_upstream_keys);
+    retry_budget_init(&p->retries, c->retry_budget);
+}
+
+static bool init_models(struct proxy *p, char *ret_error, size_t error_size)
+{
+    struct str error = STR_NONE;
+    p->models = models_new(p->config->model_map, p->config->default_model, &error);
+    if (!p->models)
+        snprintf(ret_error, error_size, "CCPROXY_MODEL_MAP: %.*s", STR_FMT(error));
+    return p->models != NULL;
+}
+
+struct proxy *proxy_new(struct loop *l, const struct config *c, char *ret_error, size_t error_size)
+{
+    struct proxy *p = mem_zalloc(sizeof(*p));
+    p->loop = l;
+    p->config = c;
+    p->started_wall_us = clock_wall_us();
+    list_init(&p->open);
+    json_init(&p->doc);
+    buf_init(&p->scratch, SCRATCH_MAX);
+    buf_init(&p->authority, 512);
+    timer_init(&p->refresh.timer, "refresh", NULL);
+    if (!init_models(p, ret_error, error_size) || !init_tls(p, ret_error, error_size)) {
+        proxy_free(p);
+        return NULL;
+    }
+    p->dns = dns_new(l, c->dns_servers.p);
+    init_upstream(p);
+    init_pool(p);
+    init_server(p);
+    refresh_start(p);
+    return p;
+}
+
+bool proxy_listen(struct proxy *p, int fd)
+{
+    return server_listen(p->server, fd);
+}
+
+void proxy_unready(struct proxy *p)
+{
+    if (p->state == PROXY_READY)
+        p->state = PROXY_UNREADY;
+}
+
+void proxy_drain(struct proxy *p)
+{
+    p->state = PROXY_DRAINING;
+    refresh_stop(p);
+    server_drain(p->server);
+}
+
+bool proxy_is_idle(const struct proxy *p)
+{
+    return p->n_open == 0 && server_connections(p->server) == 0;
+}
+
+void proxy_abort(struct proxy *p)
+{
+    list_each_safe(node, &p->open)
+    {
+        struct exchange *x = CONTAINER_OF(node, struct exchange, node);
+        if (x->step == STEP_SETTLE)
+            exchange_end(x, FAIL_DONE);
+        else
+            exchange_fail(x, FAIL_STOPPING);
+    }
+}
+
+void proxy_free(struct proxy *p)
+{
+    if (!p)
+        return;
+    refresh_stop(p);
+    proxy_abort(p);
+    if (p->server)
+        server_free(p->server);
+    if (p->pool)
+        pool_free(p->pool);
+    if (p->dns)
+        dns_free(p->dns);
+    tls_ctx_free(p->tls);
+    models_free(p->models);
+    json_done(&p->doc);
+    buf_done(&p->scratch);
+    buf_done(&p->authority);
+    mem_free(p);
+}

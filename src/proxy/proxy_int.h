@@ -1,0 +1,49 @@
+/* proxy_int.h - what one worker's exchanges share. */
+#ifndef CCPROXY_PROXY_PROXY_INT_H
+#define CCPROXY_PROXY_PROXY_INT_H
+
+#include "http/client.h"
+#include "http/server.h"
+#include "llm/models.h"
+#include "llm/platform.h"
+#include "policy/route.h"
+#include "proxy/proxy.h"
+#include "proxy/retry.h"
+#include "wire/json.h"
+
+/* GET /v1/models of the upstream, now and then. */
+struct refresh {
+    struct timer timer;
+    struct call *call;
+    struct buf answer;
+    int status;
+};
+
+struct proxy {
+    struct loop *loop;
+    const struct config *config;
+    struct server *server;
+    struct dns *dns;
+    struct tls_ctx *tls;
+    struct pool *pool;
+    struct models *models;
+    const struct platform *platform;
+    struct platform_call upstream; /* all but key and length */
+    struct route route;
+    struct retry_budget retries;
+    struct refresh refresh;
+    struct json doc;    /* parser memory, used within one callback at a time */
+    struct buf scratch; /* heads and answers that are written whole, likewise */
+    struct buf authority;
+    struct list open;   /* exchanges */
+    size_t n_open;
+    uint64_t started_wall_us;
+    unsigned upstream_failures; /* in a row */
+    enum { PROXY_READY, PROXY_UNREADY, PROXY_DRAINING } state;
+};
+
+/* refresh.c */
+void refresh_start(struct proxy *p);
+void refresh_stop(struct proxy *p);
+
+#endif

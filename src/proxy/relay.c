@@ -1,0 +1,344 @@
+/* relay.c - moves one answer from the upstream to the client.
+ *
+ *   call --bytes--> [pending] --sse--> event --answer_track--> dialect's encoder --> reply --> client
+ *     ^                                                                                 |
+ *     +------------- paused while more than SERVER_HIGH_MARK is queued -----------------+
+ *
+ * Invariants:
+ *   1. The client gets no byte before the first event of an answer has come: until then an attempt may
+ *      be given up for another, or become a real HTTP error.
+ *   2. An event is translated whole or not at all; usage is counted from events only.
+ *   3. An answer is complete when message_stop has come, and not before. What ends without it was cut.
+ *   4. After each event x->step is looked at again: anything may have ended the exchange.
+ */
+#include "base/clock.h"
+#include "proxy/endpoint.h"
+#include "proxy/exchange.h"
+#include "proxy/proxy_int.h"
+
+enum {
+    ERROR_BODY_MAX = 64 * 1024,
+    SETTLE_US = 1000 * 1000,
+    KEY_REST_US = 60 * 1000 * 1000,    /* a key that was refused */
+    KEY_PAUSE_US = 5 * 1000 * 1000,    /* a key at its limit that was not told for how long */
+};
+
+static bool is_relaying(const struct exchange *x)
+{
+    return x->step == STEP_SEND || x->step == STEP_RELAY;
+}
+
+/* --- attempts ------------------------------------------------------------------------------- */
+
+static bool is_about_key(enum fail why)
+{
+    return why == FAIL_UPSTREAM_RATE_LIMIT || why == FAIL_UPSTREAM_AUTH || why == FAIL_UPSTREAM_QUOTA;
+}
+
+static void rest_key(struct exchange *x, enum fail why)
+{
+    uint64_t rest = KEY_REST_US;
+    if (why == FAIL_UPSTREAM_RATE_LIMIT)
+        rest = x->retry_after_us >= 0 ? (uint64_t)x->retry_after_us : KEY_PAUSE_US;
+    route_rest(&x->proxy->route, x->key, clock_us() + rest);
+}
+
+static void count_upstream(struct proxy *p, enum fail why)
+{
+    bool failed = fail_row(why)->fault == FAULT_UPSTREAM && why != FAIL_UPSTREAM_UNSENT;
+    p->upstream_failures = failed ? p->upstream_failures + 1 : 0;
+}
+
+static void try_again(struct exchange *x, enum fail why, uint64_t delay_us)
+{
+    LOG(LOG_INFO, "retry", LOG_STR("id", x->id), LOG_CSTR("why", fail_row(why)->name),
+        LOG_INT("attempt", x->attempts), LOG_MS("after_ms", delay_us));
+    buf_clear(&x->pending);
+    exchange_goto(x, STEP_ROUTE);
+    x->phase_at_us = delay_us ? clock_us() + delay_us : 0;
+    exchange_run(x);
+}
+
+void relay_failed(struct exchange *x, enum fail why, const struct upstream_error *error)
+{
+    count_upstream(x->proxy, why);
+    if (x->call)
+        call_cancel(x->call);
+    x->call = NULL;
+    bool about_key = is_about_key(why);
+    if (about_key)
+        rest_key(x, why);
+    const struct retry_facts facts = {
+        .why = why,
+        .attempts = x->attempts,
+        .retries_max = (unsigned)x->proxy->config->retries,
+        .asked = x->should_retry,
+        .retry_after_us = x->retry_after_us,
+        .other_key = about_key && route_has_other(&x->proxy->route, clock_us(), x->keys_tried),
+    };
+    uint64_t delay_us;
+    if (x->step == STEP_SEND && retry_plan(&x->proxy->retries, &facts, &delay_us)) {
+        try_again(x, why, delay_us);
+        return;
+    }
+    if (error)
+        exchange_fail_with(x, why, STR_NONE, error->param, error->message);
+    else
+        exchange_fail(x, why);
+}
+
+/* An error object instead of an answer (status set), or an error event in one (status 0). What the
+ * upstream says of its own credentials is never shown to a client. */
+static void on_upstream_error(struct exchange *x, int status, struct str body)
+{
+    struct upstream_error e = {0};
+    upstream_error_read(status, body, &x->proxy->doc, &x->keep, &e);
+    LOG(LOG_INFO, "upstream error", LOG_STR("id", x->id), LOG_INT("status", status),
+        LOG_STR("type", e.type), LOG_STR(e.code.n ? "code" : NULL, e.code),
+        LOG_STR("message", e.message));
+    if (e.kind == UPSTREAM_AUTH || e.kind == UPSTREAM_QUOTA)
+        e.message = STR_NONE;
+    relay_failed(x, fail_of_upstream(e.kind), &e);
+}
+
+/* --- events --------------------------------------------------------------------------------- */
+
+static void begin_stream(struct exchange *x)
+{
+    reply_head(x, 200, x->endpoint->dialect->stream_type);
+    reply_field(x->request, STR("X-Accel-Buffering"), STR("no"));
+    reply_head_end(x->request, -1);
+}
+
+/* The first event of an answer is here: no other attempt will be made. */
+static void begin_answer(struct exchange *x)
+{
+    exchange_goto(x, STEP_RELAY);
+    x->phase_at_us = 0;
+    x->first_event_us = clock_us() - x->started_us;
+    x->progress_us = x->sent_us = clock_us();
+    count_upstream(x->proxy, FAIL_DONE);
+    if (call_sent(x->call))
+        exchange_commit(x);
+    if (x->decoded.stream)
+        begin_stream(x);
+    watch_arm(x);
+}
+
+/* The last event is here. The client is done; the upstream still owes the end of its message. */
+static void end_answer(struct exchange *x)
+{
+    struct proxy *p = x->proxy;
+    const struct dialect *d = x->endpoint->dialect;
+    if (x->decoded.stream) {
+        bool ok = d->finish(x->encoder, &x->answer, reply_body_begin(x->request));
+        reply_body_end(x->request);
+        if (!ok) {
+            exchange_fail(x, FAIL_ANSWER_TOO_LARGE);
+            return;
+        }
+        reply_end(x->request);
+    } else {
+        buf_clear(&p->scratch);
+        if (!d->finish(x->encoder, &x->answer, &p->scratch)) {
+            exchange_fail(x, FAIL_ANSWER_TOO_LARGE);
+            return;
+        }
+        reply_whole(x, 200, STR("application/json"), buf_str(&p->scratch));
+    }
+    x->request = NULL;
+    exchange_goto(x, STEP_SETTLE);
+    x->phase_at_us = clock_us() + SETTLE_US;
+    watch_arm(x);
+}
+
+static bool encode(struct exchange *x, const struct event *ev)
+{
+    const struct dialect *d = x->endpoint->dialect;
+    if (!x->decoded.stream)
+        return d->event(x->encoder, &x->answer, ev, NULL);
+    bool ok = d->event(x->encoder, &x->answer, ev, reply_body_begin(x->request));
+    reply_body_end(x->request);
+    x->sent_us = clock_us();
+    return ok;
+}
+
+static void on_event(struct exchange *x, struct str data)
+{
+    struct event ev;
+    if (!event_parse(&x->proxy->doc, data, &ev)) {
+        relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
+        return;
+    }
+    if (ev.type == EVENT_ERROR) {
+        on_upstream_error(x, 0, data);
+        return;
+    }
+    if (!answer_track(&x->answer, &ev)) {
+        relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
+        return;
+    }
+    if (ev.type == EVENT_MESSAGE_START)
+        begin_answer(x);
+    if (x->step != STEP_RELAY)
+        return; /* a ping before the answer */
+    if (event_is_progress(&ev)) {
+        x->progress_us = clock_us();
+        x->relayed_chars += ev.text.n;
+    }
+    if (ev.type == EVENT_PING) {
+        if (x->decoded.stream) {
+            x->endpoint->dialect->keepalive(reply_body_begin(x->request));
+            reply_body_end(x->request);
+        }
+    } else if (!encode(x, &ev)) {
+        relay_failed(x, FAIL_ANSWER_TOO_LARGE, NULL);
+    } else if (ev.type == EVENT_MESSAGE_STOP) {
+        end_answer(x);
+    }
+}
+
+/* Handles the whole events in n bytes at p; returns how many bytes are done with. */
+static size_t relay_events(struct exchange *x, char *p, size_t n)
+{
+    size_t done = 0;
+    while (is_relaying(x)) {
+        struct sse_event event;
+        size_t used;
+        enum sse_result result = sse_next(&x->sse, p + done, n - done, &event, &used);
+        if (result == SSE_MORE)
+            break;
+        if (result == SSE_BAD) {
+            relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
+            break;
+        }
+        if (event.data.n)
+            on_event(x, event.data);
+        done += used;
+    }
+    return done;
+}
+
+static void hold_back(struct exchange *x)
+{
+    if (x->step != STEP_RELAY || !x->decoded.stream || x->paused)
+        return;
+    if (reply_queued(x->request) < SERVER_HIGH_MARK)
+        return;
+    x->paused = true;
+    call_pause(x->call);
+}
+
+/* --- what the call reports ------------------------------------------------------------------ */
+
+static void on_sent(void *ctx)
+{
+    struct exchange *x = ctx;
+    x->phase_at_us = clock_us() + (uint64_t)x->proxy->config->first_byte_timeout;
+    watch_arm(x);
+}
+
+static enum should_retry parse_should_retry(struct str s)
+{
+    if (str_eq_nocase(s, STR("true")))
+        return SHOULD_RETRY_YES;
+    return str_eq_nocase(s, STR("false")) ? SHOULD_RETRY_NO : SHOULD_RETRY_UNSAID;
+}
+
+static void on_head(void *ctx, const struct h1_head *head)
+{
+    struct exchange *x = ctx;
+    struct str type = head->known[H1_CONTENT_TYPE];
+    x->upstream_status = head->status;
+    x->upstream_streams =
+        head->status == 200 && str_starts_nocase(type, STR("text/event-stream"));
+    x->should_retry = parse_should_retry(head->known[H1_X_SHOULD_RETRY]);
+    x->retry_after_us =
+        retry_after_us(head->known[H1_RETRY_AFTER_MS], head->known[H1_RETRY_AFTER]);
+    if (head->known[H1_REQUEST_ID].n <= 128)
+        x->upstream_id = arena_dup(&x->keep, head->known[H1_REQUEST_ID]);
+    if (head->status < 400 && !x->upstream_streams)
+        relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
+}
+
+static void on_error_body(struct exchange *x, struct str bytes)
+{
+    size_t room = ERROR_BODY_MAX - size_min(ERROR_BODY_MAX, buf_len(&x->pending));
+    buf_append(&x->pending, str_head(bytes, size_min(bytes.n, room)));
+}
+
+static void on_body(void *ctx, struct str bytes)
+{
+    struct exchange *x = ctx;
+    if (!x->upstream_streams) {
+        on_error_body(x, bytes);
+        return;
+    }
+    if (buf_len(&x->pending) == 0) { /* the common case: whole events, parsed where they lie */
+        size_t done = relay_events(x, (char *)(uintptr_t)bytes.p, bytes.n);
+        bytes = str_skip(bytes, done);
+        if (!is_relaying(x))
+            return;
+        if (bytes.n && !buf_append(&x->pending, bytes))
+            relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
+    } else if (!buf_append(&x->pending, bytes)) {
+        relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
+    } else {
+        char *p = x->pending.data + x->pending.start;
+        size_t done = relay_events(x, p, buf_len(&x->pending));
+        if (!is_relaying(x))
+            return;
+        buf_consume(&x->pending, done);
+        if (buf_len(&x->pending) == 0)
+            buf_release(&x->pending);
+    }
+    hold_back(x);
+}
+
+static void on_end(void *ctx)
+{
+    struct exchange *x = ctx;
+    x->call = NULL;
+    if (x->step == STEP_SETTLE)
+        exchange_end(x, FAIL_DONE);
+    else if (!x->upstream_streams)
+        on_upstream_error(x, x->upstream_status, buf_str(&x->pending));
+    else
+        relay_failed(x, FAIL_UPSTREAM_CUT, NULL);
+}
+
+static void on_fail(void *ctx, enum call_failure why, const char *error)
+{
+    struct exchange *x = ctx;
+    x->call = NULL;
+    if (x->step == STEP_SETTLE) {
+        exchange_end(x, FAIL_DONE);
+        return;
+    }
+    LOG(LOG_INFO, "upstream call failed", LOG_STR("id", x->id), LOG_CSTR("error", error));
+    bool is_error_answer = x->upstream_status >= 400;
+    if (is_error_answer) /* its head says enough, even if the body broke off */
+        on_upstream_error(x, x->upstream_status, buf_str(&x->pending));
+    else
+        relay_failed(x, fail_of_call(why), NULL);
+}
+
+const struct call_handler relay_handler = {
+    .on_sent = on_sent,
+    .on_head = on_head,
+    .on_body = on_body,
+    .on_end = on_end,
+    .on_fail = on_fail,
+};
+
+enum step_result step_relay(struct exchange *x)
+{
+    (void)x; /* driven by the call's events */
+    return STEP_WAIT;
+}
+
+enum step_result step_settle(struct exchange *x)
+{
+    (void)x;
+    return STEP_WAIT;
+}

@@ -1,0 +1,108 @@
+/* reply.c - the heads of answers: what every one carries, and how errors look. */
+#include "base/clock.h"
+#include "proxy/endpoint.h"
+#include "proxy/exchange.h"
+#include "proxy/proxy_int.h"
+
+/* OWASP's list for an API that serves no pages; on every answer, errors included. */
+static const struct h1_field security_fields[] = {
+    {STR_INIT("X-Content-Type-Options"), STR_INIT("nosniff")},
+    {STR_INIT("Content-Security-Policy"), STR_INIT("default-src 'none'; frame-ancestors 'none'")},
+    {STR_INIT("X-Frame-Options"), STR_INIT("DENY")},
+    {STR_INIT("Referrer-Policy"), STR_INIT("no-referrer")},
+    {STR_INIT("Cross-Origin-Resource-Policy"), STR_INIT("same-origin")},
+};
+
+static void reply_notices(struct exchange *x)
+{
+    const struct decoded *d = &x->decoded;
+    if (d->dropped.n)
+        reply_field(x->request, STR("X-Ccproxy-Dropped"), d->dropped);
+    if (d->match == MODEL_SUCCEEDED && h1_is_field_value(d->asked_model))
+        reply_field(x->request, STR("X-Ccproxy-Retired-Model"), d->asked_model);
+}
+
+void reply_head(struct exchange *x, int status, struct str content_type)
+{
+    struct request *r = x->request;
+    x->status = status;
+    reply_start(r, status);
+    reply_field(r, STR("Content-Type"), content_type);
+    reply_field(r, STR("Cache-Control"), STR("no-cache, no-store"));
+    reply_field(r, STR("X-Request-Id"), x->id);
+    for (size_t i = 0; i < ARRAY_LEN(security_fields); i++)
+        reply_field(r, security_fields[i].name, security_fields[i].value);
+    if (x->endpoint && x->endpoint->dialect) {
+        reply_field(r, STR("Openai-Version"), STR("2020-10-01"));
+        reply_field_u64(r, STR("Openai-Processing-Ms"), (clock_us() - x->started_us) / 1000);
+        if (x->upstream_id.n)
+            reply_field(r, STR("Request-Id"), x->upstream_id);
+        reply_notices(x);
+    }
+}
+
+void reply_whole(struct exchange *x, int status, struct str content_type, struct str body)
+{
+    reply_head(x, status, content_type);
+    reply_head_end(x->request, (int64_t)body.n);
+    reply_body(x->request, body);
+    reply_end(x->request);
+}
+
+/* Clients retry on 408, 409, 429 and 5xx by themselves, unless they are told. */
+static void reply_retry_fields(struct exchange *x, enum fail why)
+{
+    enum { OVERLOAD_PAUSE_US = 5 * 1000 * 1000 };
+    struct request *r = x->request;
+    const struct fail_row *row = fail_row(why);
+    int64_t after_us = x->retry_after_us;
+    if (after_us < 0 && row->status == 503)
+        after_us = OVERLOAD_PAUSE_US;
+    if (why == FAIL_UPSTREAM_QUOTA) {
+        reply_field(r, STR("X-Should-Retry"), STR("false"));
+        return;
+    }
+    if (row->status != 429 && row->status < 500)
+        return;
+    if (x->should_retry != SHOULD_RETRY_UNSAID)
+        reply_field(r, STR("X-Should-Retry"),
+                    x->should_retry == SHOULD_RETRY_YES ? STR("true") : STR("false"));
+    if (after_us < 0)
+        return;
+    reply_field_u64(r, STR("Retry-After"), (uint64_t)(after_us + 999999) / 1000000);
+    reply_field_u64(r, STR("Retry-After-Ms"), (uint64_t)(after_us + 999) / 1000);
+}
+
+static void (*error_writer(const struct exchange *x))(const struct api_error *, struct buf *)
+{
+    bool has_dialect = x->endpoint && x->endpoint->dialect;
+    return has_dialect ? x->endpoint->dialect->error_body : openai_error_body;
+}
+
+static void reply_error_frame(struct exchange *x, const struct api_error *err)
+{
+    x->endpoint->dialect->error_frame(err, reply_body_begin(x->request));
+    reply_body_end(x->request);
+    reply_end(x->request);
+}
+
+void reply_error(struct exchange *x, enum fail why, const struct api_error *err)
+{
+    struct request *r = x->request;
+    if (reply_started(r)) {
+        reply_error_frame(x, err);
+        return;
+    }
+    struct buf *body = &x->proxy->scratch;
+    buf_clear(body);
+    error_writer(x)(err, body);
+    reply_head(x, err->status, STR("application/json"));
+    reply_retry_fields(x, why);
+    if (err->status == 401)
+        reply_field(r, STR("WWW-Authenticate"), STR("Bearer realm=\"ccproxy\""));
+    if (why == FAIL_METHOD)
+        reply_field(r, STR("Allow"), str_c(endpoint_allow_list(x->endpoint)));
+    reply_head_end(r, (int64_t)buf_len(body));
+    reply_body(r, buf_str(body));
+    reply_end(r);
+}

@@ -1,0 +1,198 @@
+/* steps.c - the steps of an exchange up to the call, in the order in which they run. */
+#include "base/clock.h"
+#include "base/rand.h"
+#include "proxy/endpoint.h"
+#include "proxy/exchange.h"
+#include "proxy/local.h"
+#include "proxy/proxy_int.h"
+
+enum { ID_MAX = 128, PATH_SHOWN_MAX = 128 };
+
+/* A client's request id is kept when it is short and visible ASCII; it goes into logs and headers. */
+static bool is_request_id(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= ' ' || s.p[i] > '~')
+            return false;
+    return s.n > 0 && s.n <= ID_MAX;
+}
+
+static struct str make_request_id(struct arena *a)
+{
+    enum { PREFIX = 4, RANDOM = 24 };
+    char *p = arena_alloc(a, PREFIX + RANDOM);
+    memcpy(p, "req_", PREFIX);
+    rand_alnum(p + PREFIX, RANDOM);
+    return str_of(p, PREFIX + RANDOM);
+}
+
+static void remember_head(struct exchange *x, const struct h1_head *head)
+{
+    struct str id = head->known[H1_X_REQUEST_ID];
+    x->id = is_request_id(id) ? arena_dup(&x->keep, id) : make_request_id(&x->keep);
+    x->verb = head->method;
+    x->method = arena_dup(&x->keep, head->method_text);
+    x->path = arena_dup(&x->keep, str_head(head->path, size_min(head->path.n, PATH_SHOWN_MAX)));
+}
+
+static enum step_result fail_unknown_url(struct exchange *x, const char *unsupported)
+{
+    if (!unsupported)
+        return exchange_fail_with(x, FAIL_UNKNOWN_URL, STR_NONE, STR_NONE,
+                                  arena_printf(&x->keep, "Unknown request URL: %.*s %.*s.",
+                                               STR_FMT(x->method), STR_FMT(x->path)));
+    return exchange_fail_with(
+        x, FAIL_UNSUPPORTED_ENDPOINT, STR_NONE, STR_NONE,
+        arena_printf(&x->keep, "%.*s is not supported: Claude has no %s.", STR_FMT(x->path),
+                     unsupported));
+}
+
+static bool has_json_type(const struct h1_head *head)
+{
+    struct str type = head->known[H1_CONTENT_TYPE];
+    struct str media = str_trim(str_head(type, str_find(type, ';')));
+    if (type.n == 0)
+        return true; /* curl users forget it; the body decides */
+    return str_eq_nocase(media, STR("application/json")) || str_ends(media, STR("+json")) ||
+           str_eq_nocase(media, STR("text/plain")) ||
+           str_eq_nocase(media, STR("application/x-www-form-urlencoded")); /* curl -d */
+}
+
+static bool has_plain_encoding(const struct h1_head *head)
+{
+    struct str encoding = head->known[H1_CONTENT_ENCODING];
+    return encoding.n == 0 || str_eq_nocase(encoding, STR("identity"));
+}
+
+enum step_result step_identify(struct exchange *x)
+{
+    const struct h1_head *head = x->request->head;
+    remember_head(x, head);
+
+    struct str rest;
+    const char *unsupported = NULL;
+    x->endpoint = endpoint_find(head->path, &rest, &unsupported);
+    if (!x->endpoint)
+        return fail_unknown_url(x, unsupported);
+    x->rest = arena_dup(&x->keep, rest);
+    if (!endpoint_allows(x->endpoint, head->method))
+        return exchange_fail_with(x, FAIL_METHOD, STR_NONE, STR_NONE,
+                                  arena_printf(&x->keep, "Not allowed to %.*s on %.*s.",
+                                               STR_FMT(x->method), STR_FMT(x->path)));
+    if (head->method == H1_POST && !has_plain_encoding(head))
+        return exchange_fail(x, FAIL_CONTENT_ENCODING);
+    if (head->method == H1_POST && !has_json_type(head))
+        return exchange_fail(x, FAIL_CONTENT_TYPE);
+    return STEP_NEXT;
+}
+
+enum step_result step_authenticate(struct exchange *x)
+{
+    const struct h1_head *head = x->request->head;
+    if (x->endpoint->access == ACCESS_OPEN || head->method == H1_OPTIONS)
+        return STEP_NEXT;
+    const struct config *c = x->proxy->config;
+    const struct auth_fields fields = {
+        .authorization = head->known[H1_AUTHORIZATION],
+        .x_api_key = head->known[H1_X_API_KEY],
+        .api_key = h1_field(head, STR("api-key")),
+    };
+    switch (auth_check(c->client_keys, c->n_client_keys, &fields, &x->client)) {
+    case AUTH_OK: return STEP_NEXT;
+    case AUTH_REFUSED: return exchange_fail(x, FAIL_UNAUTHENTICATED);
+    case AUTH_CONFLICT: return exchange_fail(x, FAIL_CREDENTIALS_DIFFER);
+    }
+    UNREACHABLE();
+}
+
+enum step_result step_receive(struct exchange *x)
+{
+    (void)x; /* proxy.c goes on when the transport has the whole body */
+    return STEP_WAIT;
+}
+
+enum step_result step_answer(struct exchange *x)
+{
+    bool is_options = x->verb == H1_OPTIONS;
+    if (!is_options && x->endpoint->dialect)
+        return STEP_NEXT;
+    if (is_options)
+        local_options(x);
+    else
+        x->endpoint->answer(x);
+    exchange_end(x, FAIL_DONE);
+    return STEP_OVER;
+}
+
+static void log_model(const struct exchange *x)
+{
+    const struct decoded *d = &x->decoded;
+    if (d->match == MODEL_SUCCEEDED)
+        LOG(LOG_INFO, "model is retired, its successor answers", LOG_STR("id", x->id),
+            LOG_STR("asked_model", d->asked_model), LOG_STR("model", d->request->model->id));
+    if (d->match == MODEL_ASSUMED)
+        LOG(LOG_INFO, "model is not in the table, treated like the newest", LOG_STR("id", x->id),
+            LOG_STR("asked_model", d->asked_model));
+}
+
+enum step_result step_decode(struct exchange *x)
+{
+    struct proxy *p = x->proxy;
+    const struct decode_options options = {
+        .models = p->models,
+        .default_max_tokens = p->config->default_max_tokens,
+        .strict = p->config->strict,
+    };
+    struct request_error e = {0};
+    if (!x->endpoint->dialect->decode(&options, &p->doc, buf_str(&x->body), &x->keep, &x->scratch,
+                                      &x->decoded, &e))
+        return exchange_fail_with(x, fail_of_fault(e.fault), e.code, e.param, e.message);
+    log_model(x);
+    messages_write(x->decoded.request, &x->upstream);
+    retry_budget_earn(&p->retries);
+    return STEP_NEXT;
+}
+
+enum step_result step_route(struct exchange *x)
+{
+    if (x->phase_at_us)
+        return STEP_WAIT; /* the pause before a retry; watch.c goes on after it */
+    return STEP_NEXT;
+}
+
+static struct encoder *open_encoder(struct exchange *x)
+{
+    enum { ID = 24 };
+    char *id = arena_alloc(&x->keep, ID);
+    rand_alnum(id, ID);
+    const struct encoder_options options = {
+        .stream = x->decoded.stream,
+        .id = str_of(id, ID),
+        .created = (int64_t)(clock_wall_us() / 1000000),
+        .whole_max = (size_t)x->proxy->config->max_body,
+    };
+    return x->endpoint->dialect->open(&x->keep, &x->decoded, &options);
+}
+
+enum step_result step_send(struct exchange *x)
+{
+    struct proxy *p = x->proxy;
+    if (!x->encoder)
+        x->encoder = open_encoder(x);
+    x->key = route_pick(&p->route, clock_us(), &x->keys_tried);
+    struct platform_call call = p->upstream;
+    call.key = p->config->upstream_keys[x->key];
+    call.body_len = rope_len(&x->upstream);
+    buf_clear(&p->scratch);
+    bool fits = p->platform->messages_head(&call, &p->scratch);
+    ASSERT(fits);
+
+    x->attempts++;
+    x->upstream_status = 0;
+    x->upstream_streams = false;
+    x->should_retry = SHOULD_RETRY_UNSAID;
+    x->retry_after_us = -1;
+    sse_init(&x->sse, x->pending.max);
+    x->call = call_start(p->pool, buf_str(&p->scratch), &x->upstream, &relay_handler, x);
+    return STEP_WAIT;
+}

@@ -1,0 +1,502 @@
+"""Both ends of the proxy, scripted: the real binary between raw clients and raw upstreams.
+
+    Raw client  --->  ccproxy (the built binary)  --->  Upstream (a thread per connection)
+
+Nothing here sleeps to wait for something: every wait blocks on a socket, a pipe or a condition, with a
+deadline after which the test fails. Ports are always chosen by the system.
+"""
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+import unittest
+
+BINARY = os.environ.get("CCPROXY_BINARY", "build/ccproxy")
+DEADLINE = float(os.environ.get("CCPROXY_TEST_DEADLINE", "20"))
+KEY = "sk-test-0123456789abcdef"
+UPSTREAM_KEY = "sk-ant-upstream-secret"
+
+
+class Gone(Exception):
+    """The peer closed (or reset) the connection."""
+
+
+class Wire:
+    """A socket with a buffer: read exact amounts, up to a mark, or to the end."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.sock.settimeout(DEADLINE)
+        self.data = b""
+
+    def fill(self):
+        try:
+            more = self.sock.recv(65536)
+        except (ConnectionResetError, BrokenPipeError) as e:
+            raise Gone("reset") from e
+        if not more:
+            raise Gone("closed")
+        self.data += more
+
+    def until(self, mark):
+        while mark not in self.data:
+            self.fill()
+        head, self.data = self.data.split(mark, 1)
+        return head + mark
+
+    def exactly(self, n):
+        while len(self.data) < n:
+            self.fill()
+        taken, self.data = self.data[:n], self.data[n:]
+        return taken
+
+    def rest(self):
+        """Everything until the peer closes; the way it closed is in self.how."""
+        self.how = "closed"
+        try:
+            while True:
+                self.fill()
+        except Gone as e:
+            self.how = str(e)
+        taken, self.data = self.data, b""
+        return taken
+
+    def send(self, data):
+        if isinstance(data, str):
+            data = data.encode()
+        self.sock.sendall(data)
+
+    def end_write(self):
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self):
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.sock.close()
+
+
+def parse_head(raw):
+    lines = raw.decode("latin-1").split("\r\n")
+    fields = {}
+    for line in lines[1:]:
+        if line:
+            name, value = line.split(":", 1)
+            fields.setdefault(name.strip().lower(), value.strip())
+    return lines[0], fields
+
+
+def read_chunked(wire):
+    body = b""
+    while True:
+        size = int(wire.until(b"\r\n").split(b";")[0], 16)
+        body += wire.exactly(size)
+        wire.exactly(2)
+        if size == 0:
+            return body
+
+
+class Response:
+    def __init__(self, line, fields, body, complete):
+        self.line, self.fields, self.body, self.complete = line, fields, body, complete
+        self.status = int(line.split(" ")[1])
+
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def error(self):
+        return self.json()["error"]
+
+    def frames(self):
+        """The data of an event stream's frames, parsed; comments left out."""
+        out = []
+        for block in self.body.decode().split("\n\n"):
+            for line in block.split("\n"):
+                if line.startswith("data: "):
+                    data = line[6:]
+                    out.append(data if data == "[DONE]" else json.loads(data))
+        return out
+
+
+class Client(Wire):
+    """A raw HTTP/1.1 client."""
+
+    def __init__(self, address):
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        if isinstance(address, str):
+            family = socket.AF_UNIX
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.settimeout(DEADLINE)
+        sock.connect(address)
+        super().__init__(sock)
+
+    def request(self, method, path, body=None, fields=(), key=KEY):
+        head = f"{method} {path} HTTP/1.1\r\nHost: test\r\n"
+        if key:
+            head += f"Authorization: Bearer {key}\r\n"
+        if body is not None:
+            if not isinstance(body, (bytes, str)):
+                body = json.dumps(body)
+            body = body.encode() if isinstance(body, str) else body
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        for name, value in dict(fields).items():
+            head += f"{name}: {value}\r\n"
+        self.send(head.encode() + b"\r\n" + (body or b""))
+
+    def head(self):
+        return parse_head(self.until(b"\r\n\r\n"))
+
+    def response(self, is_head=False):
+        line, fields = self.head()
+        while line.split(" ")[1].startswith("1"):
+            line, fields = self.head()
+        complete = True
+        if is_head or line.split(" ")[1] in ("204", "304"):
+            body = b""
+        elif fields.get("transfer-encoding") == "chunked":
+            body = b""
+            try:
+                while True:
+                    size = int(self.until(b"\r\n"), 16)
+                    body += self.exactly(size)
+                    self.exactly(2)
+                    if size == 0:
+                        break
+            except Gone:
+                body, complete = body + self.data, False
+        elif "content-length" in fields:
+            body = self.exactly(int(fields["content-length"]))
+        else:
+            body = self.rest()
+        return Response(line, fields, body, complete)
+
+    def chat(self, content="hello", stream=False, model="claude-sonnet-5-5", **extra):
+        body = {"model": model, "messages": [{"role": "user", "content": content}], **extra}
+        if stream:
+            body["stream"] = True
+        self.request("POST", "/v1/chat/completions", body)
+
+    def frame(self):
+        """The next chunk of a chunked answer whose head has been read; b"" at its end."""
+        size = int(self.until(b"\r\n"), 16)
+        data = self.exactly(size)
+        self.exactly(2)
+        return data
+
+
+class Call(Wire):
+    """One connection from the proxy to the scripted upstream."""
+
+    def read_request(self):
+        line, fields = parse_head(self.until(b"\r\n\r\n"))
+        if fields.get("transfer-encoding") == "chunked":
+            body = read_chunked(self)
+        else:
+            body = self.exactly(int(fields.get("content-length", 0)))
+        self.line, self.fields, self.body = line, fields, body
+        return line, fields, body
+
+    def json(self):
+        return json.loads(self.body)
+
+    def head(self, status=200, reason="OK", **fields):
+        fields.setdefault("content_type", "text/event-stream; charset=utf-8")
+        lines = [f"HTTP/1.1 {status} {reason}"]
+        lines += [f"{k.replace('_', '-')}: {v}" for k, v in fields.items() if v is not None]
+        self.send("\r\n".join(lines) + "\r\n\r\n")
+
+    def start(self, **fields):
+        self.head(transfer_encoding="chunked", request_id="req_upstream_1", **fields)
+
+    def chunk(self, data):
+        data = data.encode() if isinstance(data, str) else data
+        self.send(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def end(self):
+        self.send(b"0\r\n\r\n")
+
+    def event(self, data):
+        self.chunk(sse(data))
+
+    def answer(self, events=None, text="Hello!"):
+        """A whole, well-behaved streamed answer."""
+        self.start()
+        for e in events if events is not None else text_events(text):
+            self.event(e)
+        self.end()
+
+    def error(self, status, kind, message, **fields):
+        body = json.dumps({"type": "error", "error": {"type": kind, "message": message},
+                           "request_id": "req_upstream_1"})
+        self.head(status, "Error", content_type="application/json", content_length=len(body), **fields)
+        self.send(body)
+
+    def wait_closed(self):
+        """Blocks until the proxy closes; returns what it still sent."""
+        return self.rest()
+
+
+def sse(data):
+    return f"event: {data['type']}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+def message_start(model="claude-sonnet-5-5", **usage):
+    return {"type": "message_start",
+            "message": {"id": "msg_01Test", "type": "message", "role": "assistant", "model": model,
+                        "content": [], "stop_reason": None, "stop_sequence": None,
+                        "usage": {"input_tokens": 10, "cache_creation_input_tokens": 0,
+                                  "cache_read_input_tokens": 0, "output_tokens": 1, **usage}}}
+
+
+def text_start(index=0):
+    return {"type": "content_block_start", "index": index, "content_block": {"type": "text", "text": ""}}
+
+
+def text_delta(text, index=0):
+    return {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": text}}
+
+
+def block_stop(index=0):
+    return {"type": "content_block_stop", "index": index}
+
+
+def message_delta(stop="end_turn", output=5, **usage):
+    return {"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": None},
+            "usage": {"output_tokens": output, **usage}}
+
+
+MESSAGE_STOP = {"type": "message_stop"}
+PING = {"type": "ping"}
+
+
+def text_events(*texts):
+    return [message_start(), text_start(), *[text_delta(t) for t in texts], block_stop(),
+            message_delta(), MESSAGE_STOP]
+
+
+class Upstream:
+    """A server whose behaviour is a function of the connection: script(call), run per connection.
+
+    A script that raises Gone has met the end of the proxy's connection; anything else it raises is kept
+    and fails the test when the Upstream is closed.
+    """
+
+    def __init__(self, script, address="127.0.0.1", backlog=256):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self.listener = socket.socket(family, socket.SOCK_STREAM)
+        self.listener.bind((address, 0))
+        self.listener.listen(backlog)
+        self.port = self.listener.getsockname()[1]
+        host = f"[{address}]" if ":" in address else address
+        self.url = f"http://{host}:{self.port}"
+        self.script = script
+        self.calls = []
+        self.errors = []
+        self.changed = threading.Condition()
+        self.threads = []
+        thread = threading.Thread(target=self._accept, daemon=True)
+        thread.start()
+
+    def _accept(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            call = Call(sock)
+            with self.changed:
+                self.calls.append(call)
+                self.changed.notify_all()
+            thread = threading.Thread(target=self._run, args=(call,), daemon=True)
+            self.threads.append(thread)
+            thread.start()
+
+    def _run(self, call):
+        try:
+            self.script(call)
+        except Gone:
+            pass
+        except OSError as e:
+            self.errors.append(e)
+        except Exception as e:  # reported by close()
+            self.errors.append(e)
+        finally:
+            call.close()
+            with self.changed:
+                self.changed.notify_all()
+
+    def wait_calls(self, n):
+        with self.changed:
+            if not self.changed.wait_for(lambda: len(self.calls) >= n, DEADLINE):
+                raise AssertionError(f"only {len(self.calls)} of {n} upstream connections came")
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for call in self.calls:
+            with contextlib.suppress(OSError):
+                call.sock.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(DEADLINE)
+        unexpected = [e for e in self.errors if not isinstance(e, OSError)]
+        if unexpected:
+            raise unexpected[0]
+
+
+def each_request(answer):
+    """A script that answers every request on the connection with answer(call)."""
+
+    def script(call):
+        while True:
+            call.read_request()
+            answer(call)
+
+    return script
+
+
+class Proxy:
+    """A running ccproxy. Its log lines are collected; wait_log blocks until one fits."""
+
+    def __init__(self, upstream=None, workers=1, args=(), **env):
+        settings = {
+            "ANTHROPIC_API_KEY": UPSTREAM_KEY,
+            "CCPROXY_API_KEYS": f"tester:{KEY}",
+            "CCPROXY_HOST": "127.0.0.1",
+            "CCPROXY_PORT": "0",
+            "CCPROXY_WORKERS": str(workers),
+            "CCPROXY_REFRESH_MODELS": "false",
+            "CCPROXY_LOG_FORMAT": "json",
+        }
+        if upstream is not None:
+            settings["ANTHROPIC_BASE_URL"] = upstream if isinstance(upstream, str) else upstream.url
+        settings.update({k: str(v) for k, v in env.items() if v is not None})
+        for k in [k for k, v in env.items() if v is None]:
+            settings.pop(k, None)
+        keep = {k: v for k, v in os.environ.items() if k in ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS",
+                                                             "LSAN_OPTIONS")}
+        self.env = {**keep, **settings}
+        self.lines = []
+        self.raw = b""
+        self.changed = threading.Condition()
+        self.process = subprocess.Popen([BINARY, *args], env=self.env, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        ready = self.wait_log("ready")
+        self.text_address = ready["address"]
+        self.address = self._parse_address(ready["address"])
+
+    @staticmethod
+    def _parse_address(text):
+        if text.startswith("unix:"):
+            return text[5:]
+        host, port = text.rsplit(":", 1)
+        return (host.strip("[]"), int(port))
+
+    def _read(self):
+        for line in self.process.stderr:
+            with self.changed:
+                self.raw += line
+                try:
+                    self.lines.append(json.loads(line))
+                except ValueError:
+                    self.lines.append({"event": "unparsed", "text": line.decode(errors="replace")})
+                self.changed.notify_all()
+        with self.changed:
+            self.changed.notify_all()
+
+    def logs(self, event, **fields):
+        return [x for x in self.lines
+                if x.get("event") == event and all(x.get(k) == v for k, v in fields.items())]
+
+    def wait_log(self, event, count=1, **fields):
+        with self.changed:
+            def there():
+                return len(self.logs(event, **fields)) >= count or (
+                    self.process.poll() is not None and not self.reader.is_alive())
+            self.changed.wait_for(there, DEADLINE)
+            found = self.logs(event, **fields)
+        if len(found) < count:
+            raise AssertionError(f"no log line {event!r} with {fields}; log:\n{self.raw.decode()}")
+        return found[count - 1]
+
+    def client(self):
+        return Client(self.address)
+
+    def get(self, path, **kwargs):
+        with contextlib.closing(self.client()) as c:
+            c.request("GET", path, **kwargs)
+            return c.response()
+
+    def chat(self, *args, **kwargs):
+        with contextlib.closing(self.client()) as c:
+            c.chat(*args, **kwargs)
+            return c.response()
+
+    def signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def workers(self):
+        """Process ids of the workers, as the system knows them."""
+        path = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        with open(path) as f:
+            return [int(pid) for pid in f.read().split()]
+
+    def stop(self, number=signal.SIGTERM):
+        """Ends it and returns its exit code; stderr has been read to the end."""
+        if self.process.poll() is None:
+            self.signal(number)
+        try:
+            code = self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"ccproxy did not stop; log:\n{self.raw.decode()}") from None
+        self.reader.join(DEADLINE)
+        self.process.stderr.close()
+        return code
+
+
+class TestCase(unittest.TestCase):
+    """Starts upstreams and proxies and ends them, whatever happens; a crash or a sanitizer's word in
+    the log fails the test."""
+
+    def upstream(self, script, **kwargs):
+        upstream = Upstream(script, **kwargs)
+        self.addCleanup(upstream.close)
+        return upstream
+
+    def proxy(self, upstream=None, **kwargs):
+        proxy = Proxy(upstream, **kwargs)
+        self.addCleanup(self._stop, proxy)
+        return proxy
+
+    def _stop(self, proxy):
+        code = proxy.stop(signal.SIGTERM if proxy.process.poll() is None else 0)
+        text = proxy.raw.decode(errors="replace")
+        self.assertNotIn("Sanitizer", text)
+        self.assertNotIn("assertion failed", text)
+        self.assertEqual(code, 0, text)
+
+    def client(self, proxy):
+        client = proxy.client()
+        self.addCleanup(client.close)
+        return client
+
+
+def until(predicate, what):
+    """Polls the system's state (there is nothing to block on), with the deadline."""
+    end = time.monotonic() + DEADLINE
+    while not predicate():
+        if time.monotonic() > end:
+            raise AssertionError(f"never happened: {what}")
+        time.sleep(0.01)

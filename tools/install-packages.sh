@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Installs what Debian 12 has and this machine lacks: `build` for the program, `test` for everything
+# else that the suite and the linters use. Says nothing when nothing is missing.
+set -euo pipefail
+
+build=(gcc libc6-dev make meson ninja-build pkg-config python3
+       libssl-dev libc-ares-dev libseccomp-dev libyaml-dev)
+test=(libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck curl)
+
+case "${1:-}" in
+build) wanted=("${build[@]}") ;;
+test) wanted=("${build[@]}" "${test[@]}") ;;
+*)
+    echo "usage: $0 build|test" >&2
+    exit 2
+    ;;
+esac
+
+missing=()
+for package in "${wanted[@]}"; do
+    [[ $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) == *"ok installed" ]] ||
+        missing+=("$package")
+done
+[[ ${#missing[@]} -gt 0 ]] || exit 0
+
+as_root=()
+[[ $(id -u) -eq 0 ]] || as_root=(sudo)
+"${as_root[@]}" apt-get update -qq
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}"
