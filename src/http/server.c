@@ -20,11 +20,12 @@ static struct conn *idlest(struct server *s)
     return NULL;
 }
 
-static void shed_one(struct server *s)
+static bool shed_one(struct server *s)
 {
     struct conn *c = idlest(s);
     if (c)
         conn_kill(c);
+    return c != NULL;
 }
 
 static void pause_accepting(struct server *s)
@@ -48,14 +49,15 @@ static void accept_some(struct listener *l, int max)
         if (fd < 0 && errno == ECONNABORTED)
             continue;
         if (fd < 0 && is_exhaustion(errno)) {
-            shed_one(s);
+            (void)shed_one(s);
             pause_accepting(s);
         }
         if (fd < 0)
             return;
-        if (s->n_conns >= s->limits.connections_max)
-            shed_one(s);
-        conn_begin(s, fd, &peer);
+        if (s->n_conns >= s->limits.connections_max && !shed_one(s))
+            (void)sys_close(fd);
+        else
+            conn_begin(s, fd, &peer);
     }
 }
 

@@ -76,7 +76,8 @@ struct server_limits {
     size_t head_max;           /* bytes of a request head: 431 above */
     size_t body_max;           /* bytes of a body: 413 above */
     size_t total_max;          /* bytes in all buffers of the process: 503 above, for new bodies */
-    size_t connections_max;    /* above it the connection idle longest is closed */
+    size_t connections_max;    /* above it the connection without a request for longest is closed, or
+                                  else the new one */
     uint64_t head_timeout_us;  /* from the first byte of a head to its end */
     uint64_t body_timeout_us;  /* a whole body of up to 1 MiB; in proportion above */
     uint64_t idle_timeout_us;  /* between requests on a connection */

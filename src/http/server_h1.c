@@ -1,9 +1,9 @@
 /* server_h1.c - one client connection that speaks HTTP/1.1.
  *
- *             +--------------------------- keep-alive ----------------------------+
- *             v                                                                   |
- *   IDLE --first byte--> HEAD --head--> BODY --whole--> REPLYING --reply_end------+--> LINGER --> DEAD
- *             \____________|______________|_____ refused ___/      (close, or unread input)
+ *     +------------------------------ keep-alive --------------------------------+
+ *     v                                                                          |
+ *   IDLE --first byte--> HEAD --head--> BODY --whole--> REPLYING --> FLUSHING ---+--> LINGER --> DEAD
+ *     \____________________|______________|___ refused ___/   reply_end   (close, or unread input)
  *
  * Bytes are read into a scratch of the process; only what cannot be used yet is kept (c->in). A body of
  * known length is read straight into the request. While a reply is open nothing is read: what a client
@@ -40,7 +40,8 @@ struct conn {
         CONN_IDLE,     /* nothing of a request has come */
         CONN_HEAD,     /* a part of a head has */
         CONN_BODY,
-        CONN_REPLYING, /* the request is whole, its reply is not */
+        CONN_REPLYING, /* the request is whole or refused, its reply is not complete */
+        CONN_FLUSHING, /* the reply is complete, but not yet with the client */
         CONN_LINGER,   /* the last reply is written; what still comes is thrown away */
         CONN_DEAD,
     } state;
@@ -155,7 +156,8 @@ static void refuse(struct conn *c, enum server_refusal why, enum h1_error error)
     const struct server_handler *h = &c->server->handler;
     struct request *r = c->request ? c->request : new_request(c);
     c->close_after = true;
-    buf_clear(&c->in);
+    c->state = CONN_REPLYING;
+    c->deadline_us = 0;
     h->on_refused(h->ctx, r, why, error);
 }
 
@@ -394,7 +396,6 @@ static void read_all(struct conn *c)
         if (c->state == CONN_DEAD)
             return;
         if (n == STREAM_EOF || n == STREAM_ERROR) {
-            write_out(c); /* a reply of this very turn */
             lose(c);
             return;
         }
@@ -403,8 +404,17 @@ static void read_all(struct conn *c)
 
 /* --- writing -------------------------------------------------------------------------------- */
 
+static void after_reply(struct conn *c)
+{
+    c->state = CONN_IDLE;
+    set_deadline(c, c->server->limits.idle_timeout_us);
+    list_remove(&c->node);
+    list_push(&c->server->conns, &c->node);
+}
+
 static void after_last_reply(struct conn *c)
 {
+    c->state = CONN_LINGER;
     set_deadline(c, LINGER_US);
     /* RFC 9112 section 9.6: closing with input unread resets, and the client may lose the reply. */
     stream_end_write(c->stream);
@@ -419,8 +429,10 @@ static void after_flush(struct conn *c)
         buf_release(&c->out);
     if (c->state == CONN_REPLYING)
         c->deadline_us = 0;
-    if (c->state == CONN_LINGER)
+    if (c->state == CONN_FLUSHING && c->close_after)
         after_last_reply(c);
+    else if (c->state == CONN_FLUSHING)
+        after_reply(c);
 }
 
 static void report_drained(struct conn *c)
@@ -456,6 +468,8 @@ static void on_work(struct deferred *d)
         buf_release(&c->in);
     if (c->state != CONN_DEAD)
         read_all(c);
+    if (c->hup && c->state == CONN_REPLYING)
+        lose(c); /* it was pipelined, and nobody waits for the answer */
 }
 
 /* --- events --------------------------------------------------------------------------------- */
@@ -469,9 +483,8 @@ static void on_ready(struct stream *s, void *ctx, unsigned events)
     if (events & IO_HUP)
         c->hup = true;
     if (events & IO_WRITE && buf_len(&c->out) > 0)
-        flush(c);
-    if (c->state != CONN_DEAD)
-        read_all(c);
+        loop_defer(c->server->loop, &c->work);
+    read_all(c);
     if (events & IO_HUP && c->state == CONN_REPLYING)
         lose(c);
 }
@@ -501,7 +514,8 @@ static void on_timer(struct timer *t)
     case CONN_IDLE: die(c); return;
     case CONN_HEAD: refuse(c, SERVER_SLOW_HEAD, H1_OK); return;
     case CONN_BODY: refuse(c, SERVER_SLOW_BODY, H1_OK); return;
-    case CONN_REPLYING: on_write_stalled(c); return;
+    case CONN_REPLYING:
+    case CONN_FLUSHING: on_write_stalled(c); return;
     case CONN_LINGER: die(c); return;
     case CONN_DEAD: break;
     }
@@ -531,7 +545,7 @@ struct conn *conn_of_node(struct list *node)
 
 bool conn_is_idle(const struct conn *c)
 {
-    return c->state == CONN_IDLE;
+    return c->state == CONN_IDLE || c->state == CONN_HEAD;
 }
 
 void conn_retire(struct conn *c)
@@ -667,15 +681,7 @@ void reply_end(struct request *r)
     bool ok = !is_chunking(r) || r->is_head || buf_lit(&c->out, "0\r\n\r\n");
     r->reply = REPLY_OVER;
     drop_request(c);
-    if (c->close_after) {
-        c->state = CONN_LINGER;
-        set_deadline(c, c->server->limits.write_timeout_us);
-    } else {
-        c->state = CONN_IDLE;
-        set_deadline(c, c->server->limits.idle_timeout_us);
-        list_remove(&c->node);
-        list_push(&c->server->conns, &c->node);
-    }
+    c->state = CONN_FLUSHING;
     queue(c, ok);
 }
 

@@ -57,6 +57,7 @@ struct chat_call; /* of the open assistant turn; see chat_messages.c */
 struct chat_history {
     struct strmap ids;                  /* client's tool call id -> struct call_id */
     struct strmap sent;                 /* ids already used upstream */
+    struct strmap functions;            /* legacy function name -> struct function_calls */
     struct strmap names;                /* names of called tools, for synthesised declarations */
     struct chat_call *open, *last_open; /* calls of the newest assistant turn */
     uint32_t epoch;        /* counts assistant turns: tells an open call from an old one */

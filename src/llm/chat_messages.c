@@ -16,18 +16,25 @@
 enum { ID_MAX = 64, CACHE_MARKS_MAX = 4 };
 
 struct chat_call {
-    struct chat_call *next; /* of the same assistant turn */
-    struct chat_call *same; /* the next one with the same client id in this turn */
-    struct str id;          /* as sent upstream */
-    struct str function;    /* a legacy call: its name, plain */
+    struct chat_call *next;  /* of the same assistant turn */
+    struct chat_call *same;  /* the next one with the same client id in this turn */
+    struct str id;           /* as sent upstream */
+    struct chat_call *below; /* an older open legacy call of the same function */
     struct block *result;
 };
 
 /* What is known of a client's tool call id. */
 struct call_id {
-    uint32_t count; /* calls that had it */
-    uint32_t epoch; /* the turn that `calls` belongs to */
-    struct chat_call *calls, *last;
+    uint32_t count;          /* calls that had it */
+    uint32_t epoch;          /* the turn that the calls belong to */
+    struct chat_call *calls; /* the first without a result, or the last one */
+    struct chat_call *last;
+};
+
+/* The open legacy calls of one function, newest first. */
+struct function_calls {
+    uint32_t epoch;
+    struct chat_call *top;
 };
 
 static void append(struct blocks *to, const struct blocks *from)
@@ -256,6 +263,17 @@ static bool read_call(struct chat *c, struct jval v, size_t i, struct blocks *us
     return true;
 }
 
+static struct function_calls *function_calls_at(struct chat *c, struct str name)
+{
+    void **slot = strmap_at(&c->h.functions, name);
+    if (!*slot)
+        *slot = ARENA_NEW(c->scratch, struct function_calls);
+    struct function_calls *open = *slot;
+    if (open->epoch != c->h.epoch)
+        *open = (struct function_calls){.epoch = c->h.epoch};
+    return open;
+}
+
 static bool read_function_call(struct chat *c, struct jval v, struct blocks *uses)
 {
     struct jval name = json_get(v, STR("name"));
@@ -264,8 +282,11 @@ static bool read_function_call(struct chat *c, struct jval v, struct blocks *use
     struct block *use = blocks_add(c->scratch, uses, BLOCK_TOOL_USE);
     use->name = chat_tool_name(c, name);
     use->input = read_arguments(c, json_get(v, STR("arguments")));
-    struct str id = arena_printf(c->scratch, "call_fn_%u", ++c->h.n_functions);
-    add_call(c, id, use)->function = json_str(name, c->scratch);
+    struct chat_call *call =
+        add_call(c, arena_printf(c->scratch, "call_fn_%u", ++c->h.n_functions), use);
+    struct function_calls *open = function_calls_at(c, json_str(name, c->scratch));
+    call->below = open->top;
+    open->top = call;
     return true;
 }
 
@@ -377,12 +398,12 @@ static bool read_tool(struct chat *c, struct jval message)
     struct jval id = json_get(message, STR("tool_call_id"));
     if (!json_is(id, JSON_STRING))
         return chat_refuse_missing(c, chat_message_param(c, ".tool_call_id"));
-    const struct call_id *known = strmap_get(&c->h.ids, json_str(id, c->scratch));
+    struct call_id *known = strmap_get(&c->h.ids, json_str(id, c->scratch));
     if (!known || known->epoch != c->h.epoch || !c->h.open)
         return read_orphan(c, message, json_str_raw(id));
     struct chat_call *call = known->calls;
-    while (call->result && call->same)
-        call = call->same;
+    if (call->same)
+        known->calls = call->same; /* the next result of that id is the next call's */
     return read_result(c, message, call);
 }
 
@@ -391,13 +412,12 @@ static bool read_function(struct chat *c, struct jval message)
     struct jval name = json_get(message, STR("name"));
     if (!json_is(name, JSON_STRING))
         return chat_refuse_missing(c, chat_message_param(c, ".name"));
-    struct chat_call *last = NULL;
-    for (struct chat_call *call = c->h.open; call; call = call->next)
-        if (!call->result && str_eq(call->function, json_str(name, c->scratch)))
-            last = call;
-    if (!last)
+    struct function_calls *open = function_calls_at(c, json_str(name, c->scratch));
+    struct chat_call *call = c->h.open ? open->top : NULL;
+    if (!call)
         return read_orphan(c, message, json_str_raw(name));
-    return read_result(c, message, last);
+    open->top = call->below;
+    return read_result(c, message, call);
 }
 
 static const struct {
@@ -446,6 +466,7 @@ bool chat_read_messages(struct chat *c)
 {
     strmap_init(&c->h.ids, c->scratch);
     strmap_init(&c->h.sent, c->scratch);
+    strmap_init(&c->h.functions, c->scratch);
     strmap_init(&c->h.names, c->scratch);
     c->h.system_before_last = c->m->system.last;
     c->message = 0;

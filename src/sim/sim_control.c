@@ -8,8 +8,8 @@ void control_post_script(struct sim *s, struct request *r, struct sim_call *c)
 {
     size_t n = 0;
     if (json_parse(&s->doc, buf_str(&r->body)) != JSON_OK || !script_add(s->script, &s->doc, &n)) {
-        struct sim_error e = sim_refusal(400, "invalid_request_error",
-                                         STR("a script is {\"answers\":[{...},...]}"));
+        struct sim_error e =
+            sim_refusal(400, "invalid_request_error", STR("a script is {\"answers\":[{...},...]}"));
         sim_reply_error(s, r, &e);
         call_end(c, false);
         return;

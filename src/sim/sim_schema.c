@@ -399,18 +399,14 @@ static void example(struct example *e, struct jval s, unsigned depth);
 
 static void example_object(struct example *e, struct jval s, unsigned depth)
 {
+    struct jval required = json_get(s, STR("required"));
     struct jval properties = json_get(s, STR("properties"));
     jsonw_object(&e->w);
-    json_each (name, json_get(s, STR("required"))) {
-        if (!json_is(name, JSON_STRING))
+    json_each_member (key, properties) {
+        if (!names_property(required, key))
             continue;
-        struct jval property = JVAL_NONE;
-        json_each_member (key, properties) {
-            if (str_eq(json_str_raw(key), json_str_raw(name)))
-                property = json_value(key);
-        }
-        jsonw_key(&e->w, json_str_raw(name));
-        example(e, property, depth);
+        jsonw_key(&e->w, json_str_raw(key));
+        example(e, json_value(key), depth);
     }
     jsonw_object_end(&e->w);
 }
@@ -496,4 +492,8 @@ void schema_example(struct buf *out, struct jval schema, struct str word)
     struct example e = {.out = out, .root = schema, .word = word, .start = buf_len(out)};
     jsonw_to_buf(&e.w, out);
     example(&e, schema, 0);
+    if (jsonw_ok(&e.w))
+        return;
+    out->end = out->start + e.start; /* a constant longer than the buffer */
+    buf_lit(out, "{}");
 }

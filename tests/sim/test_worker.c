@@ -168,7 +168,7 @@ static void up_finish(struct up *u)
     switch (u->after) {
     case AFTER_KEEP:
         u->state = UP_READING;
-        if (world_chance(300)) {
+        if (!calm && world_chance(300)) { /* a request may already be on its way */
             u->refs++;
             world_after(world_below(20000000), up_idle_close, u);
         }
@@ -400,7 +400,7 @@ static void check_answer(const struct client *c, int status, struct str body)
     bool done = str_find_str(body, STR("[DONE]")) < body.n;
     bool error = str_find_str(body, STR("\"error\":{")) < body.n;
     bool success = status == 200 && !error;
-    ledger[c->id].answered++;
+    ledger[c->id].answered += c->manner != STOPS_SENDING; /* its head may not have come */
     if (success && c->stream != done)
         broken(done ? "[DONE] in an answer that does not stream" : "a stream without [DONE]", body);
     if (error && done)

@@ -193,6 +193,13 @@ static void free_if_unused(struct vsock *s)
     free(s);
 }
 
+/* After a scheduled call, which held s. */
+static void release(struct vsock *s)
+{
+    s->refs--;
+    free_if_unused(s);
+}
+
 static void notify(struct vsock *s, uint32_t events)
 {
     if (s->fd >= 0) {
@@ -217,7 +224,6 @@ static bool has_arrived(const struct vsock *s)
 static void arrive(void *arg)
 {
     struct vsock *s = arg;
-    s->refs--;
     if (!s->closed && has_arrived(s)) {
         uint32_t events = EPOLLIN;
         for (const struct segment *g = s->in; g && g->at_us <= w.now_us; g = g->next) {
@@ -228,7 +234,7 @@ static void arrive(void *arg)
         }
         notify(s, events);
     }
-    free_if_unused(s);
+    release(s);
 }
 
 static void push_segment(struct vsock *to, int kind, const void *bytes, size_t n)
@@ -395,10 +401,9 @@ int world_listen(const struct sock_addr *at)
 static void open_later(void *arg)
 {
     struct vsock *s = arg;
-    s->refs--;
     if (!s->closed && s->owner && s->owner->on_open)
         s->owner->on_open(s->ctx, s);
-    free_if_unused(s);
+    release(s);
 }
 
 struct vsock *world_connect(const struct sock_addr *to, const struct vsock_owner *owner, void *ctx)
@@ -513,13 +518,12 @@ int sys_socket(int family, int type)
 static void connected(void *arg)
 {
     struct vsock *s = arg;
-    s->refs--;
     if (!s->closed) {
         if (s->connect == C_CONNECTING)
             s->connect = C_OPEN;
         notify(s, s->connect == C_REFUSED ? EPOLLERR | EPOLLHUP | EPOLLOUT : EPOLLOUT);
     }
-    free_if_unused(s);
+    release(s);
 }
 
 int sys_connect(int fd, const struct sockaddr *addr, socklen_t len)

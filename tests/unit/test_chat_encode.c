@@ -53,7 +53,7 @@ static void open_fixture(struct fixture *f, bool stream, size_t whole_max, size_
     };
     json_init(&f->doc);
     assert_true(
-        dialect_chat.decode(&o, &f->doc, STR(request), &f->keep, &f->scratch, &f->d, &error));
+        dialect_chat.decode(&o, &f->doc, str_c(request), &f->keep, &f->scratch, &f->d, &error));
     f->e = dialect_chat.open(&f->answer_keep, &f->d, &eo);
     arena_done(&f->scratch); /* the encoder may hold on to keep alone */
     answer_init(&f->a);
