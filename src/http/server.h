@@ -79,7 +79,7 @@ struct server_limits {
     size_t connections_max;    /* above it the connection without a request for longest is closed, or
                                   else the new one */
     uint64_t head_timeout_us;  /* from the first byte of a head to its end */
-    uint64_t body_timeout_us;  /* a whole body of up to 1 MiB; in proportion above */
+    uint64_t body_timeout_us;  /* a whole body, and as much again for each MiB that has come */
     uint64_t idle_timeout_us;  /* between requests on a connection */
     uint64_t write_timeout_us; /* without any byte taken by the client */
 };

@@ -55,7 +55,7 @@ struct conn {
     bool hup;             /* the client has ended its side: read on until that shows */
     bool close_after;     /* no further request on this connection */
     bool above_mark;
-    uint64_t head_began_us;
+    uint64_t head_began_us, body_began_us;
     uint64_t deadline_us, progress_us;
     size_t lingered;
     struct timer timer;
@@ -73,10 +73,11 @@ static void set_deadline(struct conn *c, uint64_t delay_us)
         timer_set(c->server->loop, &c->timer, c->deadline_us);
 }
 
-static uint64_t body_time_us(const struct conn *c, uint64_t bytes)
+/* When the body must be whole: what counts is what has come, not what was announced. */
+static uint64_t body_due_us(const struct conn *c)
 {
     uint64_t base = c->server->limits.body_timeout_us;
-    return bytes <= BODY_SCALE ? base : base / BODY_SCALE * bytes;
+    return c->body_began_us + base + base / BODY_SCALE * buf_len(&c->request->body);
 }
 
 /* --- the end of things ---------------------------------------------------------------------- */
@@ -222,7 +223,8 @@ static void expect_body(struct conn *c, const struct h1_head *head, bool more_is
     c->is_chunked = head->framing == H1_CHUNKED;
     c->body_left = head->content_length;
     h1_chunked_init(&c->chunks);
-    set_deadline(c, body_time_us(c, c->is_chunked ? c->server->limits.body_max : c->body_left));
+    c->body_began_us = clock_us();
+    set_deadline(c, c->server->limits.body_timeout_us);
     if (head->expect_continue && !more_is_here) { /* RFC 9110 section 10.1.1 */
         buf_lit(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
         loop_defer(c->server->loop, &c->work);
@@ -501,6 +503,15 @@ static void on_write_stalled(struct conn *c)
         set_deadline(c, until - clock_us());
 }
 
+static void on_body_late(struct conn *c)
+{
+    uint64_t due = body_due_us(c);
+    if (due > clock_us())
+        set_deadline(c, due - clock_us());
+    else
+        refuse(c, SERVER_SLOW_BODY, H1_OK);
+}
+
 static void on_timer(struct timer *t)
 {
     struct conn *c = CONTAINER_OF(t, struct conn, timer);
@@ -513,7 +524,7 @@ static void on_timer(struct timer *t)
     switch (c->state) {
     case CONN_IDLE: die(c); return;
     case CONN_HEAD: refuse(c, SERVER_SLOW_HEAD, H1_OK); return;
-    case CONN_BODY: refuse(c, SERVER_SLOW_BODY, H1_OK); return;
+    case CONN_BODY: on_body_late(c); return;
     case CONN_REPLYING:
     case CONN_FLUSHING: on_write_stalled(c); return;
     case CONN_LINGER: die(c); return;

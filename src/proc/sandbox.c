@@ -249,8 +249,8 @@ bool sandbox_confine(enum sandbox_kind kind)
     load_unwinder();
     if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return false;
-    /* The leak check looks at its own process as a debugger does. */
-    if (!SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+    /* The sanitizers' leak check looks at its own process as a debugger does. */
+    if (prctl(PR_SET_DUMPABLE, SANITIZED, 0, 0, 0) < 0)
         return false;
     f = seccomp_init(SCMP_ACT_KILL_PROCESS);
     if (!f) {

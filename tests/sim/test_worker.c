@@ -483,7 +483,7 @@ static void client_read(void *arg)
         if (n > 0) {
             c->reading_scheduled = true;
             c->refs++;
-            world_after(c->manner == DAWDLES ? world_below(300000) : 0, client_read, c);
+            world_after(c->manner == DAWDLES ? world_below(50000) : 0, client_read, c);
             if (c->manner == DAWDLES)
                 return; /* looks at what it has when nothing more is there */
         }
@@ -501,7 +501,7 @@ static void client_on_data(void *ctx, struct vsock *s)
         return;
     c->reading_scheduled = true;
     c->refs++;
-    world_after(c->manner == DAWDLES ? world_below(2000000) : 0, client_read, c);
+    world_after(c->manner == DAWDLES ? world_below(500000) : 0, client_read, c);
 }
 
 static void client_write(void *arg)
@@ -635,7 +635,7 @@ static struct world_faults choose_faults(void)
         .refuse = calm ? 0 : (unsigned)world_below(200),
         .reset = calm ? 0 : (unsigned)world_below(20),
         .latency_us = (unsigned)world_below(30000),
-        .window = world_chance(500) ? 65536 : 100 + (unsigned)world_below(5000),
+        .window = world_chance(500) ? 65536 : 500 + (unsigned)world_below(5000),
     };
 }
 
