@@ -112,7 +112,7 @@ def main():
                 problems.append(f"{name}: no include guard")
         if path.suffix == ".c":
             first = includes[0][1] if includes else ""
-            if (src / own).exists() and first not in (own, own[:-2] + "_int.h"):
+            if (src / own).exists() and first != own and not first.endswith("_int.h"):
                 problems.append(f"{name}: its own header must be included first")
             if f"'src/{name}'" not in listed:
                 problems.append(f"{name}: not in meson.build")

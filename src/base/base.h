@@ -44,6 +44,8 @@ static inline size_t size_max(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+#ifndef __clang__ /* for which the fortified headers make macros of some of these */
 #pragma GCC poison strcpy strcat sprintf vsprintf strtok gets atoi
+#endif
 
 #endif

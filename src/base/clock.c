@@ -140,27 +140,56 @@ static uint64_t date_to_s(const struct date *d)
     return ((days * 24 + d->hour) * 60 + d->minute) * 60 + d->second;
 }
 
+/* The text of the second asked for last: log lines and answers ask for the same one many times. */
+struct second_text {
+    uint64_t second;
+    int n;
+    char text[CLOCK_TEXT];
+};
+
 struct str clock_rfc3339(uint64_t wall_us, char out[CLOCK_TEXT])
+{
+    static struct second_text last;
+    uint64_t us = wall_us < WALL_US_MAX ? wall_us : WALL_US_MAX;
+    unsigned ms = (unsigned)(us / 1000 % 1000);
+
+    if (last.n == 0 || last.second != us / 1000000) {
+        unsigned weekday;
+        struct date d = date_of(us, &weekday);
+
+        last.second = us / 1000000;
+        last.n = snprintf(last.text, CLOCK_TEXT, "%04u-%02u-%02uT%02u:%02u:%02u.000Z",
+                          d.year % 10000, d.month % 100, d.day % 100, d.hour % 100, d.minute % 100,
+                          d.second % 100);
+    }
+    memcpy(out, last.text, (size_t)last.n);
+    out[last.n - 4] = (char)('0' + ms / 100);
+    out[last.n - 3] = (char)('0' + ms / 10 % 10);
+    out[last.n - 2] = (char)('0' + ms % 10);
+    return str_of(out, (size_t)last.n);
+}
+
+static int format_http_date(uint64_t wall_us, char out[CLOCK_TEXT])
 {
     unsigned weekday;
     struct date d = date_of(wall_us, &weekday);
-    unsigned ms = (unsigned)((wall_us < WALL_US_MAX ? wall_us : WALL_US_MAX) / 1000 % 1000);
-    int n = snprintf(out, CLOCK_TEXT, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", d.year % 10000,
-                     d.month % 100, d.day % 100, d.hour % 100, d.minute % 100, d.second % 100, ms);
 
-    return str_of(out, (size_t)n);
+    return snprintf(out, CLOCK_TEXT, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT",
+                     day_names + (size_t)3 * weekday, d.day % 100,
+                     month_names + (size_t)3 * (d.month - 1), d.year % 10000, d.hour % 100,
+                     d.minute % 100, d.second % 100);
 }
 
 struct str clock_http_date(uint64_t wall_us, char out[CLOCK_TEXT])
 {
-    unsigned weekday;
-    struct date d = date_of(wall_us, &weekday);
-    int n = snprintf(out, CLOCK_TEXT, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT",
-                     day_names + (size_t)3 * weekday, d.day % 100,
-                     month_names + (size_t)3 * (d.month - 1), d.year % 10000, d.hour % 100,
-                     d.minute % 100, d.second % 100);
+    static struct second_text last;
 
-    return str_of(out, (size_t)n);
+    if (last.n == 0 || last.second != wall_us / 1000000) {
+        last.second = wall_us / 1000000;
+        last.n = format_http_date(wall_us, last.text);
+    }
+    memcpy(out, last.text, (size_t)last.n);
+    return str_of(out, (size_t)last.n);
 }
 
 static bool scan_number(struct str *s, size_t digits, unsigned *ret)

@@ -1,11 +1,12 @@
-/* log.c - builds one line on the stack and writes it in one go, or not at all.
+/* log.c - builds lines in a batch and writes whole lines, or drops them.
  *
  *      {"ts":..,"level":..,"who":..,"event":..,"key":value,...,"dropped":n}\n
  *       |-------- always fits --------------| |- as fits -| |--- reserved ---|
  *
- * A field that does not fit into the line is left out whole. A line is at most PIPE_BUF bytes, so
- * that a pipe that polls writable takes all of it at once and lines of several processes never mix.
- * Standard error is not made non-blocking: the open file is shared with whoever started us.
+ * A field that does not fit into the line is left out whole. Lines are written in pieces of at most
+ * PIPE_BUF bytes, so that a pipe that polls writable takes all of a piece at once and lines of several
+ * processes never mix. Standard error is not made non-blocking: the open file is shared with whoever
+ * started us. Without batching, each line is written at once.
  */
 #include "base/log.h"
 
@@ -18,6 +19,7 @@
 
 enum {
     LINE_MAX_BYTES = 4096,
+    BATCH_MAX_BYTES = 32 * 1024,
     TAIL_BYTES = 48, /* room kept for "dropped" and the end of the line */
     NAME_MAX_BYTES = 128,
     VALUE_MAX_BYTES = 512,
@@ -28,14 +30,19 @@ _Static_assert(LINE_MAX_BYTES <= PIPE_BUF, "a line is written atomically");
 struct line {
     size_t n, max;
     bool cut; /* something did not fit since this was cleared */
-    char text[LINE_MAX_BYTES];
+    char *text;
 };
+
+static char batch[BATCH_MAX_BYTES];
+static size_t batch_n;
+static void (*on_pending)(void);
 
 static enum log_level threshold = LOG_INFO;
 static enum log_format line_format = LOG_JSON;
 static const char *process = "ccproxy";
 static void (*sink)(struct str line);
-static uint64_t dropped;
+static uint64_t dropped; /* lines lost that nobody has been told of */
+static uint64_t told;    /* of those, how many the first line of the batch tells of */
 
 static const char *const level_names[] = {
     [LOG_ERROR] = "error",
@@ -78,28 +85,42 @@ static void put(struct line *l, struct str s)
     l->n += s.n;
 }
 
-static void put_control(struct line *l, uint8_t c)
+/* Bytes that cannot stand as they are in a JSON string, or should not in a terminal. */
+static bool is_special(char c)
 {
-    char escape[] = {'\\', 'u', '0', '0', 0, 0};
+    return (uint8_t)c < 0x20 || c == '"' || c == '\\' || c == 0x7f;
+}
 
+static void put_special(struct line *l, char c)
+{
+    static const char from[] = "\"\\\n\r\t", to[] = "\"\\nrt";
+    char escape[] = {'\\', 'u', '0', '0', 0, 0};
+    const char *known = memchr(from, c, sizeof(from) - 1);
+
+    if (known) {
+        escape[1] = to[known - from];
+        put(l, str_of(escape, 2));
+        return;
+    }
     text_hex(&c, 1, escape + 4);
     put(l, str_of(escape, sizeof(escape)));
 }
 
-static void put_ascii(struct line *l, char c)
+/* Valid UTF-8, in runs that need no escape. */
+static void put_valid(struct line *l, struct str s)
 {
-    switch (c) {
-    case '"': put(l, STR("\\\"")); return;
-    case '\\': put(l, STR("\\\\")); return;
-    case '\n': put(l, STR("\\n")); return;
-    case '\r': put(l, STR("\\r")); return;
-    case '\t': put(l, STR("\\t")); return;
-    default: break;
+    while (s.n) {
+        size_t run = 0;
+
+        while (run < s.n && !is_special(s.p[run]))
+            run++;
+        put(l, str_head(s, run));
+        s = str_skip(s, run);
+        if (s.n) {
+            put_special(l, s.p[0]);
+            s = str_skip(s, 1);
+        }
     }
-    if ((uint8_t)c < 0x20 || c == 0x7f)
-        put_control(l, (uint8_t)c);
-    else
-        put(l, str_of(&c, 1));
 }
 
 /* At most max bytes of s, without the first bytes of a character that would be cut in two. */
@@ -121,8 +142,7 @@ static void put_escaped(struct line *l, struct str s, size_t max)
 
     for (s = cut_at(s, max); s.n; s = str_skip(s, 1)) {
         valid = text_utf8_valid(s);
-        for (size_t i = 0; i < valid; i++)
-            put_ascii(l, s.p[i]);
+        put_valid(l, str_head(s, valid));
         s = str_skip(s, valid);
         if (!s.n)
             break;
@@ -147,23 +167,31 @@ static bool needs_quotes(struct str s)
     return s.n == 0;
 }
 
-static void put_i64(struct line *l, int64_t i)
+static void put_u64(struct line *l, uint64_t n)
 {
-    char digits[24];
-    int n = snprintf(digits, sizeof(digits), "%lld", (long long)i);
+    char digits[TEXT_U64];
 
-    put(l, str_of(digits, (size_t)n));
+    put(l, str_of(digits, text_u64(n, digits)));
+}
+
+static uint64_t put_sign(struct line *l, int64_t i)
+{
+    if (i >= 0)
+        return (uint64_t)i;
+    put(l, STR("-"));
+    return 0 - (uint64_t)i;
 }
 
 /* Microseconds as milliseconds with three decimals. */
 static void put_ms(struct line *l, int64_t us)
 {
-    uint64_t magnitude = us < 0 ? 0 - (uint64_t)us : (uint64_t)us;
-    char digits[32];
-    int n = snprintf(digits, sizeof(digits), "%s%llu.%03u", us < 0 ? "-" : "",
-                     (unsigned long long)(magnitude / 1000), (unsigned)(magnitude % 1000));
+    uint64_t magnitude = put_sign(l, us);
+    unsigned rest = (unsigned)(magnitude % 1000);
+    char decimals[] = {'.', (char)('0' + rest / 100), (char)('0' + rest / 10 % 10),
+                       (char)('0' + rest % 10)};
 
-    put(l, str_of(digits, (size_t)n));
+    put_u64(l, magnitude / 1000);
+    put(l, str_of(decimals, sizeof(decimals)));
 }
 
 static void put_value(struct line *l, const struct log_field *f)
@@ -175,7 +203,7 @@ static void put_value(struct line *l, const struct log_field *f)
         else
             put_escaped(l, f->s, VALUE_MAX_BYTES);
         break;
-    case LOG_FIELD_INT: put_i64(l, f->i); break;
+    case LOG_FIELD_INT: put_u64(l, put_sign(l, f->i)); break;
     case LOG_FIELD_BOOL: put(l, f->i ? STR("true") : STR("false")); break;
     case LOG_FIELD_MS: put_ms(l, f->i); break;
     }
@@ -189,12 +217,12 @@ static void put_field(struct line *l, const struct log_field *f)
     if (!f->key)
         return;
     if (line_format == LOG_JSON) {
-        put(l, STR(","));
-        put_quoted(l, str_c(f->key), NAME_MAX_BYTES);
-        put(l, STR(":"));
+        put(l, STR(",\""));
+        put(l, str_c(f->key)); /* a constant of ours */
+        put(l, STR("\":"));
     } else {
         put(l, STR(" "));
-        put_escaped(l, str_c(f->key), NAME_MAX_BYTES);
+        put(l, str_c(f->key));
         put(l, STR("="));
     }
     put_value(l, f);
@@ -221,36 +249,77 @@ static void put_head(struct line *l, enum log_level level, const char *event)
 }
 
 /* False when the reader is behind, or gone (then write(2) would raise SIGPIPE). */
-static bool write_line(struct str line)
+static bool write_piece(struct str piece)
 {
     struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
 
-    if (sink) {
-        sink(line);
-        return true;
-    }
     if (poll(&fd, 1, 0) != 1 || fd.revents != POLLOUT)
         return false;
-    return write(STDERR_FILENO, line.p, line.n) == (ssize_t)line.n;
+    return write(STDERR_FILENO, piece.p, piece.n) == (ssize_t)piece.n;
+}
+
+/* The longest run of whole lines that a pipe takes at once. */
+static struct str next_piece(struct str lines)
+{
+    size_t n = size_min(lines.n, LINE_MAX_BYTES);
+
+    while (lines.p[n - 1] != '\n')
+        n--;
+    return str_head(lines, n);
+}
+
+static uint64_t count_lines(struct str lines)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < lines.n; i++)
+        n += lines.p[i] == '\n';
+    return n;
+}
+
+void log_flush(void)
+{
+    struct str lines = str_of(batch, batch_n);
+
+    batch_n = 0;
+    while (lines.n) {
+        struct str piece = next_piece(lines);
+
+        if (sink)
+            sink(piece);
+        else if (!write_piece(piece))
+            break;
+        lines = str_skip(lines, piece.n);
+        dropped -= told;
+        told = 0;
+    }
+    dropped += count_lines(lines);
+    told = 0;
+}
+
+void log_set_batching(void (*pending)(void))
+{
+    on_pending = pending;
 }
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n)
 {
-    struct line l;
+    struct line l = {.max = LINE_MAX_BYTES - TAIL_BYTES, .text = batch + batch_n};
     struct log_field lost = LOG_INT("dropped", dropped);
+    bool was_empty = batch_n == 0;
 
-    l.n = 0;
-    l.max = LINE_MAX_BYTES - TAIL_BYTES;
-    l.cut = false;
     put_head(&l, level, event);
     for (size_t i = 0; i < n; i++)
         put_field(&l, &fields[i]);
     l.max = LINE_MAX_BYTES;
-    if (dropped)
+    if (dropped && was_empty) {
         put_field(&l, &lost);
+        told = dropped;
+    }
     put(&l, line_format == LOG_JSON ? STR("}\n") : STR("\n"));
-    if (write_line(str_of(l.text, l.n)))
-        dropped = 0;
-    else
-        dropped++;
+    batch_n += l.n;
+    if (!on_pending || level <= LOG_WARN || batch_n + LINE_MAX_BYTES > BATCH_MAX_BYTES)
+        log_flush();
+    else if (was_empty)
+        on_pending();
 }

@@ -12,6 +12,19 @@ enum { B64_PAD = 64, B64_SPACE, B64_BAD };
 static const char b64_alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
 
+size_t text_u64(uint64_t n, char out[TEXT_U64])
+{
+    char digits[TEXT_U64];
+    size_t at = TEXT_U64;
+
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n);
+    memcpy(out, digits + at, TEXT_U64 - at);
+    return TEXT_U64 - at;
+}
+
 void text_hex(const void *p, size_t n, char *out)
 {
     static const char digits[] = "0123456789abcdef";

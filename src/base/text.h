@@ -5,6 +5,10 @@
 #include "base/arena.h"
 #include "base/str.h"
 
+enum { TEXT_U64 = 20 };
+/* n in decimal into out; returns the digits written. */
+size_t text_u64(uint64_t n, char out[TEXT_U64]);
+
 /* Lower-case hex of n bytes into out, which has room for 2 * n. */
 void text_hex(const void *p, size_t n, char *out);
 

@@ -1,18 +1,20 @@
 /* client.c - one call: a request out, an answer in; see client.h.
  *
- *   STARTING --> WAITING (for a connection) --> HEAD (sending, and waiting for one) --> BODY --> OVER
+ *   STARTING --> WAITING (for a connection) --> HEAD (sending, awaiting one) --> BODY --> OVER
  *
- * Bytes are read into a scratch of the process and handed on in place. What is kept (c->in) is a head
- * that is not complete, and what was read when the call was paused.
+ * Bytes are read into a scratch of the process and handed on in place. What is kept (c->in) is a
+ * head that is not complete, and what was read when the call was paused.
  */
-#include "base/mem.h"
 #include "http/pool_int.h"
+
+#include "base/mem.h"
 
 enum { SCRATCH = 64 * 1024, IOV_MAX_USED = 64 };
 
 struct call {
     struct pool *pool;
     struct list waiting; /* pool->waiting, in WAITING */
+
     enum { STARTING, WAITING, HEAD, BODY, OVER } state;
     struct pconn *conn; /* in HEAD and BODY */
     const struct call_handler *handler;
@@ -117,8 +119,11 @@ static void send_more(struct call *c)
 static void complete(struct call *c, bool extra)
 {
     struct pconn *conn = c->conn;
-    bool reusable = c->keep_alive && call_sent(c) && !extra && !c->hup &&
-                    c->framing != H1_UNTIL_CLOSE;
+    bool reusable =
+        c->keep_alive && call_sent(c) && !extra && !c->hup && c->framing != H1_UNTIL_CLOSE;
+    /* What is unread would be taken for the next answer. TLS may hold some where no event tells. */
+    if (reusable && c->readable)
+        reusable = pconn_is_quiet(conn);
     finish(c);
     if (reusable)
         pconn_give_back(conn);
@@ -251,8 +256,8 @@ static void read_answer(struct call *c)
         feed_kept(c);
     while (is_open(c) && c->readable && !c->paused) {
         ssize_t n = stream_read(c->conn->stream, scratch, SCRATCH);
-        bool drained = n == STREAM_AGAIN || (n > 0 && n < SCRATCH && !c->hup &&
-                                             !stream_is_tls(c->conn->stream));
+        bool drained = n == STREAM_AGAIN ||
+                       (n > 0 && n < SCRATCH && !c->hup && !stream_is_tls(c->conn->stream));
         if (drained)
             c->readable = false;
         if (n == STREAM_AGAIN)

@@ -110,6 +110,11 @@ static void secure(struct dial *d)
 
 /* --- the proxy's tunnel --------------------------------------------------------------------- */
 
+static void wipe(struct str secret)
+{
+    mem_wipe((char *)(uintptr_t)secret.p, secret.n);
+}
+
 static void write_connect(struct dial *d)
 {
     const struct url *u = &d->target.url;
@@ -126,6 +131,10 @@ static void write_connect(struct dial *d)
         struct str token = text_base64_encode(&a, plain.p, plain.n);
         struct str value = arena_printf(&a, "Basic %.*s", STR_FMT(token));
         h1_write_field(&d->head, STR("Proxy-Authorization"), value);
+        if (plain.p != d->target.proxy.userinfo.p)
+            wipe(plain);
+        wipe(token);
+        wipe(value);
     }
     buf_lit(&d->head, "\r\n");
     arena_done(&a);
@@ -189,6 +198,7 @@ static void open_tunnel(struct dial *d)
     struct str s = buf_str(&d->head);
     struct iovec iov = {.iov_base = (char *)(uintptr_t)s.p, .iov_len = s.n};
     ssize_t n = stream_writev(d->stream, &iov, 1);
+    wipe(s);
     if (n != (ssize_t)s.n) { /* a fresh socket takes so little at once */
         fail(d, "the proxy takes no request");
         return;

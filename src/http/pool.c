@@ -1,7 +1,8 @@
 /* pool.c - see pool.h. Calls wait in one line; connections, new or given back, serve its head. */
+#include "http/pool_int.h"
+
 #include "base/clock.h"
 #include "base/mem.h"
-#include "http/pool_int.h"
 
 struct dialing {
     struct pool *pool;
@@ -36,14 +37,20 @@ void pconn_close(struct pconn *c)
     loop_defer(c->pool->loop, &c->funeral);
 }
 
+bool pconn_is_quiet(struct pconn *c)
+{
+    char byte;
+    return stream_read(c->stream, &byte, sizeof(byte)) == STREAM_AGAIN;
+}
+
 static void on_ready(struct stream *s, void *ctx, unsigned events)
 {
     (void)s;
     struct pconn *c = ctx;
     if (c->call)
         call_ready(c->call, events);
-    else if (events & (IO_READ | IO_HUP)) /* closed, or talking out of turn */
-        pconn_close(c);
+    else if (events & IO_HUP || (events & IO_READ && !pconn_is_quiet(c)))
+        pconn_close(c); /* the far end has closed, or talks out of turn */
 }
 
 static const struct stream_owner owner = {.on_ready = on_ready, .name = "upstream"};
@@ -124,9 +131,9 @@ static void on_dialed(void *ctx, struct stream *s, const char *error)
         offer(c);
         return;
     }
+    if (p->n_waiting <= p->n_dials)
+        return; /* each call still has a dial to wait for */
     struct list *first = list_pop(&p->waiting);
-    if (!first)
-        return;
     p->n_waiting--;
     call_no_connection(first, error);
 }
@@ -187,12 +194,10 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct pool_options
 void pool_free(struct pool *p)
 {
     ASSERT(p->n_busy == 0 && p->n_waiting == 0);
-    list_each_safe(node, &p->idle)
-    {
+    list_each_safe (node, &p->idle) {
         pconn_close(CONTAINER_OF(node, struct pconn, node));
     }
-    list_each_safe(node, &p->dials)
-    {
+    list_each_safe (node, &p->dials) {
         struct dialing *d = CONTAINER_OF(node, struct dialing, node);
         dial_cancel(d->dial);
         forget_dialing(d);

@@ -30,6 +30,7 @@ struct pconn {
 void pool_want(struct pool *p, struct list *waiting_node); /* a call waits for a connection */
 void pool_unwant(struct pool *p, struct list *waiting_node);
 void pconn_give_back(struct pconn *c); /* after a complete exchange */
+bool pconn_is_quiet(struct pconn *c);  /* open, and nothing to read; takes a byte if there is one */
 void pconn_close(struct pconn *c);
 
 /* client.c */

@@ -1,8 +1,9 @@
 /* server.c - listening, accepting, and the set of connections; server_h1.c is one of them. */
+#include "http/server_int.h"
+
 #include <errno.h>
 
 #include "base/mem.h"
-#include "http/server_int.h"
 #include "io/sys.h"
 
 enum { ACCEPTS_PER_TURN = 64, ACCEPTS_AT_DRAIN = 65536 };
@@ -12,8 +13,7 @@ static const uint64_t EMFILE_PAUSE_US = 100 * 1000;
 /* The connection idle longest, or NULL when all are at work. */
 static struct conn *idlest(struct server *s)
 {
-    list_each(node, &s->conns)
-    {
+    list_each (node, &s->conns) {
         if (conn_is_idle(conn_of_node(node)))
             return conn_of_node(node);
     }
@@ -124,8 +124,7 @@ void server_drain(struct server *s)
         accept_some(&s->listeners[i], ACCEPTS_AT_DRAIN);
     s->draining = true;
     stop_listening(s);
-    list_each_safe(node, &s->conns)
-    {
+    list_each_safe (node, &s->conns) {
         conn_retire(conn_of_node(node));
     }
 }
@@ -138,8 +137,7 @@ size_t server_connections(const struct server *s)
 void server_free(struct server *s)
 {
     stop_listening(s);
-    list_each_safe(node, &s->conns)
-    {
+    list_each_safe (node, &s->conns) {
         conn_kill(conn_of_node(node));
     }
     ASSERT(s->n_conns == 0);

@@ -2,18 +2,20 @@
  *
  *     +------------------------------ keep-alive --------------------------------+
  *     v                                                                          |
- *   IDLE --first byte--> HEAD --head--> BODY --whole--> REPLYING --> FLUSHING ---+--> LINGER --> DEAD
+ *   IDLE --first byte--> HEAD --head--> BODY --whole--> REPLYING --> FLUSHING ---+--> LINGER -->
+ * DEAD
  *     \____________________|______________|___ refused ___/   reply_end   (close, or unread input)
  *
- * Bytes are read into a scratch of the process; only what cannot be used yet is kept (c->in). A body of
- * known length is read straight into the request. While a reply is open nothing is read: what a client
- * pipelines waits in the kernel. The client leaving is noticed all the same, by the event.
+ * Bytes are read into a scratch of the process; only what cannot be used yet is kept (c->in). A
+ * body of known length is read straight into the request. While a reply is open nothing is read:
+ * what a client pipelines waits in the kernel. The client leaving is noticed all the same, by the
+ * event.
  *
  * Output gathers in c->out and goes to the socket once, at the end of the turn (c->work).
  *
- * Time: c->deadline_us is when the current state has lasted too long, 0 for never. The timer is only
- * moved when the deadline comes nearer; when it fires too early it is set again. So a keep-alive
- * request costs no heap operation.
+ * Time: c->deadline_us is when the current state has lasted too long, 0 for never. The timer is
+ * only moved when the deadline comes nearer; when it fires too early it is set again. So a
+ * keep-alive request costs no heap operation.
  *
  * A request belongs to its connection; both are freed at the end of the turn in which they end.
  */
@@ -24,10 +26,11 @@
 enum {
     SCRATCH = 64 * 1024,
     OUT_MAX = 64 * 1024 * 1024,
-    OUT_KEPT = 2048,      /* an empty output buffer up to this size is kept */
+    OUT_KEPT = 2048, /* an empty output buffer up to this size is kept */
     LINGER_BYTES = 64 * 1024,
-    CHUNK_HEAD = 10,      /* room for "ffffffff\r\n" */
-    BODY_SCALE = 1 << 20, /* body_timeout_us is for this many bytes */
+    RETIRE_US = 1000 * 1000, /* for a request that left before the client saw us go */
+    CHUNK_HEAD = 10,         /* room for "ffffffff\r\n" */
+    BODY_SCALE = 1 << 20,    /* body_timeout_us is for this many bytes */
 };
 
 static const uint64_t LINGER_US = 2 * 1000 * 1000;
@@ -36,9 +39,10 @@ struct conn {
     struct server *server;
     struct list node;
     struct stream *stream;
+
     enum {
-        CONN_IDLE,     /* nothing of a request has come */
-        CONN_HEAD,     /* a part of a head has */
+        CONN_IDLE, /* nothing of a request has come */
+        CONN_HEAD, /* a part of a head has */
         CONN_BODY,
         CONN_REPLYING, /* the request is whole or refused, its reply is not complete */
         CONN_FLUSHING, /* the reply is complete, but not yet with the client */
@@ -50,10 +54,10 @@ struct conn {
     size_t scanned;
     bool is_chunked;
     struct h1_chunked chunks;
-    uint64_t body_left;   /* of a sized body */
-    bool readable;        /* the socket has not yet answered AGAIN */
-    bool hup;             /* the client has ended its side: read on until that shows */
-    bool close_after;     /* no further request on this connection */
+    uint64_t body_left; /* of a sized body */
+    bool readable;      /* the socket has not yet answered AGAIN */
+    bool hup;           /* the client has ended its side: read on until that shows */
+    bool close_after;   /* no further request on this connection */
     bool above_mark;
     uint64_t head_began_us, body_began_us;
     uint64_t deadline_us, progress_us;
@@ -238,8 +242,8 @@ static void begin_request(struct conn *c, const struct h1_head *head, bool more_
     r->is_head = head->method == H1_HEAD;
     r->http10 = head->http10;
     c->close_after = !head->keep_alive || c->server->draining;
-    bool has_body = head->framing == H1_CHUNKED ||
-                    (head->framing == H1_SIZED && head->content_length > 0);
+    bool has_body =
+        head->framing == H1_CHUNKED || (head->framing == H1_SIZED && head->content_length > 0);
     c->state = has_body ? CONN_BODY : CONN_REPLYING;
     c->deadline_us = 0;
 
@@ -564,8 +568,9 @@ void conn_retire(struct conn *c)
     c->close_after = true;
     if (c->state == CONN_IDLE)
         read_all(c); /* a request may be here that nobody has looked at */
+    /* Or it is still on its way: who closed now would break it off. */
     if (c->state == CONN_IDLE)
-        die(c);
+        set_deadline(c, RETIRE_US);
 }
 
 /* --- replies -------------------------------------------------------------------------------- */

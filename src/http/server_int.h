@@ -4,7 +4,7 @@
 
 #include "http/server.h"
 
-enum { LISTENERS_MAX = 8 };
+enum { LISTENERS_MAX = 256 };
 
 struct listener {
     struct io_watch watch; /* its fd is -1 while accepting is paused */

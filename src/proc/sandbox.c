@@ -104,27 +104,17 @@ static const int governing[] = {
 /* What the sanitizers' runtime does: maps of memory, stacks for signals, the tracer of the leak
  * check. */
 static const int sanitizer[] = {
-    SCMP_SYS(mmap),
-    SCMP_SYS(mprotect),
-    SCMP_SYS(openat),
-    SCMP_SYS(readlink),
-    SCMP_SYS(sigaltstack),
-    SCMP_SYS(sched_yield),
-    SCMP_SYS(clone),
-    SCMP_SYS(ptrace),
-    SCMP_SYS(wait4),
-    SCMP_SYS(prctl),
-    SCMP_SYS(getdents64),
-    SCMP_SYS(prlimit64),
-    SCMP_SYS(exit),
-    SCMP_SYS(getppid),
-    SCMP_SYS(pipe2),
-    SCMP_SYS(process_vm_readv),
-    SCMP_SYS(kill),
-    SCMP_SYS(uname),
-    SCMP_SYS(sched_getaffinity),
-    SCMP_SYS(pread64),
-    SCMP_SYS(set_robust_list),
+    SCMP_SYS(mmap),        SCMP_SYS(mprotect),        SCMP_SYS(open),
+    SCMP_SYS(openat),      SCMP_SYS(readlink),        SCMP_SYS(sigaltstack),
+    SCMP_SYS(sched_yield), SCMP_SYS(clone),           SCMP_SYS(ptrace),
+    SCMP_SYS(wait4),       SCMP_SYS(prctl),           SCMP_SYS(getdents),
+    SCMP_SYS(getdents64),  SCMP_SYS(prlimit64),       SCMP_SYS(exit),
+    SCMP_SYS(getppid),     SCMP_SYS(pipe2),           SCMP_SYS(process_vm_readv),
+    SCMP_SYS(kill),        SCMP_SYS(uname),           SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(pread64),     SCMP_SYS(set_robust_list), SCMP_SYS(rt_sigtimedwait),
+    SCMP_SYS(stat),        SCMP_SYS(fstat),           SCMP_SYS(lstat),
+    SCMP_SYS(getuid),      SCMP_SYS(nanosleep),       SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(arch_prctl),  SCMP_SYS(access),
 };
 
 struct list_of {

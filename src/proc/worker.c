@@ -18,7 +18,7 @@
 #include "proc/spawn.h"
 #include "proxy/proxy.h"
 
-enum { SLOW_US = 20 * 1000, ABORT_US = 1000 * 1000 };
+enum { SLOW_US = 20 * 1000, ABORT_US = 1000 * 1000, LOG_DELAY_US = 20 * 1000 };
 
 enum state { SERVING, UNREADY, DRAINING, ABORTING, GONE };
 
@@ -30,6 +30,7 @@ static struct {
     struct proxy *proxy;
     struct io_watch signals, channel;
     struct timer timer; /* to the next state */
+    struct timer log_timer;
 } self;
 
 static void enter(enum state next)
@@ -120,6 +121,18 @@ static bool listen_all(const struct worker *w)
     return true;
 }
 
+/* Lines of requests leave together, a fiftieth of a second late at most. */
+static void flush_log(struct timer *t)
+{
+    (void)t;
+    log_flush();
+}
+
+static void flush_log_soon(void)
+{
+    timer_after(self.loop, &self.log_timer, LOG_DELAY_US);
+}
+
 /* 0, or the exit status of a worker that cannot work. */
 static int set_up(const struct worker *w)
 {
@@ -129,6 +142,8 @@ static int set_up(const struct worker *w)
     self.loop = loop_new();
     loop_set_watchdog(self.loop, SLOW_US, on_slow);
     timer_init(&self.timer, "leaving", on_timer);
+    timer_init(&self.log_timer, "log", flush_log);
+    log_set_batching(flush_log_soon);
     self.channel = (struct io_watch){.fd = w->channel, .fn = on_channel, .name = "channel"};
     if (!watch_signals() || !loop_watch_level(self.loop, &self.channel))
         return fail("signals", sock_error_text(errno));
@@ -164,6 +179,8 @@ int worker_run(const struct worker *w)
             enter(GONE);
     }
     proxy_free(self.proxy);
+    log_set_batching(NULL);
+    log_flush();
     loop_free(self.loop);
     return 0;
 }

@@ -3,6 +3,7 @@
  * What is written comes from our own tables and was checked on its way in; a CR, LF or NUL in it
  * would be our bug, hence the assertions.
  */
+#include "base/text.h"
 #include "wire/h1_int.h"
 
 static bool is_path(struct str s)
@@ -43,12 +44,11 @@ bool h1_write_request_line(struct buf *out, struct str method, struct str path)
 
 bool h1_write_status_line(struct buf *out, int status)
 {
-    char digits[4];
-    const struct str parts[] = {STR("HTTP/1.1 "), str_of(digits, 3), STR(" "),
+    char digits[TEXT_U64];
+    const struct str parts[] = {STR("HTTP/1.1 "), str_of(digits, text_u64((uint64_t)status, digits)), STR(" "),
                                 str_c(h1_reason(status)), STR("\r\n")};
 
     ASSERT(status >= 100 && status <= 599);
-    (void)snprintf(digits, sizeof(digits), "%d", status % 1000);
     return write_parts(out, parts, ARRAY_LEN(parts));
 }
 
@@ -62,10 +62,9 @@ bool h1_write_field(struct buf *out, struct str name, struct str value)
 
 bool h1_write_field_u64(struct buf *out, struct str name, uint64_t value)
 {
-    char digits[24];
-    int n = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)value);
+    char digits[TEXT_U64];
 
-    return h1_write_field(out, name, str_of(digits, (size_t)n));
+    return h1_write_field(out, name, str_of(digits, text_u64(value, digits)));
 }
 
 bool h1_write_chunk(struct buf *out, struct str data)

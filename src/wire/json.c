@@ -1,22 +1,24 @@
 /* json.c - see json.h. One pass over the text with an explicit stack of open containers.
  *
- * The tape is written as values are met; a container's length and `next` are filled in when it closes.
- * Duplicate keys are looked for when an object closes: pairwise while it is small, else by a table of
- * keyed hashes, so that an object made of colliding keys costs no more than another.
+ * The tape is written as values are met; a container's length and `next` are filled in when it
+ * closes. Duplicate keys are looked for when an object closes: pairwise while it is small, else by
+ * a table of keyed hashes, so that an object made of colliding keys costs no more than another.
+ * Every key costs what its own object costs and nothing more: the whole stays linear.
  */
 #include "wire/json.h"
 
 #include <errno.h>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "base/hash.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "wire/scan.h"
 
-enum { NODES_FIRST = 64, PAIRWISE_MAX = 16, NUMBER_MAX = 64 };
+/* A rare giant must not hold its memory for good: more than *_KEEP is given back before the next
+ * document. */
+enum { NODES_FIRST = 64, NODES_KEEP = 65536, SCRATCH_KEEP = 65536, PAIRWISE_MAX = 16 };
+
+enum { NUMBER_MAX = 1024, EXPONENT_MAX = 19 /* 10^19 does not fit in 63 bits */ };
 
 struct parser {
     struct json *doc;
@@ -24,6 +26,12 @@ struct parser {
     uint32_t open[JSON_DEPTH_MAX]; /* indices of open containers */
     uint32_t depth;
     enum json_error error;
+};
+
+/* RFC 8259 section 7: what may stand behind a backslash, and what it means; \u is read apart. */
+static const char escapes[256] = {
+    ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+    ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t',
 };
 
 void json_init(struct json *doc)
@@ -58,64 +66,19 @@ const char *json_error_text(enum json_error e)
 
 /* --- strings -------------------------------------------------------------------------------- */
 
-/* Bytes that end a plain run: quote, backslash, control characters, and everything not ASCII. */
-static const char *skip_plain_slowly(const char *p, const char *end)
-{
-    while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20 &&
-           (unsigned char)*p < 0x80)
-        p++;
-    return p;
-}
-
-#ifdef __SSE2__
-static const char *skip_plain(const char *p, const char *end)
-{
-    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\');
-    const __m128i space = _mm_set1_epi8(0x20);
-    while (end - p >= 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
-        /* signed: bytes of 0x80 and more are negative, so they too are below a space */
-        __m128i odd = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)),
-                                   _mm_cmplt_epi8(v, space));
-        int mask = _mm_movemask_epi8(odd);
-        if (mask)
-            return p + __builtin_ctz((unsigned)mask);
-        p += 16;
-    }
-    return skip_plain_slowly(p, end);
-}
-#else
-static const char *skip_plain(const char *p, const char *end)
-{
-    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
-    while (end - p >= 8) {
-        uint64_t v, q, s;
-        memcpy(&v, p, 8);
-        q = v ^ (ones * '"');
-        s = v ^ (ones * '\\');
-        if (((v - ones * 0x20) | (q - ones) | (s - ones) | v) & highs)
-            break;
-        p += 8;
-    }
-    return skip_plain_slowly(p, end);
-}
-#endif
-
 static bool read_hex4(const char *p, const char *end, uint32_t *ret)
 {
+    uint32_t v = 0;
     if (end - p < 4)
         return false;
-    uint32_t v = 0;
     for (int i = 0; i < 4; i++) {
-        char c = p[i];
-        uint32_t d;
+        char c = p[i], letter = (char)(c | 0x20);
         if (c >= '0' && c <= '9')
-            d = (uint32_t)(c - '0');
-        else if ((c | 0x20) >= 'a' && (c | 0x20) <= 'f')
-            d = (uint32_t)((c | 0x20) - 'a' + 10);
+            v = v << 4 | (uint32_t)(c - '0');
+        else if (letter >= 'a' && letter <= 'f')
+            v = v << 4 | (uint32_t)(letter - 'a' + 10);
         else
             return false;
-        v = v << 4 | d;
     }
     *ret = v;
     return true;
@@ -131,24 +94,16 @@ static bool is_low(uint32_t u)
     return u >= 0xdc00 && u <= 0xdfff;
 }
 
-/* Behind a backslash. RFC 8259 section 7; surrogates must come in pairs. */
-static enum json_error skip_escape(const char **at, const char *end)
+/* From the u of an escape to behind it; surrogates must come in pairs (RFC 8259 section 8.2). */
+static enum json_error skip_unicode(const char **at, const char *end)
 {
     const char *p = *at;
-    if (p >= end)
-        return JSON_ERR_SYNTAX;
-    if (*p != 'u') {
-        if (*p == '\0' || !strchr("\"\\/bfnrt", *p))
-            return JSON_ERR_SYNTAX;
-        *at = p + 1;
-        return JSON_OK;
-    }
     uint32_t u, low;
     if (!read_hex4(p + 1, end, &u))
         return JSON_ERR_SYNTAX;
-    p += 5;
     if (is_low(u))
         return JSON_ERR_SURROGATE;
+    p += 5;
     if (is_high(u)) {
         if (end - p < 2 || p[0] != '\\' || p[1] != 'u' || !read_hex4(p + 2, end, &low) ||
             !is_low(low))
@@ -159,65 +114,65 @@ static enum json_error skip_escape(const char **at, const char *end)
     return JSON_OK;
 }
 
-/* One well-formed UTF-8 sequence of two to four bytes (Unicode table 3-7); NULL when it is not. */
-static const char *skip_rune(const char *p, const char *end)
+/* From a backslash to behind its escape. */
+static enum json_error skip_escape(const char **at, const char *end)
 {
-    unsigned char a = (unsigned char)p[0];
-    ptrdiff_t n = a >= 0xf0 ? 4 : a >= 0xe0 ? 3 : 2;
-    if (a < 0xc2 || a > 0xf4 || end - p < n)
-        return NULL;
-    unsigned char b = (unsigned char)p[1];
-    unsigned char lowest = a == 0xe0 ? 0xa0 : a == 0xf0 ? 0x90 : 0x80;
-    unsigned char highest = a == 0xed ? 0x9f : a == 0xf4 ? 0x8f : 0xbf;
-    if (b < lowest || b > highest)
-        return NULL;
-    for (ptrdiff_t i = 2; i < n; i++)
-        if (((unsigned char)p[i] & 0xc0) != 0x80)
-            return NULL;
-    return p + n;
+    if (end - *at < 2)
+        return JSON_ERR_SYNTAX;
+    (*at)++;
+    if (**at == 'u')
+        return skip_unicode(at, end);
+    if (!escapes[(unsigned char)**at])
+        return JSON_ERR_SYNTAX;
+    (*at)++;
+    return JSON_OK;
 }
 
 /* From behind the opening quote to behind the closing one. */
 static enum json_error skip_string(const char **at, const char *end, bool *ret_escaped)
 {
-    const char *p = *at;
+    enum json_error e = JSON_OK;
+    const char *p = *at, *next;
+    bool escaped = false;
     for (;;) {
-        p = skip_plain(p, end);
-        if (p >= end)
-            return *at = p, JSON_ERR_SYNTAX;
-        if (*p == '"')
+        p = scan_plain(p, end);
+        if (p == end || *p == '"')
             break;
         if (*p == '\\') {
-            *ret_escaped = true;
-            p++;
-            enum json_error e = skip_escape(&p, end);
-            if (e != JSON_OK)
-                return *at = p, e;
+            escaped = true;
+            e = skip_escape(&p, end);
         } else if ((unsigned char)*p < 0x20) {
-            return *at = p, JSON_ERR_SYNTAX;
+            e = JSON_ERR_SYNTAX;
         } else {
-            const char *next = skip_rune(p, end);
-            if (!next)
-                return *at = p, JSON_ERR_UTF8;
-            p = next;
+            for (next = p; next && next < end && (unsigned char)*next >= 0x80;) {
+                p = next;
+                next = scan_rune(p, end);
+            }
+            if (next)
+                p = next;
+            else
+                e = JSON_ERR_UTF8;
         }
+        if (e != JSON_OK)
+            return *at = p, e;
     }
-    *at = p + 1;
-    return JSON_OK;
+    *ret_escaped = escaped;
+    *at = p == end ? p : p + 1;
+    return p == end ? JSON_ERR_SYNTAX : JSON_OK;
 }
 
+/* What the escape behind a backslash means, into out; moves *at behind it. */
 static size_t put_escape(const char **at, char *out)
 {
-    static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
     const char *p = *at;
+    uint32_t u = 0, low = 0;
+    bool ok;
     if (*p != 'u') {
-        const char *known = strchr(from, *p);
-        *out = known ? to[known - from] : *p;
+        *out = escapes[(unsigned char)*p];
         *at = p + 1;
         return 1;
     }
-    uint32_t u = 0, low = 0;
-    bool ok = read_hex4(p + 1, p + 5, &u);
+    ok = read_hex4(p + 1, p + 5, &u);
     p += 5;
     if (ok && is_high(u)) {
         ok = read_hex4(p + 2, p + 6, &low);
@@ -231,7 +186,7 @@ static size_t put_escape(const char **at, char *out)
 
 size_t json_unescape(struct str raw, char *out)
 {
-    const char *p = raw.p, *end = raw.p + raw.n;
+    const char *p = raw.p, *end = p ? p + raw.n : NULL;
     char *o = out;
     while (p < end) {
         const char *slash = memchr(p, '\\', (size_t)(end - p));
@@ -255,19 +210,27 @@ static bool fail(struct parser *s, enum json_error e)
     return false;
 }
 
-static struct json_node *add_node(struct parser *s, enum json_type type, const char *from)
+static bool grow_nodes(struct json *doc)
+{
+    if (doc->cap == JSON_NODES_MAX)
+        return false;
+    doc->cap = doc->cap ? (uint32_t)size_min(doc->cap * 2, JSON_NODES_MAX) : NODES_FIRST;
+    doc->nodes = mem_realloc(doc->nodes, doc->cap * sizeof(*doc->nodes));
+    return true;
+}
+
+static bool add_node(struct parser *s, enum json_type type, const char *from, const char *to)
 {
     struct json *doc = s->doc;
-    if (doc->n == doc->cap) {
-        doc->cap = doc->cap ? doc->cap * 2 : NODES_FIRST;
-        doc->nodes = mem_realloc(doc->nodes, doc->cap * sizeof(*doc->nodes));
-    }
+    if (UNLIKELY(doc->n == doc->cap) && !grow_nodes(doc))
+        return fail(s, JSON_ERR_NODES);
     struct json_node *node = &doc->nodes[doc->n++];
     *node = (struct json_node){.at = (uint32_t)(from - s->p),
+                               .len = (uint32_t)(to - from),
                                .next = doc->n,
                                .type = (uint8_t)type,
                                .depth = (uint16_t)s->depth};
-    return node;
+    return true;
 }
 
 static void skip_space(struct parser *s)
@@ -276,17 +239,16 @@ static void skip_space(struct parser *s)
         s->at++;
 }
 
-static bool parse_string(struct parser *s, uint32_t *ret_index)
+static bool parse_string(struct parser *s)
 {
     const char *from = ++s->at;
     bool escaped = false;
     enum json_error e = skip_string(&s->at, s->end, &escaped);
     if (e != JSON_OK)
         return fail(s, e);
-    struct json_node *node = add_node(s, JSON_STRING, from);
-    node->len = (uint32_t)(s->at - 1 - from);
-    node->escaped = escaped;
-    *ret_index = s->doc->n - 1;
+    if (!add_node(s, JSON_STRING, from, s->at - 1))
+        return false;
+    s->doc->nodes[s->doc->n - 1].escaped = escaped;
     return true;
 }
 
@@ -321,17 +283,15 @@ static bool parse_number(struct parser *s)
         if (!skip_digits(s))
             return fail(s, JSON_ERR_SYNTAX);
     }
-    add_node(s, JSON_NUMBER, from)->len = (uint32_t)(s->at - from);
-    return true;
+    return add_node(s, JSON_NUMBER, from, s->at);
 }
 
 static bool parse_word(struct parser *s, struct str word, enum json_type type)
 {
     if ((size_t)(s->end - s->at) < word.n || memcmp(s->at, word.p, word.n) != 0)
         return fail(s, JSON_ERR_SYNTAX);
-    add_node(s, type, s->at)->len = (uint32_t)word.n;
     s->at += word.n;
-    return true;
+    return add_node(s, type, s->at - word.n, s->at);
 }
 
 /* --- keys ----------------------------------------------------------------------------------- */
@@ -354,64 +314,89 @@ static bool same_key(const struct json *doc, uint32_t a, uint32_t b)
 {
     const struct json_node *na = &doc->nodes[a], *nb = &doc->nodes[b];
     if (!na->escaped && !nb->escaped)
-        return na->len == nb->len && memcmp(doc->text.p + na->at, doc->text.p + nb->at, na->len) == 0;
-    char ra[JSON_KEY_MAX], rb[JSON_KEY_MAX];
-    return str_eq(key_meaning(doc, a, ra), key_meaning(doc, b, rb));
+        return na->len == nb->len &&
+               memcmp(doc->text.p + na->at, doc->text.p + nb->at, na->len) == 0;
+    char room_a[JSON_KEY_MAX], room_b[JSON_KEY_MAX];
+    return str_eq(key_meaning(doc, a, room_a), key_meaning(doc, b, room_b));
 }
 
-static bool has_twins_pairwise(const struct json *doc, uint32_t object)
+static uint32_t next_key(const struct json *doc, uint32_t key)
 {
-    uint32_t end = doc->nodes[object].next;
-    for (uint32_t a = object + 1; a < end; a = doc->nodes[a + 1].next)
-        for (uint32_t b = doc->nodes[a + 1].next; b < end; b = doc->nodes[b + 1].next)
-            if (same_key(doc, a, b))
-                return true;
-    return false;
+    return doc->nodes[key + 1].next;
 }
 
-static bool has_twins_by_hash(struct json *doc, uint32_t object, uint32_t n)
+/* The first key that repeats an earlier one, or 0. */
+static uint32_t find_twin_pairwise(const struct json *doc, const uint32_t *keys, uint32_t n)
 {
-    uint32_t size = 64;
-    while (size < 2 * n)
-        size *= 2;
+    for (uint32_t b = 1; b < n; b++)
+        for (uint32_t a = 0; a < b; a++)
+            if (same_key(doc, keys[a], keys[b]))
+                return keys[b];
+    return 0;
+}
+
+/* An empty table of at least size slots in doc->scratch. */
+static void clear_scratch(struct json *doc, uint32_t size)
+{
     if (size > doc->cap_scratch) {
         doc->scratch = mem_realloc(doc->scratch, size * sizeof(*doc->scratch));
         doc->cap_scratch = size;
     }
     memset(doc->scratch, 0, size * sizeof(*doc->scratch));
+}
+
+static uint32_t find_twin_by_hash(struct json *doc, uint32_t object, uint32_t n)
+{
+    uint32_t size = 64;
+    while (size < 2 * n)
+        size *= 2;
+    clear_scratch(doc, size);
     char room[JSON_KEY_MAX];
-    uint32_t end = doc->nodes[object].next;
-    for (uint32_t key = object + 1; key < end; key = doc->nodes[key + 1].next) {
+    for (uint32_t key = object + 1; key < doc->nodes[object].next; key = next_key(doc, key)) {
         uint32_t slot = (uint32_t)hash_sip(key_meaning(doc, key, room)) & (size - 1);
         for (; doc->scratch[slot]; slot = (slot + 1) & (size - 1))
             if (same_key(doc, doc->scratch[slot], key))
-                return true;
+                return key;
         doc->scratch[slot] = key; /* never 0: that is the root */
     }
-    return false;
+    return 0;
 }
 
-static bool has_twins(struct json *doc, uint32_t object)
+static uint32_t find_twin(struct json *doc, uint32_t object)
 {
-    uint32_t n = 0;
-    for (uint32_t key = object + 1; key < doc->nodes[object].next; key = doc->nodes[key + 1].next)
+    uint32_t keys[PAIRWISE_MAX], n = 0;
+    for (uint32_t key = object + 1; key < doc->nodes[object].next; key = next_key(doc, key)) {
+        if (n < PAIRWISE_MAX)
+            keys[n] = key;
         n++;
-    return n <= PAIRWISE_MAX ? has_twins_pairwise(doc, object) : has_twins_by_hash(doc, object, n);
+    }
+    if (n <= PAIRWISE_MAX)
+        return find_twin_pairwise(doc, keys, n);
+    return find_twin_by_hash(doc, object, n);
+}
+
+/* A key must fit the limit and have no NUL, which only an escape can bring in. */
+static bool is_good_key(const struct json *doc, uint32_t i)
+{
+    char room[JSON_KEY_MAX];
+    if (doc->nodes[i].len > JSON_KEY_MAX)
+        return false;
+    if (!doc->nodes[i].escaped)
+        return true;
+    struct str key = key_meaning(doc, i, room);
+    return str_find(key, '\0') == key.n;
 }
 
 /* A key and its colon. */
 static bool parse_key(struct parser *s)
 {
-    uint32_t i;
+    const char *from = s->at;
     if (s->at >= s->end || *s->at != '"')
         return fail(s, JSON_ERR_SYNTAX);
-    if (!parse_string(s, &i))
+    if (!parse_string(s))
         return false;
-    const struct json_node *node = &s->doc->nodes[i];
-    if (node->len > JSON_KEY_MAX)
-        return fail(s, JSON_ERR_KEY);
-    if (node->escaped && str_find_str(node_text(s->doc, i), STR("\\u0000")) < node->len)
-        return fail(s, JSON_ERR_KEY);
+    if (!is_good_key(s->doc, s->doc->n - 1))
+        return s->at = from, fail(s, JSON_ERR_KEY);
     skip_space(s);
     if (!take_char(s, ':'))
         return fail(s, JSON_ERR_SYNTAX);
@@ -425,7 +410,9 @@ static bool open_container(struct parser *s, enum json_type type)
 {
     if (s->depth == JSON_DEPTH_MAX)
         return fail(s, JSON_ERR_DEPTH);
-    add_node(s, type, s->at++);
+    if (!add_node(s, type, s->at, s->at))
+        return false;
+    s->at++;
     s->open[s->depth++] = s->doc->n - 1;
     return true;
 }
@@ -436,16 +423,17 @@ static bool close_container(struct parser *s)
     struct json_node *node = &s->doc->nodes[i];
     node->len = (uint32_t)(++s->at - s->p) - node->at;
     node->next = s->doc->n;
-    if (node->type == JSON_OBJECT && has_twins(s->doc, i))
-        return fail(s, JSON_ERR_DUPLICATE_KEY);
-    return true;
+    uint32_t twin = node->type == JSON_OBJECT ? find_twin(s->doc, i) : 0;
+    if (!twin)
+        return true;
+    s->at = s->p + s->doc->nodes[twin].at;
+    return fail(s, JSON_ERR_DUPLICATE_KEY);
 }
 
 static bool parse_scalar(struct parser *s)
 {
-    uint32_t i;
     switch (*s->at) {
-    case '"': return parse_string(s, &i);
+    case '"': return parse_string(s);
     case 't': return parse_word(s, STR("true"), JSON_TRUE);
     case 'f': return parse_word(s, STR("false"), JSON_FALSE);
     case 'n': return parse_word(s, STR("null"), JSON_NULL);
@@ -492,8 +480,6 @@ static bool parse_document(struct parser *s)
     while (!over) {
         if (s->at >= s->end)
             return fail(s, JSON_ERR_SYNTAX);
-        if (s->doc->n >= JSON_NODES_MAX)
-            return fail(s, JSON_ERR_NODES);
         if (*s->at == '{' || *s->at == '[') {
             bool empty;
             if (!begin_container(s, &empty))
@@ -510,11 +496,28 @@ static bool parse_document(struct parser *s)
     return s->at == s->end || fail(s, JSON_ERR_TRAILING);
 }
 
+static void trim(struct json *doc)
+{
+    if (doc->cap > NODES_KEEP) {
+        mem_free(doc->nodes);
+        doc->nodes = NULL;
+        doc->cap = 0;
+    }
+    if (doc->cap_scratch > SCRATCH_KEEP) {
+        mem_free(doc->scratch);
+        doc->scratch = NULL;
+        doc->cap_scratch = 0;
+    }
+}
+
 enum json_error json_parse(struct json *doc, struct str text)
 {
     doc->text = text;
     doc->n = 0;
     doc->error_at = 0;
+    trim(doc);
+    if (text.n == 0)
+        return JSON_ERR_EMPTY;
     if (text.n >= UINT32_MAX)
         return JSON_ERR_SIZE;
     struct parser s = {.doc = doc, .p = text.p, .at = text.p, .end = text.p + text.n};
@@ -596,45 +599,41 @@ bool json_str_is(struct jval v, struct str s)
     return node_of(v)->escaped ? escaped_is(raw, s) : str_eq(raw, s);
 }
 
-/* A number's text as digits and the power of ten behind them. */
+/* A number as value * 10^exponent, without zeros at the end of value. */
 struct decimal {
-    bool negative;
-    char digits[NUMBER_MAX];
-    size_t n;
+    uint64_t value;
     int64_t exponent;
 };
 
+/* False when there are more digits than a word holds: then it is no integer that fits either. */
 static bool read_decimal(struct str s, struct decimal *d)
 {
+    int64_t zeros = 0, behind_point = 0;
+    bool seen_point = false;
+    size_t i = s.n && s.p[0] == '-';
     *d = (struct decimal){0};
-    bool behind_point = false;
-    size_t i = 0;
-    if (s.n && s.p[0] == '-') {
-        d->negative = true;
-        i++;
-    }
     for (; i < s.n && s.p[i] != 'e' && s.p[i] != 'E'; i++) {
         if (s.p[i] == '.') {
-            behind_point = true;
+            seen_point = true;
             continue;
         }
-        d->exponent -= behind_point;
-        if (d->n == 0 && s.p[i] == '0')
+        behind_point += seen_point;
+        zeros++;
+        if (s.p[i] == '0')
             continue;
-        if (d->n == NUMBER_MAX)
+        for (; zeros > 0; zeros--)
+            if (__builtin_mul_overflow(d->value, 10, &d->value))
+                return false;
+        if (__builtin_add_overflow(d->value, (uint64_t)(s.p[i] - '0'), &d->value))
             return false;
-        d->digits[d->n++] = s.p[i];
     }
-    if (i == s.n)
+    d->exponent = zeros - behind_point;
+    if (i >= s.n || d->value == 0)
         return true;
-    struct str e = str_skip(s, i + 1);
-    if (e.n && e.p[0] == '+')
-        e = str_skip(e, 1);
-    int64_t exponent;
-    if (!str_to_i64(e, &exponent) || exponent > 1000 || exponent < -1000)
-        return d->n == 0; /* zero, whatever the exponent */
-    d->exponent += exponent;
-    return true;
+    int64_t written;
+    i += s.p[i + 1] == '+' ? 2 : 1;
+    return str_to_i64(str_skip(s, i), &written) &&
+           !__builtin_add_overflow(d->exponent, written, &d->exponent);
 }
 
 bool json_i64(struct jval v, int64_t *ret)
@@ -642,27 +641,24 @@ bool json_i64(struct jval v, int64_t *ret)
     struct decimal d;
     if (!json_is(v, JSON_NUMBER) || !read_decimal(json_raw(v), &d))
         return false;
-    if (d.n == 0)
+    if (d.value == 0)
         return *ret = 0, true;
-    for (; d.exponent < 0; d.exponent++) /* 10.0 and 100e-1 are integers */
-        if (d.n == 0 || d.digits[--d.n] != '0')
+    if (d.exponent < 0 || d.exponent >= EXPONENT_MAX)
+        return false;
+    for (; d.exponent > 0; d.exponent--)
+        if (__builtin_mul_overflow(d.value, 10, &d.value))
             return false;
-    uint64_t value = 0;
-    const uint64_t limit = (uint64_t)INT64_MAX + d.negative;
-    for (size_t i = 0; i < d.n + (size_t)d.exponent; i++) {
-        uint64_t digit = i < d.n ? (uint64_t)(d.digits[i] - '0') : 0;
-        if (value > (limit - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    *ret = d.negative ? (int64_t)(0 - value) : (int64_t)value;
+    bool negative = json_raw(v).p[0] == '-';
+    if (d.value > (uint64_t)INT64_MAX + negative)
+        return false;
+    *ret = negative ? (int64_t)(0 - d.value) : (int64_t)d.value;
     return true;
 }
 
 bool json_f64(struct jval v, double *ret)
 {
     struct str raw = json_raw(v);
-    char text[512];
+    char text[NUMBER_MAX];
     if (!json_is(v, JSON_NUMBER) || raw.n >= sizeof(text))
         return false;
     memcpy(text, raw.p, raw.n);
@@ -685,6 +681,8 @@ struct jval json_first(struct jval container)
 
 struct jval json_next(struct jval container, struct jval v)
 {
+    if (!v.doc)
+        return JVAL_NONE;
     uint32_t i = node_of(v)->next;
     return i < node_of(container)->next ? (struct jval){container.doc, i} : JVAL_NONE;
 }
@@ -698,11 +696,13 @@ uint32_t json_count(struct jval container)
 {
     uint32_t n = 0;
     if (json_is(container, JSON_OBJECT)) {
-        json_each_member(key, container) n++;
+        json_each_member (key, container)
+            n++;
         return n;
     }
     if (json_is(container, JSON_ARRAY))
-        json_each(v, container) n++;
+        json_each (v, container)
+            n++;
     return n;
 }
 
@@ -710,8 +710,15 @@ struct jval json_get(struct jval object, struct str key)
 {
     if (!json_is(object, JSON_OBJECT))
         return JVAL_NONE;
-    json_each_member(k, object)
-        if (json_str_is(k, key))
-            return json_value(k);
+    const struct json *doc = object.doc;
+    uint32_t end = node_of(object)->next;
+    for (uint32_t i = object.i + 1; i < end; i = next_key(doc, i)) {
+        const struct json_node *node = &doc->nodes[i];
+        const char *raw = doc->text.p + node->at;
+        bool same = node->escaped ? escaped_is(str_of(raw, node->len), key)
+                                  : node->len == key.n && memcmp(raw, key.p, key.n) == 0;
+        if (same)
+            return (struct jval){doc, i + 1};
+    }
     return JVAL_NONE;
 }

@@ -57,13 +57,15 @@ static bool find_end(struct sse *s, const char *p, size_t n, size_t *ret_end)
 /* The next line of [*at, end), without its end. */
 static struct str next_line(const char *p, size_t *at, size_t end)
 {
-    size_t from = *at, i = from;
-    while (i < end && p[i] != '\n' && p[i] != '\r')
-        i++;
-    *at = i + 1;
-    if (i + 1 < end && p[i] == '\r' && p[i + 1] == '\n')
-        *at = i + 2;
-    return str_of(p + from, i - from);
+    const char *from = p + *at, *lf = memchr(from, '\n', end - *at);
+    size_t n = lf ? (size_t)(lf - from) : end - *at;
+    const char *cr = memchr(from, '\r', n);
+    if (cr)
+        n = (size_t)(cr - from);
+    *at += n + 1;
+    if (cr && cr + 1 == lf)
+        *at += 1;
+    return str_of(from, n);
 }
 
 static struct str field_value(struct str line, size_t name_len)

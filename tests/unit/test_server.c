@@ -715,8 +715,8 @@ static void test_client_that_does_not_read(void **state)
     peer_close(&p);
 }
 
-/* The reply is complete, but not yet with the client, who is slow and reads on: no timer may cut it,
- * neither that for writing nor that for idleness. */
+/* The reply is complete, but not yet with the client, who is slow and reads on: no timer may cut
+ * it, neither that for writing nor that for idleness. */
 static void test_slow_reader_gets_all(void **state)
 {
     enum { N = 3 * BODY_MAX };
@@ -829,6 +829,30 @@ static void test_gone_behind_unread_bytes(void **state)
     peer_close(&p);
 }
 
+/* The client ends its side while the first reply is still on its way: it gets that one, and the
+ * request behind it ends with nobody to answer to. */
+static void test_gone_with_pipelined_requests(void **state)
+{
+    struct peer p = narrow_client();
+    char *text = mem_zalloc(BODY_MAX);
+
+    (void)state;
+    seen.mode = HOLD;
+    peer_say(&p, GET GET_B);
+    RUN_UNTIL(seen.held);
+    answer(seen.held, 200, str_of(text, BODY_MAX));
+    seen.held = NULL;
+    turns(3);
+    peer_half_close(&p);
+    turns(3);
+    assert_int_equal(seen.gone, 0);
+    RUN_UNTIL(peer_poll(&p)->n > BODY_MAX && seen.heads == 2);
+    RUN_UNTIL(server_connections(server) == 0);
+    assert_int_equal(seen.gone, 1);
+    mem_free(text);
+    peer_close(&p);
+}
+
 static void test_abort_is_noticed(void **state)
 {
     struct peer p = client();
@@ -890,7 +914,7 @@ static void test_hijack(void **state)
 
 static void test_drain(void **state)
 {
-    struct peer idle = client(), busy = client(), coming = client();
+    struct peer idle = client(), busy = client(), coming = client(), late = client();
 
     (void)state;
     seen.mode = HOLD;
@@ -898,6 +922,14 @@ static void test_drain(void **state)
     peer_say(&busy, GET);
     RUN_UNTIL(seen.held);
     server_drain(server);
+    seen.mode = ANSWER;
+    turns(3);
+    assert_false(peer_ended(&idle));
+    peer_say(&late, GET);
+    RUN_UNTIL(peer_ended(&late));
+    assert_non_null(strstr(late.text, "Connection: close\r\n"));
+    peer_close(&late);
+    advance(1 * SECOND_US);
     RUN_UNTIL(peer_ended(&idle));
     assert_int_equal(server_connections(server), 2);
     assert_false(peer_ended(&busy));
@@ -934,6 +966,33 @@ static void test_shedding(void **state)
     assert_false(peer_ended(&a));
     peer_say(&c, GET);
     RUN_UNTIL(peer_has(&c, "ok"));
+    peer_close(&a);
+    peer_close(&b);
+    peer_close(&c);
+}
+
+/* Nobody can be shed who has a request open; then it is the new one that goes. */
+static void test_too_many_at_work(void **state)
+{
+    struct server_limits l = limits();
+    struct peer a, b, c;
+
+    (void)state;
+    l.connections_max = 1;
+    restart(&l);
+    a = client();
+    seen.mode = HOLD;
+    peer_say(&a, GET);
+    RUN_UNTIL(seen.held);
+    b = peer_connect(&address);
+    RUN_UNTIL(peer_ended(&b));
+    assert_int_equal(server_connections(server), 1);
+    answer(seen.held, 200, STR("still here"));
+    RUN_UNTIL(peer_has(&a, "still here"));
+    peer_say(&a, "GET / HT"); /* but who only dawdles over a head can */
+    turns(3);
+    c = peer_connect(&address);
+    RUN_UNTIL(peer_ended(&a));
     peer_close(&a);
     peer_close(&b);
     peer_close(&c);
@@ -1013,11 +1072,13 @@ int main(int argc, char **argv)
         TEST(test_slow_reader_gets_all),
         TEST(test_gone_in_every_phase),
         TEST(test_gone_behind_unread_bytes),
+        TEST(test_gone_with_pipelined_requests),
         TEST(test_abort_is_noticed),
         TEST(test_body_may_be_taken),
         TEST(test_hijack),
         TEST(test_drain),
         TEST(test_shedding),
+        TEST(test_too_many_at_work),
         TEST(test_no_descriptors_left),
         TEST(test_free_with_open_requests),
     };

@@ -1,0 +1,123 @@
+/* scan.h - finds the next byte that matters among many that do not, 16 or 8 at a time.
+ *
+ * Private to wire. Each scan answers the first byte it stops at, or end. There are two of each, one
+ * for SSE2 and one in plain C that takes eight bytes as one word; both are always compiled where
+ * they can be, so that tests hold one against the other. Nothing is read behind end.
+ */
+#ifndef CCPROXY_WIRE_SCAN_H
+#define CCPROXY_WIRE_SCAN_H
+
+#include "base/base.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#define SCAN_ONES  UINT64_C(0x0101010101010101)
+#define SCAN_HIGHS UINT64_C(0x8080808080808080)
+
+/* What ends a run of plain characters in a JSON string: the quote, the backslash, control
+ * characters, and whatever is not ASCII. */
+static inline bool scan_is_plain(char c)
+{
+    return (signed char)c >= 0x20 && c != '"' && c != '\\';
+}
+
+static inline const char *scan_plain_swar(const char *p, const char *end)
+{
+    for (; end - p >= 8; p += 8) {
+        uint64_t v, quote, slash;
+        memcpy(&v, p, 8);
+        quote = v ^ SCAN_ONES * '"';
+        slash = v ^ SCAN_ONES * '\\';
+        /* A byte below what is taken from it borrows, and so sets its highest bit. The borrow may
+         * run on into higher bytes, but never begins without such a byte. */
+        if (((v - SCAN_ONES * 0x20) | (quote - SCAN_ONES) | (slash - SCAN_ONES) | v) & SCAN_HIGHS)
+            break;
+    }
+    while (p < end && scan_is_plain(*p))
+        p++;
+    return p;
+}
+
+static inline const char *scan_eol_swar(const char *p, const char *end)
+{
+    for (; end - p >= 8; p += 8) {
+        uint64_t v, lf, cr;
+        memcpy(&v, p, 8);
+        lf = v ^ SCAN_ONES * '\n';
+        cr = v ^ SCAN_ONES * '\r';
+        if ((((lf - SCAN_ONES) & ~lf) | ((cr - SCAN_ONES) & ~cr)) & SCAN_HIGHS)
+            break;
+    }
+    while (p < end && *p != '\n' && *p != '\r')
+        p++;
+    return p;
+}
+
+#ifdef __SSE2__
+
+static inline const char *scan_plain_sse2(const char *p, const char *end)
+{
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\');
+    const __m128i space = _mm_set1_epi8(0x20);
+
+    for (; end - p >= 16; p += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        /* The comparison is signed: bytes from 0x80 on are below a space as well. */
+        __m128i stop =
+            _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)),
+                         _mm_cmplt_epi8(v, space));
+        unsigned mask = (unsigned)_mm_movemask_epi8(stop);
+        if (mask)
+            return p + __builtin_ctz(mask);
+    }
+    return scan_plain_swar(p, end);
+}
+
+static inline const char *scan_eol_sse2(const char *p, const char *end)
+{
+    const __m128i lf = _mm_set1_epi8('\n'), cr = _mm_set1_epi8('\r');
+
+    for (; end - p >= 16; p += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        unsigned mask =
+            (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, lf), _mm_cmpeq_epi8(v, cr)));
+        if (mask)
+            return p + __builtin_ctz(mask);
+    }
+    return scan_eol_swar(p, end);
+}
+
+#define scan_plain scan_plain_sse2
+#define scan_eol   scan_eol_sse2
+#else
+#define scan_plain scan_plain_swar
+#define scan_eol   scan_eol_swar
+#endif
+
+/* Behind a character that is not ASCII, or NULL when the bytes at p are no well-formed UTF-8.
+ * RFC 3629 section 4: the second byte's range depends on the first, which shuts out overlong forms,
+ * surrogates and what is above U+10FFFF. */
+static inline const char *scan_rune(const char *p, const char *end)
+{
+    unsigned char first = (unsigned char)p[0], second;
+    ptrdiff_t n = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+
+    if (first < 0xc2 || first > 0xf4 || end - p < n)
+        return NULL;
+    second = (unsigned char)p[1];
+    if (second < (first == 0xe0   ? 0xa0
+                  : first == 0xf0 ? 0x90
+                                  : 0x80) ||
+        second > (first == 0xed   ? 0x9f
+                  : first == 0xf4 ? 0x8f
+                                  : 0xbf))
+        return NULL;
+    for (ptrdiff_t i = 2; i < n; i++)
+        if (((unsigned char)p[i] & 0xc0) != 0x80)
+            return NULL;
+    return p + n;
+}
+
+#endif
