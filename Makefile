@@ -20,7 +20,7 @@ test:
 asan:
 	@tools/test.sh build-asan -Db_sanitize=address,undefined
 
-# Each fuzzer for FUZZ_SECONDS, adding what it finds to its corpus.
+# Each fuzzer for FUZZ_SECONDS, from its corpus in the tree.
 fuzz:
 	@tools/fuzz.sh build-fuzz $(FUZZ_SECONDS)
 

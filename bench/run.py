@@ -21,6 +21,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 KEY = "sk-bench-0123456789"
+CORES = {1: "0", 2: "0,1"}  # of a contestant, by its workers
 results = []
 
 
@@ -113,25 +114,26 @@ class Bench:
         drain(p.stderr)
         return p, port_of(record)
 
-    def ccproxy(self, upstream_port, **env):
+    def ccproxy(self, upstream_port, workers=1):
         settings = {
             "PATH": os.environ["PATH"], "ANTHROPIC_API_KEY": "sk-ant-bench",
             "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{upstream_port}",
             "CCPROXY_API_KEYS": f"bench:{KEY}", "CCPROXY_HOST": "127.0.0.1", "CCPROXY_PORT": "0",
-            "CCPROXY_WORKERS": "1", **env}
-        p = self.procs.start(pinned(0, self.args.binary), env=settings, stderr=subprocess.PIPE,
+            "CCPROXY_WORKERS": str(workers)}
+        p = self.procs.start(pinned(CORES[workers], self.args.binary), env=settings, stderr=subprocess.PIPE,
                              stdout=subprocess.DEVNULL)
         record = wait_ready(p)
         drain(p.stderr)
         return Contestant("ccproxy", p, port_of(record), None, children(p.pid))
 
-    def nginx(self, upstream_port):
+    def nginx(self, upstream_port, workers=1):
         port = free_port()
+        (self.tmp / "nginx.pid").unlink(missing_ok=True)
         (self.tmp / "nginx.conf").write_text(NGINX.format(
-            port=port, upstream=upstream_port, tmp=self.tmp))
-        p = self.procs.start(pinned(0, "nginx", "-p", self.tmp, "-c", self.tmp / "nginx.conf"),
+            port=port, upstream=upstream_port, tmp=self.tmp, workers=workers))
+        p = self.procs.start(pinned(CORES[workers], "nginx", "-p", self.tmp, "-c", self.tmp / "nginx.conf"),
                              stderr=subprocess.DEVNULL)
-        while not (self.tmp / "nginx.pid").exists() or not children(p.pid):
+        while not (self.tmp / "nginx.pid").exists() or len(children(p.pid)) < workers:
             time.sleep(0.01)
         return Contestant("nginx", p, port, None, children(p.pid))
 
@@ -159,9 +161,8 @@ def free_port():
 
 
 NGINX = """
-daemon off; worker_processes 1; pid {tmp}/nginx.pid; error_log {tmp}/error.log crit;
-worker_rlimit_nofile 65536;
-events {{ worker_connections 40000; }}
+daemon off; worker_processes {workers}; pid {tmp}/nginx.pid; error_log {tmp}/error.log crit;
+events {{ worker_connections 19000; }}
 http {{
   access_log off; client_body_temp_path {tmp}/body; proxy_temp_path {tmp}/proxy;
   fastcgi_temp_path {tmp}/f; uwsgi_temp_path {tmp}/u; scgi_temp_path {tmp}/s;
@@ -248,28 +249,29 @@ def bench_events(bench):
 def bench_latency(bench):
     print("Latency added at moderate load (500 requests a second), over going direct")
     sim, port = bench.simulator()
-    ours = bench.ccproxy(port)
+    ours, theirs = bench.ccproxy(port), bench.nginx(port)
     ours.request = bench.request_file("chat", "/v1/chat/completions", chat(False))
-    direct = bench.request_file("messages", "/v1/messages", messages(False), ANTHROPIC)
-    added = {"p50_us": [], "p99_us": []}
+    theirs.request = bench.request_file("messages", "/v1/messages", messages(False), ANTHROPIC)
+    added = {"ccproxy": {"p50_us": [], "p99_us": []}, "nginx": {"p50_us": [], "p99_us": []}}
     for _ in range(bench.args.rounds):
-        a = bench.load(ours.port, ours.request, connections=16, requests=2500, rate=500)
-        b = bench.load(port, direct, connections=16, requests=2500, rate=500)
-        for k in added:
-            added[k].append(a[k] - b[k])
+        direct = bench.load(port, theirs.request, connections=16, requests=2500, rate=500)
+        for c in (ours, theirs):
+            through = bench.load(c.port, c.request, connections=16, requests=2500, rate=500)
+            for k in through.keys() & added[c.name]:
+                added[c.name][k].append(through[k] - direct[k])
     for k, budget in (("p50_us", 60), ("p99_us", 300)):
-        figure = statistics.median(added[k])
-        verdict(k[:3], figure, budget, f"added {figure:.0f} us")
-    for c in (ours.process, sim):
+        figure, other = (statistics.median(added[n][k]) for n in ("ccproxy", "nginx"))
+        verdict(k[:3], figure, budget, f"added {figure:.0f} us (nginx adds {other:.0f} us)")
+    for c in (ours.process, theirs.process, sim):
         bench.procs.end(c)
 
 
 def bench_memory(bench):
     print("Memory per open stream (private bytes of the worker)")
-    for n in (1000, 10000):
+    for n, workers in ((1000, 1), (10000, 2)):  # two, since a stream takes two descriptors
         sim, port = bench.simulator("--event-delay", "1s", "--answer-tokens", "60")
         for make in (bench.ccproxy, bench.nginx):
-            c = make(port)
+            c = make(port, workers)
             is_ours = c.name == "ccproxy"
             c.request = bench.request_file(
                 "hold", "/v1/chat/completions" if is_ours else "/v1/messages",
@@ -314,23 +316,53 @@ def bench_start(bench):
     bench.procs.end(sim)
 
 
+def bench_soak(bench):
+    """Only by name: 10,000 slow streams at once, each followed by another, for --minutes."""
+    print(f"Soak: 10,000 slow streams on two cores, {bench.args.minutes} minutes of churn")
+    sim, port = bench.simulator("--event-delay", "1s", "--answer-tokens", "40")
+    ours = bench.ccproxy(port, 2)
+    ours.request = bench.request_file("chat", "/v1/chat/completions", chat(True))
+    one = bench.load(ours.port, ours.request, connections=1, requests=1)
+    seconds = one["p50_us"] / 1e6
+    requests = int(bench.args.minutes * 60 / seconds) * 10000
+    load = bench.procs.start(
+        pinned(1, bench.args.load, "--to", f"127.0.0.1:{ours.port}", "--request", ours.request,
+               "--connections", 10000, "--requests", requests), stdout=subprocess.PIPE, text=True)
+    samples = []
+    while load.poll() is None:
+        time.sleep(min(10, seconds))
+        samples.append(rss_kib(ours.workers))
+    done = json.loads(load.stdout.read().splitlines()[-1])
+    bench.procs.all.remove(load)
+    lost = requests * one["events"] - done["events"]
+    middle = len(samples) // 2
+    early, late = max(samples[2:middle]), max(samples[middle:-2])
+    verdict("events lost", lost + done["errors"], 0,
+            f"{done['events']} events of {requests} streams, {lost} lost, {done['errors']} errors")
+    verdict("growth", late / early, 1.02,
+            f"{early} KiB in the first half, {late} KiB in the second")
+
+
 PARTS = {"short": bench_short, "events": bench_events, "latency": bench_latency,
          "memory": bench_memory, "translation": bench_translation, "start": bench_start}
+BY_NAME = {**PARTS, "soak": bench_soak}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all of them by default")
+    parser.add_argument("parts", nargs="*", choices=[[], *BY_NAME],
+                        help="all but soak by default")
     parser.add_argument("--binary", default="build/ccproxy")
     parser.add_argument("--load", default="build/load")
     parser.add_argument("--translate", default="build/translate")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=20000)
+    parser.add_argument("--minutes", type=int, default=10, help="of the soak")
     args = parser.parse_args()
     bench = Bench(args)
     try:
         for name in args.parts or PARTS:
-            PARTS[name](bench)
+            BY_NAME[name](bench)
     finally:
         bench.close()
     print(f"budgets: {sum(results)} met, {len(results) - sum(results)} missed")

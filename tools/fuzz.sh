@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the fuzzers with clang into DIR and runs each for SECONDS. New inputs that reach new code are
-# kept in fuzz/corpus; an input that breaks something is left in DIR, and ends the run.
+# Builds the fuzzers with clang into DIR and runs each for SECONDS, from the corpus in the tree. Inputs
+# that reach new code are kept in DIR/corpus for the next run; one that breaks something is left in DIR,
+# and ends the run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,8 +17,8 @@ for fuzzer in "$dir"/fuzz_*; do
     name=${fuzzer##*/fuzz_}
     dict=()
     [[ ! -f fuzz/$name.dict ]] || dict=("-dict=fuzz/$name.dict")
-    mkdir -p "fuzz/corpus/$name"
+    mkdir -p "$dir/corpus/$name"
     echo "== $name"
     "$fuzzer" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=2048 -print_final_stats=0 \
-        -verbosity=0 -artifact_prefix="$dir/" "${dict[@]}" "fuzz/corpus/$name"
+        -verbosity=0 -artifact_prefix="$dir/" "${dict[@]}" "$dir/corpus/$name" "fuzz/corpus/$name"
 done

@@ -29,7 +29,7 @@ stage() {
     echo "== $name"
     log=$(mktemp)
     "$@" 2>&1 | tee "$log" || status=$?
-    line=$(grep -E '^([a-z]+: )?[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1 || true)
+    line=$(grep -E '^([a-z0-9]+: )?[0-9]+ passed, [0-9]+ failed' "$log" | tail -n 1 || true)
     rm -f "$log"
     if [[ $line =~ ([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
         passed=$((passed + BASH_REMATCH[1]))

@@ -16,30 +16,50 @@ static int64_t count_of(struct jval v)
     return json_i64(v, &n) && n >= 0 ? n : -1;
 }
 
+/* One pass over the members: this is read for every answer, twice. */
 static void read_usage(struct jval v, struct event *e)
 {
+    struct usage *u = &e->usage;
+    const struct {
+        struct str name;
+        int64_t *count;
+        struct str inner; /* the count is a member of this one's object */
+    } counts[] = {
+        {STR("input_tokens"), &u->input, STR_NONE},
+        {STR("output_tokens"), &u->output, STR_NONE},
+        {STR("cache_read_input_tokens"), &u->cache_read, STR_NONE},
+        {STR("cache_creation_input_tokens"), &u->cache_write, STR_NONE},
+        {STR("cache_creation"), &u->cache_write_1h, STR("ephemeral_1h_input_tokens")},
+        {STR("output_tokens_details"), &u->thinking, STR("thinking_tokens")},
+        {STR("server_tool_use"), &u->web_searches, STR("web_search_requests")},
+    };
     if (!json_is(v, JSON_OBJECT))
         return;
-    struct usage *u = &e->usage;
-    u->input = count_of(json_get(v, STR("input_tokens")));
-    u->output = count_of(json_get(v, STR("output_tokens")));
-    u->cache_read = count_of(json_get(v, STR("cache_read_input_tokens")));
-    u->cache_write = count_of(json_get(v, STR("cache_creation_input_tokens")));
-    u->cache_write_1h =
-        count_of(json_get(json_get(v, STR("cache_creation")), STR("ephemeral_1h_input_tokens")));
-    u->thinking =
-        count_of(json_get(json_get(v, STR("output_tokens_details")), STR("thinking_tokens")));
-    u->web_searches =
-        count_of(json_get(json_get(v, STR("server_tool_use")), STR("web_search_requests")));
-    e->service_tier = json_str_raw(json_get(v, STR("service_tier")));
+    json_each_member(key, v)
+    {
+        struct jval value = json_value(key);
+        if (json_str_is(key, STR("service_tier")))
+            e->service_tier = json_str_raw(value);
+        for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+            if (!json_str_is(key, counts[i].name))
+                continue;
+            *counts[i].count =
+                count_of(counts[i].inner.n ? json_get(value, counts[i].inner) : value);
+            break;
+        }
+    }
+}
+
+static void read_message(struct jval message, struct event *e)
+{
+    e->id = json_str_raw(json_get(message, STR("id")));
+    e->model = json_str_raw(json_get(message, STR("model")));
+    read_usage(json_get(message, STR("usage")), e);
 }
 
 static void read_message_start(struct jval root, struct event *e)
 {
-    struct jval message = json_get(root, STR("message"));
-    e->id = json_str_raw(json_get(message, STR("id")));
-    e->model = json_str_raw(json_get(message, STR("model")));
-    read_usage(json_get(message, STR("usage")), e);
+    read_message(json_get(root, STR("message")), e);
 }
 
 static enum event_block block_kind(struct jval block)
@@ -60,14 +80,13 @@ static enum event_block block_kind(struct jval block)
     return EVENT_BLOCK_HIDDEN;
 }
 
-static void read_block_start(struct jval root, struct event *e)
+static void read_block(struct jval block, struct event *e)
 {
     static const struct str text_keys[] = {
         [EVENT_BLOCK_TEXT] = STR_INIT("text"),         [EVENT_BLOCK_TOOL_USE] = STR_INIT(""),
         [EVENT_BLOCK_THINKING] = STR_INIT("thinking"), [EVENT_BLOCK_REDACTED] = STR_INIT("data"),
         [EVENT_BLOCK_HIDDEN] = STR_INIT(""),
     };
-    struct jval block = json_get(root, STR("content_block"));
     e->block = block_kind(block);
     e->id = json_str_raw(json_get(block, STR("id")));
     e->name = json_str_raw(json_get(block, STR("name")));
@@ -76,6 +95,11 @@ static void read_block_start(struct jval root, struct event *e)
         e->input = json_raw(input);
     if (text_keys[e->block].n > 0)
         e->text = json_str_raw(json_get(block, text_keys[e->block]));
+}
+
+static void read_block_start(struct jval root, struct event *e)
+{
+    read_block(json_get(root, STR("content_block")), e);
 }
 
 static void read_delta(struct jval root, struct event *e)
@@ -129,14 +153,18 @@ static enum stop_reason stop_of(struct jval v)
     return STOP_OTHER;
 }
 
-static void read_message_delta(struct jval root, struct event *e)
+static void read_stop(struct jval delta, struct event *e)
 {
-    struct jval delta = json_get(root, STR("delta"));
     e->stop = stop_of(json_get(delta, STR("stop_reason")));
     e->stop_sequence = json_str_raw(json_get(delta, STR("stop_sequence")));
     struct jval details = json_get(delta, STR("stop_details"));
     e->refusal_category = json_str_raw(json_get(details, STR("category")));
     e->refusal_text = json_str_raw(json_get(details, STR("explanation")));
+}
+
+static void read_message_delta(struct jval root, struct event *e)
+{
+    read_stop(json_get(root, STR("delta")), e);
     read_usage(json_get(root, STR("usage")), e);
 }
 
@@ -146,6 +174,13 @@ static void read_error(struct jval root, struct event *e)
     e->error_type = json_str_raw(json_get(error, STR("type")));
     e->error_code = json_str_raw(json_get(json_get(error, STR("details")), STR("error_code")));
     e->text = json_str_raw(json_get(error, STR("message")));
+}
+
+static struct event blank_event(enum event_type type, int64_t index)
+{
+    struct event e = {.type = type, .index = index};
+    e.usage = (struct usage){-1, -1, -1, -1, -1, -1, -1};
+    return e;
 }
 
 bool event_parse(struct json *doc, struct str data, struct event *ret)
@@ -165,8 +200,7 @@ bool event_parse(struct json *doc, struct str data, struct event *ret)
         {STR_INIT("error"), EVENT_ERROR, read_error},
     };
 
-    *ret = (struct event){.type = EVENT_UNKNOWN, .index = -1};
-    ret->usage = (struct usage){-1, -1, -1, -1, -1, -1, -1};
+    *ret = blank_event(EVENT_UNKNOWN, -1);
     if (data.n == 0 || json_parse(doc, data) != JSON_OK)
         return false;
     struct jval root = json_root(doc);
@@ -183,6 +217,78 @@ bool event_parse(struct json *doc, struct str data, struct event *ret)
         break;
     }
     return true;
+}
+
+struct replay {
+    bool (*take)(void *ctx, const struct event *e);
+    void *ctx;
+    bool ok;
+};
+
+static void replay(struct replay *r, const struct event *e)
+{
+    r->ok = r->ok && r->take(r->ctx, e);
+}
+
+static void replay_text(struct replay *r, enum event_type type, int64_t index, struct str text)
+{
+    struct event e = blank_event(type, index);
+    e.text = text;
+    if (text.n > 0)
+        replay(r, &e);
+}
+
+/* A tool's input stays with the start of its block, as some servers send it in streams too. */
+static void replay_block(struct replay *r, struct jval block, int64_t index)
+{
+    struct event e = blank_event(EVENT_BLOCK_START, index);
+    read_block(block, &e);
+    struct str text = e.text;
+    if (e.block == EVENT_BLOCK_TEXT || e.block == EVENT_BLOCK_THINKING)
+        e.text = STR("");
+    replay(r, &e);
+    if (e.block == EVENT_BLOCK_TEXT)
+        replay_text(r, EVENT_TEXT, index, text);
+    if (e.block == EVENT_BLOCK_THINKING) {
+        replay_text(r, EVENT_THINKING, index, text);
+        replay_text(r, EVENT_SIGNATURE, index, json_str_raw(json_get(block, STR("signature"))));
+    }
+    json_each(citation, json_get(block, STR("citations")))
+    {
+        struct event c = blank_event(EVENT_CITATION, index);
+        c.input = json_raw(citation);
+        replay(r, &c);
+    }
+    e = blank_event(EVENT_BLOCK_STOP, index);
+    replay(r, &e);
+}
+
+bool event_replay(struct json *doc, struct str body,
+                  bool (*take)(void *ctx, const struct event *e), void *ctx)
+{
+    if (body.n == 0 || json_parse(doc, body) != JSON_OK)
+        return false;
+    struct jval message = json_root(doc);
+    struct jval content = json_get(message, STR("content"));
+    if (!json_str_is(json_get(message, STR("type")), STR("message")) ||
+        !json_is(content, JSON_ARRAY))
+        return false;
+
+    struct replay r = {.take = take, .ctx = ctx, .ok = true};
+    struct event e = blank_event(EVENT_MESSAGE_START, -1);
+    read_message(message, &e);
+    replay(&r, &e);
+    int64_t index = 0;
+    json_each(block, content)
+    {
+        replay_block(&r, block, index++);
+    }
+    e.type = EVENT_MESSAGE_DELTA; /* usage is the same; counts replace, they do not add */
+    read_stop(message, &e);
+    replay(&r, &e);
+    e = blank_event(EVENT_MESSAGE_STOP, -1);
+    replay(&r, &e);
+    return r.ok;
 }
 
 void answer_init(struct answer *a)

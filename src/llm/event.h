@@ -67,6 +67,11 @@ struct event {
  * doc is the parser's memory and is overwritten. */
 NODISCARD bool event_parse(struct json *doc, struct str data, struct event *ret);
 
+/* Reads an answer that came in one piece as the events that a stream would have had, in order. take is
+ * called for each; when it returns false, or the body is no message, the result is false. */
+NODISCARD bool event_replay(struct json *doc, struct str body,
+                            bool (*take)(void *ctx, const struct event *e), void *ctx);
+
 /* The running state of one answer; every dialect and every record reads it. */
 struct answer {
     enum { ANSWER_EMPTY, ANSWER_OPEN, ANSWER_DELTA_SEEN, ANSWER_DONE } state;

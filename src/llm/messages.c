@@ -278,7 +278,7 @@ void messages_write(const struct messages_request *m, struct rope *out)
     jsonw_object(&w);
     jsonw_field_str(&w, "model", m->model->id);
     jsonw_field_i64(&w, "max_tokens", m->max_tokens);
-    jsonw_field_bool(&w, "stream", true);
+    jsonw_field_bool(&w, "stream", !m->whole);
     write_settings(&w, m);
     write_thinking_mode(&w, m);
     write_output_config(&w, m);

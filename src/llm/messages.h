@@ -95,6 +95,7 @@ struct messages_request {
     uint32_t effort;         /* one of enum effort, or 0 */
     struct str format;       /* value of output_config.format, or absent */
     struct str cache;        /* value of the top-level cache_control, or absent */
+    bool whole;              /* ask for one answer in one piece, not for a stream */
 };
 
 /* Appends to a list. */
@@ -103,7 +104,7 @@ struct block *blocks_add(struct arena *a, struct blocks *list, enum block_type t
 struct turn *messages_turn(struct arena *a, struct messages_request *m, enum role role);
 struct tool *messages_add_tool(struct arena *a, struct messages_request *m);
 
-/* The body of POST /v1/messages, always with "stream":true. Large spans are borrowed. */
+/* The body of POST /v1/messages. Large spans are borrowed. */
 void messages_write(const struct messages_request *m, struct rope *out);
 
 #endif

@@ -65,6 +65,7 @@ struct exchange {
     struct buf body;
     struct rope upstream;
     struct decoded decoded;
+    bool asks_whole; /* the upstream is asked for one message, not for a stream */
     struct encoder *encoder;
     struct answer answer;
 
@@ -75,7 +76,11 @@ struct exchange {
     size_t key;
     uint64_t keys_tried;
     int upstream_status;
-    bool upstream_streams; /* 200 and an event stream */
+    enum {
+        ANSWER_ERROR,  /* not a success, or nothing yet */
+        ANSWER_STREAM, /* 200 and an event stream */
+        ANSWER_WHOLE,  /* 200 and one message, as asked for */
+    } upstream_answer;
     enum should_retry should_retry;
     int64_t retry_after_us;
     struct str upstream_id; /* request-id of the upstream */

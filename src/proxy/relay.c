@@ -4,6 +4,9 @@
  *     ^                                                                                 |
  *     +------------- paused while more than SERVER_HIGH_MARK is queued -----------------+
  *
+ * A short answer comes in one piece (step_decode asks for it so): it is replayed as the events that a
+ * stream would have had, and everything behind is the same.
+ *
  * Invariants:
  *   1. The client gets no byte before the first event of an answer has come: until then an attempt may
  *      be given up for another, or become a real HTTP error.
@@ -118,7 +121,7 @@ static void begin_answer(struct exchange *x)
     x->first_event_us = clock_us() - x->started_us;
     x->progress_us = x->sent_us = clock_us();
     count_upstream(x->proxy, FAIL_DONE);
-    if (call_sent(x->call))
+    if (!x->call || call_sent(x->call))
         exchange_commit(x);
     if (x->decoded.stream)
         begin_stream(x);
@@ -163,39 +166,48 @@ static bool encode(struct exchange *x, const struct event *ev)
     return ok;
 }
 
+static void send_keepalive(struct exchange *x)
+{
+    if (!x->decoded.stream)
+        return;
+    x->endpoint->dialect->keepalive(reply_body_begin(x->request));
+    reply_body_end(x->request);
+}
+
+/* One event that is no error. False when the exchange has ended. */
+static bool take_event(void *ctx, const struct event *ev)
+{
+    struct exchange *x = ctx;
+    if (!answer_track(&x->answer, ev)) {
+        relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
+        return false;
+    }
+    if (ev->type == EVENT_MESSAGE_START)
+        begin_answer(x);
+    if (x->step != STEP_RELAY)
+        return true; /* a ping before the answer */
+    if (event_is_progress(ev)) {
+        x->progress_us = clock_us();
+        x->relayed_chars += ev->text.n;
+    }
+    if (ev->type == EVENT_PING)
+        send_keepalive(x);
+    else if (!encode(x, ev))
+        relay_failed(x, FAIL_ANSWER_TOO_LARGE, NULL);
+    else if (ev->type == EVENT_MESSAGE_STOP)
+        end_answer(x);
+    return x->step != STEP_END;
+}
+
 static void on_event(struct exchange *x, struct str data)
 {
     struct event ev;
-    if (!event_parse(&x->proxy->doc, data, &ev)) {
+    if (!event_parse(&x->proxy->doc, data, &ev))
         relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
-        return;
-    }
-    if (ev.type == EVENT_ERROR) {
+    else if (ev.type == EVENT_ERROR)
         on_upstream_error(x, 0, data);
-        return;
-    }
-    if (!answer_track(&x->answer, &ev)) {
-        relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
-        return;
-    }
-    if (ev.type == EVENT_MESSAGE_START)
-        begin_answer(x);
-    if (x->step != STEP_RELAY)
-        return; /* a ping before the answer */
-    if (event_is_progress(&ev)) {
-        x->progress_us = clock_us();
-        x->relayed_chars += ev.text.n;
-    }
-    if (ev.type == EVENT_PING) {
-        if (x->decoded.stream) {
-            x->endpoint->dialect->keepalive(reply_body_begin(x->request));
-            reply_body_end(x->request);
-        }
-    } else if (!encode(x, &ev)) {
-        relay_failed(x, FAIL_ANSWER_TOO_LARGE, NULL);
-    } else if (ev.type == EVENT_MESSAGE_STOP) {
-        end_answer(x);
-    }
+    else
+        (void)take_event(x, &ev);
 }
 
 /* Handles the whole events in n bytes at p; returns how many bytes are done with. */
@@ -245,19 +257,29 @@ static enum should_retry parse_should_retry(struct str s)
     return str_eq_nocase(s, STR("false")) ? SHOULD_RETRY_NO : SHOULD_RETRY_UNSAID;
 }
 
+static int answer_kind(const struct exchange *x, const struct h1_head *head)
+{
+    struct str type = head->known[H1_CONTENT_TYPE];
+    if (head->status != 200)
+        return ANSWER_ERROR;
+    if (!x->asks_whole && str_starts_nocase(type, STR("text/event-stream")))
+        return ANSWER_STREAM;
+    if (x->asks_whole && str_starts_nocase(type, STR("application/json")))
+        return ANSWER_WHOLE;
+    return ANSWER_ERROR;
+}
+
 static void on_head(void *ctx, const struct h1_head *head)
 {
     struct exchange *x = ctx;
-    struct str type = head->known[H1_CONTENT_TYPE];
     x->upstream_status = head->status;
-    x->upstream_streams =
-        head->status == 200 && str_starts_nocase(type, STR("text/event-stream"));
+    x->upstream_answer = answer_kind(x, head);
     x->should_retry = parse_should_retry(head->known[H1_X_SHOULD_RETRY]);
     x->retry_after_us =
         retry_after_us(head->known[H1_RETRY_AFTER_MS], head->known[H1_RETRY_AFTER]);
     if (head->known[H1_REQUEST_ID].n <= 128)
         x->upstream_id = arena_dup(&x->keep, head->known[H1_REQUEST_ID]);
-    if (head->status < 400 && !x->upstream_streams)
+    if (head->status < 400 && x->upstream_answer == ANSWER_ERROR)
         relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
 }
 
@@ -270,8 +292,13 @@ static void on_error_body(struct exchange *x, struct str bytes)
 static void on_body(void *ctx, struct str bytes)
 {
     struct exchange *x = ctx;
-    if (!x->upstream_streams) {
+    if (x->upstream_answer == ANSWER_ERROR) {
         on_error_body(x, bytes);
+        return;
+    }
+    if (x->upstream_answer == ANSWER_WHOLE) {
+        if (!buf_append(&x->pending, bytes))
+            relay_failed(x, FAIL_ANSWER_TOO_LARGE, NULL);
         return;
     }
     if (buf_len(&x->pending) == 0) { /* the common case: whole events, parsed where they lie */
@@ -295,13 +322,24 @@ static void on_body(void *ctx, struct str bytes)
     hold_back(x);
 }
 
+static void on_whole_answer(struct exchange *x)
+{
+    bool ok = event_replay(&x->proxy->doc, buf_str(&x->pending), take_event, x);
+    if (x->step == STEP_SETTLE)
+        exchange_end(x, FAIL_DONE);
+    else if (!ok && x->step != STEP_END)
+        relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
+}
+
 static void on_end(void *ctx)
 {
     struct exchange *x = ctx;
     x->call = NULL;
-    if (x->step == STEP_SETTLE)
+    if (x->upstream_answer == ANSWER_WHOLE && x->step == STEP_SEND)
+        on_whole_answer(x);
+    else if (x->step == STEP_SETTLE)
         exchange_end(x, FAIL_DONE);
-    else if (!x->upstream_streams)
+    else if (x->upstream_answer == ANSWER_ERROR)
         on_upstream_error(x, x->upstream_status, buf_str(&x->pending));
     else
         relay_failed(x, FAIL_UPSTREAM_CUT, NULL);

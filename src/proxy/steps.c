@@ -6,7 +6,13 @@
 #include "proxy/local.h"
 #include "proxy/proxy_int.h"
 
-enum { ID_MAX = 128, PATH_SHOWN_MAX = 128 };
+enum {
+    ID_MAX = 128,
+    PATH_SHOWN_MAX = 128,
+    /* An answer that may be longer is streamed from upstream even if the client wants it whole: long
+     * silences are cut on the way, and timers would not know a slow answer from a dead one. */
+    WHOLE_TOKENS_MAX = 1024,
+};
 
 /* A client's request id is kept when it is short and visible ASCII; it goes into logs and headers. */
 static bool is_request_id(struct str s)
@@ -148,6 +154,8 @@ enum step_result step_decode(struct exchange *x)
                                       &x->decoded, &e))
         return exchange_fail_with(x, fail_of_fault(e.fault), e.code, e.param, e.message);
     log_model(x);
+    x->asks_whole = !x->decoded.stream && x->decoded.request->max_tokens <= WHOLE_TOKENS_MAX;
+    x->decoded.request->whole = x->asks_whole;
     messages_write(x->decoded.request, &x->upstream);
     retry_budget_earn(&p->retries);
     return STEP_NEXT;
@@ -189,7 +197,7 @@ enum step_result step_send(struct exchange *x)
 
     x->attempts++;
     x->upstream_status = 0;
-    x->upstream_streams = false;
+    x->upstream_answer = ANSWER_ERROR;
     x->should_retry = SHOULD_RETRY_UNSAID;
     x->retry_after_us = -1;
     sse_init(&x->sse, x->pending.max);

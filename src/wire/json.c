@@ -714,9 +714,8 @@ struct jval json_get(struct jval object, struct str key)
     uint32_t end = node_of(object)->next;
     for (uint32_t i = object.i + 1; i < end; i = next_key(doc, i)) {
         const struct json_node *node = &doc->nodes[i];
-        const char *raw = doc->text.p + node->at;
-        bool same = node->escaped ? escaped_is(str_of(raw, node->len), key)
-                                  : node->len == key.n && memcmp(raw, key.p, key.n) == 0;
+        struct str raw = node_text(doc, i);
+        bool same = node->escaped ? escaped_is(raw, key) : str_eq(raw, key);
         if (same)
             return (struct jval){doc, i + 1};
     }

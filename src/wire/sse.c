@@ -1,51 +1,58 @@
 /* sse.c - see sse.h.
  *
- * The end of an event (an empty line) is looked for first, with the position kept between calls; only
- * then are its lines read. A CR at the very end of the input ends its line at once; the LF that may
- * follow is skipped when it comes.
+ * The end of an event (an empty line) is looked for first, with the position kept between calls;
+ * only then are its lines read.
+ *
+ *   <BOM|LF> event: x CRLF data: 1 CRLF data: 2 CRLF CR | LF ...
+ *            ^at                        ^line_at    ^scanned
+ *
+ * A CR ends its line at once, since waiting for the LF that may follow would hold back an event.
+ * When that LF comes only with the next bytes it stands in front of the next event and is skipped
+ * there, as is a byte order mark in front of the first.
  */
 #include "wire/sse.h"
+
+#include "wire/scan.h"
+
+static const char bom[] = "\xef\xbb\xbf";
+
+enum { BOM_LEN = 3 };
 
 void sse_init(struct sse *s, size_t event_max)
 {
     *s = (struct sse){.max = event_max};
 }
 
-static size_t skip_bom(struct sse *s, const char *p, size_t n)
+/* Bytes in front that belong to no line. False while a byte order mark may still be coming. */
+static bool skip_front(struct sse *s, const char *p, size_t n, size_t *ret_at)
 {
-    static const char bom[] = "\xef\xbb\xbf";
-    s->started = true;
-    return n >= 3 && memcmp(p, bom, 3) == 0 ? 3 : 0;
-}
-
-/* A mark may be cut: with fewer than three bytes that fit it, nothing can be said yet. */
-static bool may_be_bom(const char *p, size_t n)
-{
-    return n < 3 && memcmp(p, "\xef\xbb\xbf", n) == 0;
+    *ret_at = 0;
+    if (!s->started) {
+        if (memcmp(p, bom, size_min(n, BOM_LEN)) == 0)
+            *ret_at = BOM_LEN;
+    } else if (s->skip_lf && p[0] == '\n') {
+        *ret_at = 1;
+    }
+    if (n < *ret_at)
+        return false;
+    s->scanned = size_max(s->scanned, *ret_at);
+    s->line_at = size_max(s->line_at, *ret_at);
+    return true;
 }
 
 /* Looks for an empty line from s->scanned on; true when one ends at *ret_end. */
 static bool find_end(struct sse *s, const char *p, size_t n, size_t *ret_end)
 {
     while (s->scanned < n) {
-        const char *from = p + s->scanned;
-        size_t left = n - s->scanned;
-        const char *lf = memchr(from, '\n', left);
-        const char *cr = memchr(from, '\r', lf ? (size_t)(lf - from) : left);
-        const char *eol = cr ? cr : lf;
-        if (!eol) {
+        size_t at = (size_t)(scan_eol(p + s->scanned, p + n) - p);
+        bool empty = at == s->line_at;
+        if (at == n) {
             s->scanned = n;
             return false;
         }
-        size_t at = (size_t)(eol - p);
-        bool belongs_to_cr = *eol == '\n' && at > 0 && p[at - 1] == '\r' && at == s->line_at;
-        s->scanned = at + 1;
-        if (belongs_to_cr) {
-            s->line_at = at + 1;
-            continue;
-        }
-        bool empty = at == s->line_at;
-        s->line_at = at + 1;
+        s->scanned = s->line_at = at + 1;
+        if (empty && at > 0 && p[at] == '\n' && p[at - 1] == '\r')
+            continue; /* the other half of a line's end */
         if (empty) {
             *ret_end = at + 1;
             return true;
@@ -54,18 +61,15 @@ static bool find_end(struct sse *s, const char *p, size_t n, size_t *ret_end)
     return false;
 }
 
-/* The next line of [*at, end), without its end. */
+/* The line at *at without its end, which is within the event; moves *at behind both. */
 static struct str next_line(const char *p, size_t *at, size_t end)
 {
-    const char *from = p + *at, *lf = memchr(from, '\n', end - *at);
-    size_t n = lf ? (size_t)(lf - from) : end - *at;
-    const char *cr = memchr(from, '\r', n);
-    if (cr)
-        n = (size_t)(cr - from);
-    *at += n + 1;
-    if (cr && cr + 1 == lf)
-        *at += 1;
-    return str_of(from, n);
+    const char *from = p + *at, *eol = scan_eol(from, p + end);
+    ASSERT(eol < p + end);
+    *at = (size_t)(eol - p) + 1;
+    if (*eol == '\r' && *at < end && p[*at] == '\n')
+        (*at)++;
+    return str_of(from, (size_t)(eol - from));
 }
 
 static struct str field_value(struct str line, size_t name_len)
@@ -74,7 +78,8 @@ static struct str field_value(struct str line, size_t name_len)
     return value.n && value.p[0] == ' ' ? str_skip(value, 1) : value;
 }
 
-/* Moves a further data line behind the data so far, with an LF between. */
+/* Moves a further data line behind the data so far, with an LF between. It fits: there stood at
+ * least the end of a line and the field's name between them. */
 static void append_data(struct sse_event *ret, char *p, struct str value)
 {
     if (!ret->data.p) {
@@ -82,6 +87,7 @@ static void append_data(struct sse_event *ret, char *p, struct str value)
         return;
     }
     char *end = p + (ret->data.p - p) + ret->data.n;
+    ASSERT(end < value.p);
     *end = '\n';
     memmove(end + 1, value.p, value.n);
     ret->data.n += 1 + value.n;
@@ -89,42 +95,36 @@ static void append_data(struct sse_event *ret, char *p, struct str value)
 
 static void read_event(char *p, size_t at, size_t end, struct sse_event *ret)
 {
-    *ret = (struct sse_event){0};
-    bool seen_field = false;
+    *ret = (struct sse_event){.comment = true};
     while (at < end) {
         struct str line = next_line(p, &at, end);
-        if (line.n == 0 || line.p[0] == ':')
-            continue;
         struct str name = str_head(line, str_find(line, ':'));
-        seen_field = true;
+        if (name.n == 0)
+            continue; /* a comment, or the empty line at the end */
+        ret->comment = false;
         if (str_eq(name, STR("data")))
             append_data(ret, p, field_value(line, name.n));
         else if (str_eq(name, STR("event")))
             ret->name = field_value(line, name.n);
     }
-    ret->comment = !seen_field;
 }
 
 enum sse_result sse_next(struct sse *s, char *p, size_t n, struct sse_event *ret, size_t *ret_used)
 {
-    size_t at = 0, end;
-    if (!s->started) {
-        if (may_be_bom(p, n))
-            return SSE_MORE;
-        s->scanned = s->line_at = at = skip_bom(s, p, n);
-    }
-    if (s->skip_lf && n > 0) {
-        at = p[0] == '\n';
-        s->scanned = size_max(s->scanned, at);
-        s->line_at = size_max(s->line_at, at);
-    }
-    if (!find_end(s, p, n, &end)) {
-        return n > s->max ? SSE_BAD : SSE_MORE;
-    }
-    if (end > s->max)
+    size_t at, end;
+    if (n == 0 || !skip_front(s, p, n, &at))
+        return SSE_MORE;
+    if (!find_end(s, p, n, &end))
+        return n - at > s->max ? SSE_BAD : SSE_MORE;
+    if (end - at > s->max)
         return SSE_BAD;
     read_event(p, at, end, ret);
+    s->started = true;
     s->skip_lf = p[end - 1] == '\r';
+    if (s->skip_lf && end < n) {
+        s->skip_lf = false;
+        end += p[end] == '\n';
+    }
     s->scanned = s->line_at = 0;
     *ret_used = end;
     return SSE_EVENT;

@@ -8,15 +8,20 @@ deadline after which the test fails. Ports are always chosen by the system.
 import contextlib
 import json
 import os
+import pathlib
+import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
 
-BINARY = os.environ.get("CCPROXY_BINARY", "build/ccproxy")
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BINARY = os.path.abspath(os.environ.get("CCPROXY_BINARY", ROOT / "build" / "ccproxy"))
 DEADLINE = float(os.environ.get("CCPROXY_TEST_DEADLINE", "20"))
 KEY = "sk-test-0123456789abcdef"
 UPSTREAM_KEY = "sk-ant-upstream-secret"
@@ -32,6 +37,8 @@ class Wire:
     def __init__(self, sock):
         self.sock = sock
         self.sock.settimeout(DEADLINE)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.data = b""
 
     def fill(self):
@@ -39,6 +46,8 @@ class Wire:
             more = self.sock.recv(65536)
         except (ConnectionResetError, BrokenPipeError) as e:
             raise Gone("reset") from e
+        except ssl.SSLError as e:
+            raise Gone("tls") from e
         if not more:
             raise Gone("closed")
         self.data += more
@@ -69,7 +78,15 @@ class Wire:
     def send(self, data):
         if isinstance(data, str):
             data = data.encode()
-        self.sock.sendall(data)
+        try:
+            self.sock.sendall(data)
+        except (ConnectionResetError, BrokenPipeError, ssl.SSLError) as e:
+            raise Gone("reset") from e
+
+    def trickle(self, data):
+        """Each byte in a segment of its own, as far as that can be had."""
+        for i in range(len(data)):
+            self.send(data[i:i + 1])
 
     def end_write(self):
         self.sock.shutdown(socket.SHUT_WR)
@@ -129,12 +146,14 @@ class Response:
 class Client(Wire):
     """A raw HTTP/1.1 client."""
 
-    def __init__(self, address):
+    def __init__(self, address, receive_buffer=0):
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         if isinstance(address, str):
             family = socket.AF_UNIX
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.settimeout(DEADLINE)
+        if receive_buffer:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.connect(address)
         super().__init__(sock)
 
@@ -184,6 +203,24 @@ class Client(Wire):
             body["stream"] = True
         self.request("POST", "/v1/chat/completions", body)
 
+    def stream(self, **kwargs):
+        """Asks for a stream and reads the head of the answer."""
+        self.chat(stream=True, **kwargs)
+        line, fields = self.head()
+        if " 200 " not in line:
+            raise AssertionError(f"no stream: {line} {self.data!r}")
+        return fields
+
+    def text(self, wanted):
+        """Reads frames until their text contains wanted; returns all of it."""
+        seen = b""
+        while wanted.encode() not in seen:
+            piece = self.frame()
+            if not piece:
+                raise AssertionError(f"the stream ended without {wanted!r}: {seen!r}")
+            seen += piece
+        return seen.decode()
+
     def frame(self):
         """The next chunk of a chunked answer whose head has been read; b"" at its end."""
         size = int(self.until(b"\r\n"), 16)
@@ -202,7 +239,12 @@ class Call(Wire):
         else:
             body = self.exactly(int(fields.get("content-length", 0)))
         self.line, self.fields, self.body = line, fields, body
+        self.on_request(self)
         return line, fields, body
+
+    @staticmethod
+    def on_request(call):
+        """Replaced by the Upstream that counts."""
 
     def json(self):
         return json.loads(self.body)
@@ -214,7 +256,7 @@ class Call(Wire):
         self.send("\r\n".join(lines) + "\r\n\r\n")
 
     def start(self, **fields):
-        self.head(transfer_encoding="chunked", request_id="req_upstream_1", **fields)
+        self.head(**{"transfer_encoding": "chunked", "request_id": "req_upstream_1", **fields})
 
     def chunk(self, data):
         data = data.encode() if isinstance(data, str) else data
@@ -289,17 +331,22 @@ class Upstream:
     and fails the test when the Upstream is closed.
     """
 
-    def __init__(self, script, address="127.0.0.1", backlog=256):
+    def __init__(self, script, address="127.0.0.1", port=0, tls=None, name=None, send_buffer=0):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.listener = socket.socket(family, socket.SOCK_STREAM)
-        self.listener.bind((address, 0))
-        self.listener.listen(backlog)
+        if send_buffer:
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+        self.listener.bind((address, port))
+        self.listener.listen(256)
         self.port = self.listener.getsockname()[1]
-        host = f"[{address}]" if ":" in address else address
-        self.url = f"http://{host}:{self.port}"
+        self.tls = tls
+        host = name or (f"[{address}]" if ":" in address else address)
+        self.url = f"{'https' if tls else 'http'}://{host}:{self.port}"
         self.script = script
         self.calls = []
+        self.requests = []  # bodies, in the order in which they were whole
         self.errors = []
+        self.handshakes = []  # whether each was a resumption, or the error
         self.changed = threading.Condition()
         self.threads = []
         thread = threading.Thread(target=self._accept, daemon=True)
@@ -312,15 +359,32 @@ class Upstream:
             except OSError:
                 return
             call = Call(sock)
+            call.on_request = self._count
             with self.changed:
                 self.calls.append(call)
+                call.number = len(self.calls)
                 self.changed.notify_all()
             thread = threading.Thread(target=self._run, args=(call,), daemon=True)
             self.threads.append(thread)
             thread.start()
 
+    def _count(self, call):
+        with self.changed:
+            self.requests.append(call.body)
+            self.changed.notify_all()
+
+    def _handshake(self, call):
+        try:
+            call.sock = self.tls.wrap_socket(call.sock, server_side=True)
+        except OSError as e:
+            self.handshakes.append(e)
+            raise Gone("handshake") from e
+        self.handshakes.append(call.sock.session_reused)
+
     def _run(self, call):
         try:
+            if self.tls:
+                self._handshake(call)
             self.script(call)
         except Gone:
             pass
@@ -337,6 +401,11 @@ class Upstream:
         with self.changed:
             if not self.changed.wait_for(lambda: len(self.calls) >= n, DEADLINE):
                 raise AssertionError(f"only {len(self.calls)} of {n} upstream connections came")
+
+    def wait_requests(self, n):
+        with self.changed:
+            if not self.changed.wait_for(lambda: len(self.requests) >= n, DEADLINE):
+                raise AssertionError(f"only {len(self.requests)} of {n} upstream requests came")
 
     def close(self):
         with contextlib.suppress(OSError):
@@ -363,35 +432,51 @@ def each_request(answer):
     return script
 
 
+def environment(env, upstream=None):
+    """What a ccproxy is started with: the tests' settings, changed by env; None takes one away."""
+    settings = {
+        "ANTHROPIC_API_KEY": UPSTREAM_KEY,
+        "CCPROXY_API_KEYS": f"tester:{KEY}",
+        "CCPROXY_HOST": "127.0.0.1",
+        "CCPROXY_PORT": "0",
+        "CCPROXY_WORKERS": "1",
+        "CCPROXY_REFRESH_MODELS": "false",
+    }
+    if upstream is not None:
+        settings["ANTHROPIC_BASE_URL"] = upstream if isinstance(upstream, str) else upstream.url
+    settings.update(env)
+    kept = {k: v for k, v in os.environ.items()
+            if k in ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS")}
+    return {**kept, **{k: str(v) for k, v in settings.items() if v is not None}}
+
+
+def run(*args, **env):
+    """Runs ccproxy to its end."""
+    return subprocess.run([BINARY, *args], env=environment(env), stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=DEADLINE, check=False)
+
+
 class Proxy:
     """A running ccproxy. Its log lines are collected; wait_log blocks until one fits."""
 
-    def __init__(self, upstream=None, workers=1, args=(), **env):
-        settings = {
-            "ANTHROPIC_API_KEY": UPSTREAM_KEY,
-            "CCPROXY_API_KEYS": f"tester:{KEY}",
-            "CCPROXY_HOST": "127.0.0.1",
-            "CCPROXY_PORT": "0",
-            "CCPROXY_WORKERS": str(workers),
-            "CCPROXY_REFRESH_MODELS": "false",
-            "CCPROXY_LOG_FORMAT": "json",
-        }
-        if upstream is not None:
-            settings["ANTHROPIC_BASE_URL"] = upstream if isinstance(upstream, str) else upstream.url
-        settings.update({k: str(v) for k, v in env.items() if v is not None})
-        for k in [k for k, v in env.items() if v is None]:
-            settings.pop(k, None)
-        keep = {k: v for k, v in os.environ.items() if k in ("PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS",
-                                                             "LSAN_OPTIONS")}
-        self.env = {**keep, **settings}
+    def __init__(self, upstream=None, **env):
         self.lines = []
         self.raw = b""
+        self.printed = b""
         self.changed = threading.Condition()
-        self.process = subprocess.Popen([BINARY, *args], env=self.env, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        self.reader = threading.Thread(target=self._read, daemon=True)
-        self.reader.start()
-        ready = self.wait_log("ready")
+        self.exit_code = 0  # what a test expects
+        self.process = subprocess.Popen([BINARY], env=environment(env, upstream),
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE)
+        self.readers = [threading.Thread(target=f, daemon=True) for f in (self._read, self._print)]
+        for reader in self.readers:
+            reader.start()
+        try:
+            ready = self.wait_log("ready")
+        except AssertionError:
+            self.process.kill()
+            self.process.wait()
+            raise
         self.text_address = ready["address"]
         self.address = self._parse_address(ready["address"])
 
@@ -414,6 +499,12 @@ class Proxy:
         with self.changed:
             self.changed.notify_all()
 
+    def _print(self):
+        for line in self.process.stdout:
+            with self.changed:
+                self.printed += line
+                self.changed.notify_all()
+
     def logs(self, event, **fields):
         return [x for x in self.lines
                 if x.get("event") == event and all(x.get(k) == v for k, v in fields.items())]
@@ -422,15 +513,19 @@ class Proxy:
         with self.changed:
             def there():
                 return len(self.logs(event, **fields)) >= count or (
-                    self.process.poll() is not None and not self.reader.is_alive())
+                    self.process.poll() is not None and not self.readers[0].is_alive())
             self.changed.wait_for(there, DEADLINE)
             found = self.logs(event, **fields)
         if len(found) < count:
             raise AssertionError(f"no log line {event!r} with {fields}; log:\n{self.raw.decode()}")
         return found[count - 1]
 
-    def client(self):
-        return Client(self.address)
+    def ended(self, count=1, **fields):
+        """The log line of the count-th request that ended."""
+        return self.wait_log("request", count, **fields)
+
+    def client(self, **kwargs):
+        return Client(self.address, **kwargs)
 
     def get(self, path, **kwargs):
         with contextlib.closing(self.client()) as c:
@@ -442,7 +537,7 @@ class Proxy:
             c.chat(*args, **kwargs)
             return c.response()
 
-    def signal(self, number):
+    def kill(self, number):
         os.kill(self.process.pid, number)
 
     def workers(self):
@@ -451,19 +546,58 @@ class Proxy:
         with open(path) as f:
             return [int(pid) for pid in f.read().split()]
 
+    def worker_of(self, client):
+        """The process that holds the other end of a client's connection."""
+        inode = peer_inode(client.sock)
+        for pid in self.workers():
+            if f"socket:[{inode}]" in descriptors(pid):
+                return pid
+        raise AssertionError("no worker has that connection")
+
     def stop(self, number=signal.SIGTERM):
-        """Ends it and returns its exit code; stderr has been read to the end."""
+        """Ends it and returns its exit code; what it wrote has been read to the end."""
         if self.process.poll() is None:
-            self.signal(number)
+            self.kill(number)
         try:
             code = self.process.wait(DEADLINE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise AssertionError(f"ccproxy did not stop; log:\n{self.raw.decode()}") from None
-        self.reader.join(DEADLINE)
+        for reader in self.readers:
+            reader.join(DEADLINE)
         self.process.stderr.close()
+        self.process.stdout.close()
         return code
+
+
+def descriptors(pid):
+    """What a process has open, as the names of /proc."""
+    names = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            names.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return names
+
+
+def peer_inode(sock):
+    """The inode of the other end of an IPv4 connection on this machine."""
+    ours, theirs = sock.getsockname()[1], sock.getpeername()[1]
+    with open("/proc/net/tcp") as f:
+        for line in f.readlines()[1:]:
+            words = line.split()
+            ports = [int(words[i].split(":")[1], 16) for i in (1, 2)]
+            if ports == [theirs, ours] and words[9] != "0":
+                return int(words[9])
+    raise AssertionError("the other end is not on this machine")
+
+
+def memory_kb(pid, what="VmRSS"):
+    with open(f"/proc/{pid}/status") as f:
+        for line in f:
+            if line.startswith(what + ":"):
+                return int(line.split()[1])
+    raise AssertionError(f"process {pid} has no {what}")
 
 
 class TestCase(unittest.TestCase):
@@ -480,15 +614,49 @@ class TestCase(unittest.TestCase):
         self.addCleanup(self._stop, proxy)
         return proxy
 
-    def _stop(self, proxy):
-        code = proxy.stop(signal.SIGTERM if proxy.process.poll() is None else 0)
-        text = proxy.raw.decode(errors="replace")
-        self.assertNotIn("Sanitizer", text)
-        self.assertNotIn("assertion failed", text)
-        self.assertEqual(code, 0, text)
+    @classmethod
+    def shared_upstream(cls, script, **kwargs):
+        """The same for all tests of a class; from setUpClass."""
+        upstream = Upstream(script, **kwargs)
+        cls.addClassCleanup(upstream.close)
+        return upstream
 
-    def client(self, proxy):
-        client = proxy.client()
+    @classmethod
+    def shared_proxy(cls, upstream=None, **env):
+        proxy = Proxy(upstream, **env)
+        cls.addClassCleanup(cls._stop, proxy)
+        return proxy
+
+    @staticmethod
+    def _stop(proxy):
+        code = proxy.stop()
+        text = proxy.raw.decode(errors="replace")
+        for word in ("Sanitizer", "assertion failed", "runtime error"):
+            if word in text:
+                raise AssertionError(text)
+        if code != proxy.exit_code:
+            raise AssertionError(f"exit code {code}; log:\n{text}")
+
+    def directory(self):
+        path = tempfile.mkdtemp(prefix="ccproxy-e2e-")
+        self.addCleanup(shutil.rmtree, path, ignore_errors=True)
+        os.chmod(path, 0o755)  # workers run as another user
+        return pathlib.Path(path)
+
+    def assert_error(self, response, status, code=None, kind=None):
+        """The answer is an error in OpenAI's shape; returns its message."""
+        self.assertEqual(response.status, status, response.body)
+        self.assertEqual(response.fields.get("content-type"), "application/json")
+        self.assertEqual(sorted(response.error), ["code", "message", "param", "type"])
+        self.assertTrue(response.error["message"])
+        if code is not None:
+            self.assertEqual(response.error["code"], code)
+        if kind is not None:
+            self.assertEqual(response.error["type"], kind)
+        return response.error["message"]
+
+    def client(self, proxy, **kwargs):
+        client = proxy.client(**kwargs)
         self.addCleanup(client.close)
         return client
 

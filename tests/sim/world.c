@@ -150,7 +150,7 @@ bool world_is_quiet(void)
 
 /* --- sockets -------------------------------------------------------------------------------- */
 
-static struct vsock *new_sock(int kind)
+static struct vsock *new_sock(unsigned kind)
 {
     struct vsock *s = calloc(1, sizeof(*s));
     ASSERT(s);
@@ -237,7 +237,7 @@ static void arrive(void *arg)
     release(s);
 }
 
-static void push_segment(struct vsock *to, int kind, const void *bytes, size_t n)
+static void push_segment(struct vsock *to, unsigned kind, const void *bytes, size_t n)
 {
     struct segment *g = malloc(sizeof(*g) + n);
     ASSERT(g);
