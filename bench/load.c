@@ -2,13 +2,14 @@
  *
  *   load --to 127.0.0.1:8000 --request FILE [--connections 32] [--requests 10000] [--rate 0]
  *
- * FILE is one HTTP request, byte for byte. Each connection sends it, reads the whole answer, and sends
- * it again (keep-alive). With --rate, requests leave at that many a second, whatever the answers do;
- * latency is then counted from the moment at which a request was due. With --hold, every connection
- * makes one request, and "all open" is printed when each has received its first event.
+ * FILE is one HTTP request, byte for byte. Each connection sends it, reads the whole answer, and
+ * sends it again (keep-alive). With --rate, requests leave at that many a second, whatever the
+ * answers do; latency is then counted from the moment at which a request was due. With --hold,
+ * every connection makes one request, and "all open" is printed when each has received its first
+ * event.
  *
- * Prints one line of JSON: requests, errors (status other than 200, or a broken answer), events ("data:"
- * lines), bytes, seconds, and the latencies' p50 and p99 in microseconds.
+ * Prints one line of JSON: requests, errors (status other than 200, or a broken answer), events
+ * ("data:" lines), bytes, seconds, and the latencies' p50 and p99 in microseconds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,12 +27,13 @@ enum { READ_SIZE = 256 * 1024, HEAD_MAX = 65536, BATCH = 256 };
 
 struct conn {
     int fd;
+
     enum { IDLE, HEAD, SIZED, CHUNKED } state;
-    struct buf head;   /* while it is not complete */
+    struct buf head; /* while it is not complete */
     struct h1_chunked chunks;
     uint64_t left;
     uint64_t due_us;
-    unsigned matched;  /* of "data:" */
+    unsigned matched; /* of "data:" */
     uint64_t events;
     bool failed;
 };
@@ -150,8 +152,8 @@ static void take_head(struct conn *c)
     static struct h1_head head;
     size_t scanned = 0, used;
     enum h1_error error;
-    enum h1_result r = h1_parse_response(buf_str(&c->head), HEAD_MAX, false, &scanned, &head, &used,
-                                         &error);
+    enum h1_result r =
+        h1_parse_response(buf_str(&c->head), HEAD_MAX, false, &scanned, &head, &used, &error);
     if (r == H1_MORE)
         return;
     if (r == H1_BAD) {

@@ -17,7 +17,8 @@ static uint64_t cpu_ns(void)
 }
 
 static const char filler[] =
-    "static int parse_header(struct reader *r)\\n{\\n    if (r->pos >= r->len)\\n        return -1;\\n"
+    "static int parse_header(struct reader *r)\\n{\\n    if (r->pos >= r->len)\\n        return "
+    "-1;\\n"
     "    \\\"quoted\\\" text, and more of it, so that lines look like an agent's work\\n}\\n";
 
 static void add_filler(struct buf *b, size_t n)
@@ -30,37 +31,43 @@ static void add_filler(struct buf *b, size_t n)
 /* 300 messages of a coding agent, a third of them tool calls with their results, and 40 tools. */
 static void agent_request(struct buf *b)
 {
-    buf_lit(b, "{\"model\":\"gpt-4o\",\"stream\":true,\"messages\":[{\"role\":\"system\",\"content\":\"");
+    buf_lit(
+        b,
+        "{\"model\":\"gpt-4o\",\"stream\":true,\"messages\":[{\"role\":\"system\",\"content\":\"");
     add_filler(b, 8000);
     buf_lit(b, "\"}");
     for (int i = 0; i < 100; i++) {
         buf_lit(b, ",{\"role\":\"user\",\"content\":\"");
         add_filler(b, 3000);
-        buf_printf(b,
-                   "\"},{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"call_%d\","
-                   "\"type\":\"function\",\"function\":{\"name\":\"tool_%d\",\"arguments\":\"{\\\"path\\\":"
-                   "\\\"src/main.c\\\",\\\"line\\\":%d}\"}}]},{\"role\":\"tool\",\"tool_call_id\":"
-                   "\"call_%d\",\"content\":\"",
-                   i, i % 40, i, i);
+        buf_printf(
+            b,
+            "\"},{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":\"call_%d\","
+            "\"type\":\"function\",\"function\":{\"name\":\"tool_%d\",\"arguments\":\"{"
+            "\\\"path\\\":"
+            "\\\"src/main.c\\\",\\\"line\\\":%d}\"}}]},{\"role\":\"tool\",\"tool_call_id\":"
+            "\"call_%d\",\"content\":\"",
+            i, i % 40, i, i);
         add_filler(b, 6000);
         buf_lit(b, "\"}");
     }
     buf_lit(b, ",{\"role\":\"user\",\"content\":\"go on\"}],\"tools\":[");
     for (int i = 0; i < 40; i++)
-        buf_printf(b,
-                   "%s{\"type\":\"function\",\"function\":{\"name\":\"tool_%d\",\"description\":\"Reads a "
-                   "file and returns its lines.\",\"parameters\":{\"type\":\"object\",\"properties\":{"
-                   "\"path\":{\"type\":\"string\"},\"line\":{\"type\":\"integer\"}},\"required\":"
-                   "[\"path\"]}}}",
-                   i ? "," : "", i);
+        buf_printf(
+            b,
+            "%s{\"type\":\"function\",\"function\":{\"name\":\"tool_%d\",\"description\":\"Reads a "
+            "file and returns its lines.\",\"parameters\":{\"type\":\"object\",\"properties\":{"
+            "\"path\":{\"type\":\"string\"},\"line\":{\"type\":\"integer\"}},\"required\":"
+            "[\"path\"]}}}",
+            i ? "," : "", i);
     buf_lit(b, "]}");
 }
 
 static void image_request(struct buf *b)
 {
-    buf_lit(b, "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
-               "\"text\":\"What is this?\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\""
-               "data:image/png;base64,iVBORw0KGgo");
+    buf_lit(
+        b, "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
+           "\"text\":\"What is this?\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\""
+           "data:image/png;base64,iVBORw0KGgo");
     while (buf_len(b) < 5 * 1024 * 1024)
         buf_lit(b, "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0");
     buf_lit(b, "\"}}]}]}");

@@ -158,9 +158,9 @@ struct str clock_rfc3339(uint64_t wall_us, char out[CLOCK_TEXT])
         struct date d = date_of(us, &weekday);
 
         last.second = us / 1000000;
-        last.n = snprintf(last.text, CLOCK_TEXT, "%04u-%02u-%02uT%02u:%02u:%02u.000Z",
-                          d.year % 10000, d.month % 100, d.day % 100, d.hour % 100, d.minute % 100,
-                          d.second % 100);
+        last.n =
+            snprintf(last.text, CLOCK_TEXT, "%04u-%02u-%02uT%02u:%02u:%02u.000Z", d.year % 10000,
+                     d.month % 100, d.day % 100, d.hour % 100, d.minute % 100, d.second % 100);
     }
     memcpy(out, last.text, (size_t)last.n);
     out[last.n - 4] = (char)('0' + ms / 100);
@@ -175,9 +175,9 @@ static int format_http_date(uint64_t wall_us, char out[CLOCK_TEXT])
     struct date d = date_of(wall_us, &weekday);
 
     return snprintf(out, CLOCK_TEXT, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT",
-                     day_names + (size_t)3 * weekday, d.day % 100,
-                     month_names + (size_t)3 * (d.month - 1), d.year % 10000, d.hour % 100,
-                     d.minute % 100, d.second % 100);
+                    day_names + (size_t)3 * weekday, d.day % 100,
+                    month_names + (size_t)3 * (d.month - 1), d.year % 10000, d.hour % 100,
+                    d.minute % 100, d.second % 100);
 }
 
 struct str clock_http_date(uint64_t wall_us, char out[CLOCK_TEXT])

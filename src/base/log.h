@@ -48,8 +48,9 @@ void log_set_who(const char *who);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 
-/* From now on lines wait for log_flush, which pending() must see to soon; it is called when the first
- * line of a batch waits. Warnings and errors never wait. NULL: every line is written at once. */
+/* From now on lines wait for log_flush, which pending() must see to soon; it is called when the
+ * first line of a batch waits. Warnings and errors never wait. NULL: every line is written at once.
+ */
 void log_set_batching(void (*pending)(void));
 void log_flush(void);
 

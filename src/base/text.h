@@ -6,6 +6,7 @@
 #include "base/str.h"
 
 enum { TEXT_U64 = 20 };
+
 /* n in decimal into out; returns the digits written. */
 size_t text_u64(uint64_t n, char out[TEXT_U64]);
 

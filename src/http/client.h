@@ -3,9 +3,9 @@
  *   call_start --> (dial) --> request out --> on_head --> on_body ... --> on_end
  *                                    \------------- on_fail at any point before on_end
  *
- * Exactly one of on_end and on_fail ends a call, unless call_cancel did; then the call is gone. A call
- * that is cancelled closes its connection: with HTTP/1.1 there is no other way to tell the upstream.
- * While paused, nothing is read, and the upstream feels it. 1xx answers are skipped.
+ * Exactly one of on_end and on_fail ends a call, unless call_cancel did; then the call is gone. A
+ * call that is cancelled closes its connection: with HTTP/1.1 there is no other way to tell the
+ * upstream. While paused, nothing is read, and the upstream feels it. 1xx answers are skipped.
  */
 #ifndef CCPROXY_HTTP_CLIENT_H
 #define CCPROXY_HTTP_CLIENT_H
@@ -35,8 +35,8 @@ struct call_handler {
     void (*on_fail)(void *ctx, enum call_failure why, const char *error);
 };
 
-/* head: the whole request head, up to and with the empty line; copied. body is borrowed until on_end,
- * on_fail or call_cancel; NULL for none. Callbacks never come before call_start returns. */
+/* head: the whole request head, up to and with the empty line; copied. body is borrowed until
+ * on_end, on_fail or call_cancel; NULL for none. Callbacks never come before call_start returns. */
 struct call *call_start(struct pool *p, struct str head, const struct rope *body,
                         const struct call_handler *handler, void *ctx);
 void call_cancel(struct call *c); /* from anywhere, also inside its callbacks */

@@ -3,8 +3,8 @@
  *   LOOKUP --> RACING --> TUNNEL (through a proxy) --> HANDSHAKE (https) --> done
  *
  * Each address that is tried is an attempt of its own; the first that opens ends the others. A dial
- * belongs to whoever started it until fn is called or dial_cancel; it frees itself at the end of that
- * turn.
+ * belongs to whoever started it until fn is called or dial_cancel; it frees itself at the end of
+ * that turn.
  */
 #include "http/dial.h"
 
@@ -150,9 +150,7 @@ static bool read_tunnel_answer(struct dial *d, bool *ret_ok)
                               &error)) {
     case H1_MORE: return false;
     case H1_BAD: *ret_ok = false; return true;
-    case H1_DONE:
-        *ret_ok = head.status / 100 == 2 && used == buf_len(&d->head);
-        return true;
+    case H1_DONE: *ret_ok = head.status / 100 == 2 && used == buf_len(&d->head); return true;
     }
     UNREACHABLE();
 }

@@ -14,14 +14,14 @@
 struct dial;
 
 struct dial_target {
-    struct url url;       /* where to */
+    struct url url; /* where to */
     bool has_proxy;
-    struct url proxy;     /* through there: http, with optional userinfo for Basic authorization */
-    struct tls_ctx *tls;  /* for https */
+    struct url proxy;    /* through there: http, with optional userinfo for Basic authorization */
+    struct tls_ctx *tls; /* for https */
 };
 
-/* Calls fn with an open stream (fn sets its owner), or NULL and the reason. error stays valid during
- * the call. Never calls before it returns. */
+/* Calls fn with an open stream (fn sets its owner), or NULL and the reason. error stays valid
+ * during the call. Never calls before it returns. */
 typedef void dial_fn(void *ctx, struct stream *s, const char *error);
 
 struct dial *dial_start(struct loop *l, struct dns *dns, const struct dial_target *target,

@@ -1,8 +1,8 @@
 /* pool.h - connections to one upstream target, and the calls that use them.
  *
  * A connection is on one list: idle or busy; dials under way are counted. A call takes the idle
- * connection used last, or starts a dial; while it dials, a connection that becomes idle serves it too,
- * and the new one goes to the next call or to the idle list. Idle connections are closed
+ * connection used last, or starts a dial; while it dials, a connection that becomes idle serves it
+ * too, and the new one goes to the next call or to the idle list. Idle connections are closed
  * before the far end would do so, and at once when it does or sends something unasked.
  */
 #ifndef CCPROXY_HTTP_POOL_H

@@ -1,17 +1,17 @@
 /* server.h - requests from clients, whatever carries them.
  *
- * The transport (server_h1.c) parses a head, makes one struct request and tells the handler; it collects
- * the body, within limits, and tells the handler again. The handler answers through the reply_*
- * functions, at once or later, and never sees framing. What violates the protocol is reported to the
- * handler too, so that even a 400 has the API's shape.
+ * The transport (server_h1.c) parses a head, makes one struct request and tells the handler; it
+ * collects the body, within limits, and tells the handler again. The handler answers through the
+ * reply_* functions, at once or later, and never sees framing. What violates the protocol is
+ * reported to the handler too, so that even a 400 has the API's shape.
  *
  *   on_head --> (body comes in) --> on_request --> reply_* ... reply_end
  *      |                                  \--> on_gone when the client leaves before reply_end
  *      +--> reply_* at once: the body is then not read and the connection closes after the answer
  *
- * A request lives from on_head (or on_refused) until reply_end, reply_abort or on_gone; the transport
- * owns it and frees it at the end of that turn. Output is gathered and written once, at the end of the
- * turn: a head and the first event travel together.
+ * A request lives from on_head (or on_refused) until reply_end, reply_abort or on_gone; the
+ * transport owns it and frees it at the end of that turn. Output is gathered and written once, at
+ * the end of the turn: a head and the first event travel together.
  */
 #ifndef CCPROXY_HTTP_SERVER_H
 #define CCPROXY_HTTP_SERVER_H
@@ -30,11 +30,12 @@ struct request {
     const struct h1_head *head; /* during on_head only; NULL afterwards */
     struct buf body;            /* whole when on_request is called; the handler may take it */
     struct sock_addr peer;
-    uint64_t started_us;        /* first byte of the head */
-    void *user;                 /* the handler's; NULL at first */
+    uint64_t started_us; /* first byte of the head */
+    void *user;          /* the handler's; NULL at first */
 
     /* The transport's. */
-    bool is_head, http10;       /* the method is HEAD; the version is 1.0 */
+    bool is_head, http10; /* the method is HEAD; the version is 1.0 */
+
     enum {
         REPLY_NONE,
         REPLY_HEAD,   /* reply_start was called */
@@ -42,7 +43,8 @@ struct request {
         REPLY_STREAM, /* ... a body in chunks, or until the connection closes */
         REPLY_OVER,
     } reply;
-    size_t chunk_at;            /* where in the output the open chunk begins */
+
+    size_t chunk_at; /* where in the output the open chunk begins */
     struct deferred funeral;
 };
 
@@ -50,7 +52,7 @@ struct request {
 enum server_refusal {
     SERVER_BAD_MESSAGE, /* error says which rule of h1.h was broken */
     SERVER_BODY_TOO_LONG,
-    SERVER_OVERLOADED,  /* total_max */
+    SERVER_OVERLOADED, /* total_max */
     SERVER_SLOW_HEAD,
     SERVER_SLOW_BODY,
 };
@@ -60,8 +62,8 @@ struct server_handler {
     /* The head is complete. Reply now to refuse without reading the body; else return. */
     void (*on_head)(void *ctx, struct request *r);
     void (*on_request)(void *ctx, struct request *r);
-    /* The peer broke the protocol, a limit or a timer: reply (the connection closes afterwards). When
-     * r->user is NULL there was no on_head; only peer and started_us are then sure. */
+    /* The peer broke the protocol, a limit or a timer: reply (the connection closes afterwards).
+     * When r->user is NULL there was no on_head; only peer and started_us are then sure. */
     void (*on_refused)(void *ctx, struct request *r, enum server_refusal why, enum h1_error error);
     /* The client has left, or cannot be written to, before the reply was complete. No reply may
      * follow. Not called after reply_end and reply_abort. */
@@ -73,14 +75,14 @@ struct server_handler {
 enum { SERVER_HIGH_MARK = 64 * 1024, SERVER_LOW_MARK = 16 * 1024 };
 
 struct server_limits {
-    size_t head_max;           /* bytes of a request head: 431 above */
-    size_t body_max;           /* bytes of a body: 413 above */
-    size_t total_max;          /* bytes in all buffers of the process: 503 above, for new bodies */
-    size_t connections_max;    /* above it the connection without a request for longest is closed, or
-                                  else the new one */
-    uint64_t head_timeout_us;  /* from the first byte of a head to its end */
-    uint64_t body_timeout_us;  /* a whole body, and as much again for each MiB that has come */
-    uint64_t idle_timeout_us;  /* between requests on a connection */
+    size_t head_max;          /* bytes of a request head: 431 above */
+    size_t body_max;          /* bytes of a body: 413 above */
+    size_t total_max;         /* bytes in all buffers of the process: 503 above, for new bodies */
+    size_t connections_max;   /* above it the connection without a request for longest is closed, or
+                                 else the new one */
+    uint64_t head_timeout_us; /* from the first byte of a head to its end */
+    uint64_t body_timeout_us; /* a whole body, and as much again for each MiB that has come */
+    uint64_t idle_timeout_us; /* between requests on a connection */
     uint64_t write_timeout_us; /* without any byte taken by the client */
 };
 
@@ -111,13 +113,14 @@ void reply_end(struct request *r);
 void reply_abort(struct request *r);
 /* Bytes queued and not yet taken by the client's socket. */
 size_t reply_queued(const struct request *r);
+
 static inline bool reply_started(const struct request *r)
 {
     return r->reply != REPLY_NONE;
 }
 
-/* Takes the connection away from HTTP: the stream is now the caller's and the request is over. Only the
- * simulator does this, to misbehave exactly. */
+/* Takes the connection away from HTTP: the stream is now the caller's and the request is over. Only
+ * the simulator does this, to misbehave exactly. */
 NODISCARD struct stream *server_hijack(struct request *r);
 
 #endif

@@ -13,7 +13,8 @@
 #include "llm/event.h"
 #include "llm/messages.h"
 
-/* An error in a client's API: for OpenAI {"error":{message,type,param,code}}. Plain text, not escaped. */
+/* An error in a client's API: for OpenAI {"error":{message,type,param,code}}. Plain text, not
+ * escaped. */
 struct api_error {
     int status;
     struct str type;
@@ -43,17 +44,17 @@ struct decode_options {
 struct decoded {
     struct messages_request *request;
     enum model_match match;
-    struct str asked_model;   /* the client's name for the model, plain text, in keep */
+    struct str asked_model; /* the client's name for the model, plain text, in keep */
     bool stream;
-    struct str dropped;       /* "temperature, seed": named in x-ccproxy-dropped; absent when none */
-    void *state;              /* the dialect's own, in keep, for its encoder */
+    struct str dropped; /* "temperature, seed": named in x-ccproxy-dropped; absent when none */
+    void *state;        /* the dialect's own, in keep, for its encoder */
 };
 
 struct encoder_options {
     bool stream;
-    struct str id;      /* random part, for dialects whose ids are ours, in keep */
-    int64_t created;    /* seconds since 1970 */
-    size_t whole_max;   /* bytes of an assembled answer */
+    struct str id;    /* random part, for dialects whose ids are ours, in keep */
+    int64_t created;  /* seconds since 1970 */
+    size_t whole_max; /* bytes of an assembled answer */
 };
 
 struct encoder; /* the dialect's own */
@@ -70,9 +71,10 @@ struct dialect {
     /* One encoder per answer, in keep. */
     struct encoder *(*open)(struct arena *keep, const struct decoded *d,
                             const struct encoder_options *o);
-    /* One event, after answer_track accepted it. Streamed: frames are appended to out; whole: out is
-     * not touched. False when out or the assembled answer is full. */
-    bool (*event)(struct encoder *e, const struct answer *a, const struct event *ev, struct buf *out);
+    /* One event, after answer_track accepted it. Streamed: frames are appended to out; whole: out
+     * is not touched. False when out or the assembled answer is full. */
+    bool (*event)(struct encoder *e, const struct answer *a, const struct event *ev,
+                  struct buf *out);
     /* After EVENT_MESSAGE_STOP: the last frames, or the whole body. */
     bool (*finish)(struct encoder *e, const struct answer *a, struct buf *out);
     /* Gives back what the encoder holds outside of keep. */
@@ -88,7 +90,8 @@ extern const struct dialect dialect_chat; /* OpenAI Chat Completions */
 
 /* The body of GET /v1/models and /v1/models/{id} in OpenAI's shape. False: no such model. */
 void openai_models_list(const struct models *m, struct buf *out);
-bool openai_models_one(const struct models *m, struct str name, struct arena *scratch, struct buf *out);
+bool openai_models_one(const struct models *m, struct str name, struct arena *scratch,
+                       struct buf *out);
 /* {"error":{...}} in OpenAI's shape. */
 void openai_error_body(const struct api_error *err, struct buf *out);
 

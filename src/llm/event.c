@@ -20,6 +20,7 @@ static int64_t count_of(struct jval v)
 static void read_usage(struct jval v, struct event *e)
 {
     struct usage *u = &e->usage;
+
     const struct {
         struct str name;
         int64_t *count;
@@ -33,10 +34,10 @@ static void read_usage(struct jval v, struct event *e)
         {STR("output_tokens_details"), &u->thinking, STR("thinking_tokens")},
         {STR("server_tool_use"), &u->web_searches, STR("web_search_requests")},
     };
+
     if (!json_is(v, JSON_OBJECT))
         return;
-    json_each_member(key, v)
-    {
+    json_each_member (key, v) {
         struct jval value = json_value(key);
         if (json_str_is(key, STR("service_tier")))
             e->service_tier = json_str_raw(value);
@@ -253,8 +254,7 @@ static void replay_block(struct replay *r, struct jval block, int64_t index)
         replay_text(r, EVENT_THINKING, index, text);
         replay_text(r, EVENT_SIGNATURE, index, json_str_raw(json_get(block, STR("signature"))));
     }
-    json_each(citation, json_get(block, STR("citations")))
-    {
+    json_each (citation, json_get(block, STR("citations"))) {
         struct event c = blank_event(EVENT_CITATION, index);
         c.input = json_raw(citation);
         replay(r, &c);
@@ -263,8 +263,8 @@ static void replay_block(struct replay *r, struct jval block, int64_t index)
     replay(r, &e);
 }
 
-bool event_replay(struct json *doc, struct str body,
-                  bool (*take)(void *ctx, const struct event *e), void *ctx)
+bool event_replay(struct json *doc, struct str body, bool (*take)(void *ctx, const struct event *e),
+                  void *ctx)
 {
     if (body.n == 0 || json_parse(doc, body) != JSON_OK)
         return false;
@@ -279,8 +279,7 @@ bool event_replay(struct json *doc, struct str body,
     read_message(message, &e);
     replay(&r, &e);
     int64_t index = 0;
-    json_each(block, content)
-    {
+    json_each (block, content) {
         replay_block(&r, block, index++);
     }
     e.type = EVENT_MESSAGE_DELTA; /* usage is the same; counts replace, they do not add */

@@ -21,8 +21,8 @@ enum event_type {
     EVENT_MESSAGE_DELTA, /* stop_reason, stop_sequence, usage */
     EVENT_MESSAGE_STOP,
     EVENT_PING,
-    EVENT_ERROR,         /* error_type, error_code, text: the message */
-    EVENT_UNKNOWN,       /* an event or delta of a kind not known here: skipped */
+    EVENT_ERROR,   /* error_type, error_code, text: the message */
+    EVENT_UNKNOWN, /* an event or delta of a kind not known here: skipped */
 };
 
 enum event_block {
@@ -67,19 +67,19 @@ struct event {
  * doc is the parser's memory and is overwritten. */
 NODISCARD bool event_parse(struct json *doc, struct str data, struct event *ret);
 
-/* Reads an answer that came in one piece as the events that a stream would have had, in order. take is
- * called for each; when it returns false, or the body is no message, the result is false. */
+/* Reads an answer that came in one piece as the events that a stream would have had, in order. take
+ * is called for each; when it returns false, or the body is no message, the result is false. */
 NODISCARD bool event_replay(struct json *doc, struct str body,
                             bool (*take)(void *ctx, const struct event *e), void *ctx);
 
 /* The running state of one answer; every dialect and every record reads it. */
 struct answer {
     enum { ANSWER_EMPTY, ANSWER_OPEN, ANSWER_DELTA_SEEN, ANSWER_DONE } state;
-    struct usage usage;      /* counts are cumulative: later ones replace */
+    struct usage usage; /* counts are cumulative: later ones replace */
     enum stop_reason stop;
-    int64_t block_index;     /* of the open block, or -1 */
+    int64_t block_index; /* of the open block, or -1 */
     enum event_block block;
-    uint32_t tool_uses;      /* client tools seen so far */
+    uint32_t tool_uses; /* client tools seen so far */
 };
 
 void answer_init(struct answer *a);

@@ -64,16 +64,21 @@ struct tool {
     struct str name;        /* inside; as sent upstream */
     struct str description; /* inside, or absent */
     struct str schema;      /* value */
-    struct str value;       /* value: an Anthropic tool, passed through whole; then the rest is unused */
-    struct str extras;      /* members to splice, ",\"defer_loading\":true", or absent */
-    struct str cache;       /* value of cache_control, or absent */
+    struct str value;  /* value: an Anthropic tool, passed through whole; then the rest is unused */
+    struct str extras; /* members to splice, ",\"defer_loading\":true", or absent */
+    struct str cache;  /* value of cache_control, or absent */
     bool strict;
 };
 
 enum tool_choice { CHOICE_NONE_GIVEN, CHOICE_AUTO, CHOICE_ANY, CHOICE_TOOL, CHOICE_NONE };
 
-enum thinking { THINKING_NONE_GIVEN, THINKING_ADAPTIVE, THINKING_ENABLED, THINKING_DISABLED,
-                THINKING_BETWEEN };
+enum thinking {
+    THINKING_NONE_GIVEN,
+    THINKING_ADAPTIVE,
+    THINKING_ENABLED,
+    THINKING_DISABLED,
+    THINKING_BETWEEN
+};
 
 struct messages_request {
     const struct model *model;
@@ -84,18 +89,18 @@ struct messages_request {
     enum tool_choice choice;
     struct str choice_name; /* inside */
     bool no_parallel;
-    struct str *stops;      /* insides */
+    struct str *stops; /* insides */
     size_t n_stops;
     struct str temperature, top_p, top_k; /* values, or absent */
-    struct str user_id;      /* inside, or absent */
-    struct str service_tier; /* inside, or absent */
+    struct str user_id;                   /* inside, or absent */
+    struct str service_tier;              /* inside, or absent */
     enum thinking thinking;
     int64_t thinking_budget;
-    bool show_thinking;      /* display: summarized */
-    uint32_t effort;         /* one of enum effort, or 0 */
-    struct str format;       /* value of output_config.format, or absent */
-    struct str cache;        /* value of the top-level cache_control, or absent */
-    bool whole;              /* ask for one answer in one piece, not for a stream */
+    bool show_thinking; /* display: summarized */
+    uint32_t effort;    /* one of enum effort, or 0 */
+    struct str format;  /* value of output_config.format, or absent */
+    struct str cache;   /* value of the top-level cache_control, or absent */
+    bool whole;         /* ask for one answer in one piece, not for a stream */
 };
 
 /* Appends to a list. */

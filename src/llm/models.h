@@ -1,9 +1,9 @@
 /* models.h - the table of Claude models, and the names that clients use for them.
  *
- * What a model can and cannot take is a row here, never an `if` on a name elsewhere. The built-in rows
- * come from models.def; GET /v1/models of the upstream corrects limits and capabilities and adds
- * models (models_refresh). A claude-* name that nobody knows gets the newest behaviour.
- * One table per process; rows never move, so pointers to them stay valid.
+ * What a model can and cannot take is a row here, never an `if` on a name elsewhere. The built-in
+ * rows come from models.def; GET /v1/models of the upstream corrects limits and capabilities and
+ * adds models (models_refresh). A claude-* name that nobody knows gets the newest behaviour. One
+ * table per process; rows never move, so pointers to them stay valid.
  */
 #ifndef CCPROXY_LLM_MODELS_H
 #define CCPROXY_LLM_MODELS_H
@@ -17,15 +17,15 @@ enum model_lifecycle { MODEL_ACTIVE, MODEL_DEPRECATED, MODEL_RETIRED };
 
 /* Bits of model.can */
 enum model_can {
-    CAN_SAMPLE = 1 << 0,         /* temperature, top_p, top_k under 2023-06-01 */
-    CAN_FORCE_TOOL = 1 << 1,     /* tool_choice any and tool */
-    CAN_PREFILL = 1 << 2,        /* a trailing assistant turn */
-    CAN_MID_SYSTEM = 1 << 3,     /* role system inside messages */
-    CAN_STRUCTURED = 1 << 4,     /* output_config.format, strict tools */
+    CAN_SAMPLE = 1 << 0,     /* temperature, top_p, top_k under 2023-06-01 */
+    CAN_FORCE_TOOL = 1 << 1, /* tool_choice any and tool */
+    CAN_PREFILL = 1 << 2,    /* a trailing assistant turn */
+    CAN_MID_SYSTEM = 1 << 3, /* role system inside messages */
+    CAN_STRUCTURED = 1 << 4, /* output_config.format, strict tools */
     CAN_THINK_ADAPTIVE = 1 << 5,
-    CAN_THINK_ENABLED = 1 << 6,  /* with budget_tokens */
+    CAN_THINK_ENABLED = 1 << 6, /* with budget_tokens */
     CAN_THINK_DISABLED = 1 << 7,
-    CAN_THINK_BETWEEN = 1 << 8,  /* between_tools */
+    CAN_THINK_BETWEEN = 1 << 8, /* between_tools */
     CAN_IMAGE = 1 << 9,
     CAN_PDF = 1 << 10,
 };
@@ -33,7 +33,13 @@ enum model_can {
 enum think_default { THINK_OFF, THINK_ON, THINK_ALWAYS };
 
 /* Bits of model.efforts, in rising order */
-enum effort { EFFORT_LOW = 1, EFFORT_MEDIUM = 2, EFFORT_HIGH = 4, EFFORT_XHIGH = 8, EFFORT_MAX = 16 };
+enum effort {
+    EFFORT_LOW = 1,
+    EFFORT_MEDIUM = 2,
+    EFFORT_HIGH = 4,
+    EFFORT_XHIGH = 8,
+    EFFORT_MAX = 16
+};
 
 /* Micro-dollars per million tokens. */
 struct model_price {
@@ -41,29 +47,29 @@ struct model_price {
 };
 
 struct model {
-    struct str id;      /* what is sent upstream */
-    struct str alias;   /* a dateless second name, or absent */
+    struct str id;    /* what is sent upstream */
+    struct str alias; /* a dateless second name, or absent */
     enum model_line line;
     enum model_lifecycle lifecycle;
-    int64_t created;    /* seconds since 1970 */
+    int64_t created;             /* seconds since 1970 */
     int64_t context, max_output; /* tokens */
-    uint32_t can;       /* enum model_can */
-    uint32_t efforts;   /* enum effort; 0: the effort parameter is refused */
+    uint32_t can;                /* enum model_can */
+    uint32_t efforts;            /* enum effort; 0: the effort parameter is refused */
     enum think_default think;
     bool display_omitted; /* thinking text is left out unless asked for */
     bool binds_thinking;  /* replayed thinking is checked against what came before it */
     int64_t cache_min;    /* tokens; 0: unknown */
     struct model_price price;
-    int64_t tier_above;   /* prompt tokens above which price_high holds for all; 0: one price */
+    int64_t tier_above; /* prompt tokens above which price_high holds for all; 0: one price */
     struct model_price price_high;
     struct str successor; /* of a retired model: the id that answers for it */
 };
 
 struct models;
 
-/* map: a JSON object of client name -> Claude model that extends and overrides the built-in aliases,
- * or absent. default_model: for unknown names, or absent. NULL with a reason when the map is bad or
- * leads to a name that is no Claude model. */
+/* map: a JSON object of client name -> Claude model that extends and overrides the built-in
+ * aliases, or absent. default_model: for unknown names, or absent. NULL with a reason when the map
+ * is bad or leads to a name that is no Claude model. */
 struct models *models_new(struct str map, struct str default_model, struct str *ret_error);
 void models_free(struct models *m);
 

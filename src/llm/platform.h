@@ -9,10 +9,10 @@
 #include "base/buf.h"
 
 struct platform_call {
-    struct str authority;   /* for Host */
-    struct str base_path;   /* of the base URL, "" for none */
-    struct str key;         /* credential */
-    struct str version;     /* anthropic-version */
+    struct str authority; /* for Host */
+    struct str base_path; /* of the base URL, "" for none */
+    struct str key;       /* credential */
+    struct str version;   /* anthropic-version */
     size_t body_len;
 };
 

@@ -11,9 +11,9 @@
 enum upstream_error_kind {
     UPSTREAM_INVALID_REQUEST,
     UPSTREAM_CONTEXT_LENGTH,
-    UPSTREAM_IMAGE,         /* too large, unreadable, wrong type */
-    UPSTREAM_QUOTA,         /* credit, spend limit, billing: never retried */
-    UPSTREAM_AUTH,          /* our key is wrong */
+    UPSTREAM_IMAGE, /* too large, unreadable, wrong type */
+    UPSTREAM_QUOTA, /* credit, spend limit, billing: never retried */
+    UPSTREAM_AUTH,  /* our key is wrong */
     UPSTREAM_PERMISSION,
     UPSTREAM_MODEL_NOT_FOUND,
     UPSTREAM_NOT_FOUND,
@@ -22,9 +22,9 @@ enum upstream_error_kind {
     UPSTREAM_TOO_LARGE,
     UPSTREAM_RATE_LIMIT,
     UPSTREAM_TIMEOUT,
-    UPSTREAM_OVERLOADED,    /* 529 */
-    UPSTREAM_SERVER_ERROR,  /* 500 */
-    UPSTREAM_UNAVAILABLE,   /* 502, 503, 52x, and bodies that are not the API's */
+    UPSTREAM_OVERLOADED,   /* 529 */
+    UPSTREAM_SERVER_ERROR, /* 500 */
+    UPSTREAM_UNAVAILABLE,  /* 502, 503, 52x, and bodies that are not the API's */
 };
 
 struct upstream_error {
@@ -36,7 +36,8 @@ struct upstream_error {
     struct str request_id;
 };
 
-/* body may be anything, HTML included. For an error event in a stream, status is 0 and body its data. */
+/* body may be anything, HTML included. For an error event in a stream, status is 0 and body its
+ * data. */
 void upstream_error_read(int status, struct str body, struct json *doc, struct arena *a,
                          struct upstream_error *ret);
 

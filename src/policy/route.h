@@ -1,7 +1,8 @@
 /* route.h - which upstream credential an attempt uses.
  *
- * Keys take turns. One that was refused, or told to wait, rests until a given time and is passed over
- * while another is free; when all rest, the one that is free first is used. Pure: time comes in.
+ * Keys take turns. One that was refused, or told to wait, rests until a given time and is passed
+ * over while another is free; when all rest, the one that is free first is used. Pure: time comes
+ * in.
  */
 #ifndef CCPROXY_POLICY_ROUTE_H
 #define CCPROXY_POLICY_ROUTE_H

@@ -18,13 +18,13 @@ struct endpoint {
     struct str path; /* without /v1 and a trailing slash; ends in '/' when an id follows */
     unsigned methods;
     enum access access;
-    const struct dialect *dialect;           /* a call to Claude, or NULL */
-    void (*answer)(struct exchange *x);      /* served here, or NULL */
+    const struct dialect *dialect;      /* a call to Claude, or NULL */
+    void (*answer)(struct exchange *x); /* served here, or NULL */
 };
 
 /* The endpoint of a path as it came. Any number of /v1 prefixes and a trailing slash are skipped.
- * *ret_rest is what follows the endpoint's own path (an id). NULL: unknown; *ret_unsupported then says
- * what Claude does not have ("embeddings"), or is NULL. */
+ * *ret_rest is what follows the endpoint's own path (an id). NULL: unknown; *ret_unsupported then
+ * says what Claude does not have ("embeddings"), or is NULL. */
 const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
                                      const char **ret_unsupported);
 bool endpoint_allows(const struct endpoint *e, enum h1_method method);

@@ -7,8 +7,8 @@
  *                                            (from any step: an error, or the client leaves)
  *
  * A step is a short function that returns next, wait or over. Nothing but exchange_goto changes
- * x->step, and it asserts that the edge is one of those drawn above. exchange_end runs exactly once,
- * whatever happened: it is the only place where an exchange is logged, counted and freed.
+ * x->step, and it asserts that the edge is one of those drawn above. exchange_end runs exactly
+ * once, whatever happened: it is the only place where an exchange is logged, counted and freed.
  */
 #include "proxy/exchange.h"
 

@@ -1,17 +1,17 @@
-/* exchange.h - one request and its answer, from the client's head to the last byte and the log line.
+/* exchange.h - one request and its answer, from the client's head to the last byte and the log
+ * line.
  *
  * Who owns what:
  *
- *   request    the transport (http/server); x->request is NULL once the reply is over or the client gone
- *   body       the exchange, taken from the request; every span of the upstream body points into it
- *   scratch    arena: what is needed only while the request can still be sent (again): the hub's tree
- *   keep       arena: what is needed to the end: ids, the encoder, names for the log
- *   upstream   rope: the body as sent upstream; borrows from body and scratch
- *   call       http/client; NULL when none is open
- *   pending    bytes of an upstream event that is not complete, or of an error body
+ *   request    the transport (http/server); x->request is NULL once the reply is over or the client
+ * gone body       the exchange, taken from the request; every span of the upstream body points into
+ * it scratch    arena: what is needed only while the request can still be sent (again): the hub's
+ * tree keep       arena: what is needed to the end: ids, the encoder, names for the log upstream
+ * rope: the body as sent upstream; borrows from body and scratch call       http/client; NULL when
+ * none is open pending    bytes of an upstream event that is not complete, or of an error body
  *
- * body, scratch and upstream are given back as soon as the answer has begun (exchange_commit), so that
- * an open stream costs a few kilobytes.
+ * body, scratch and upstream are given back as soon as the answer has begun (exchange_commit), so
+ * that an open stream costs a few kilobytes.
  */
 #ifndef CCPROXY_PROXY_EXCHANGE_H
 #define CCPROXY_PROXY_EXCHANGE_H
@@ -56,7 +56,7 @@ struct exchange {
 
     const struct endpoint *endpoint;
     const struct auth_key *client;
-    struct str id;          /* x-request-id */
+    struct str id; /* x-request-id */
     enum h1_method verb;
     struct str method, path; /* as they came, for the log */
     struct str rest;         /* of the path, behind the endpoint's own: an id */
@@ -76,6 +76,7 @@ struct exchange {
     size_t key;
     uint64_t keys_tried;
     int upstream_status;
+
     enum {
         ANSWER_ERROR,  /* not a success, or nothing yet */
         ANSWER_STREAM, /* 200 and an event stream */
@@ -95,8 +96,8 @@ struct exchange {
     uint64_t sent_us;        /* last bytes given to the client */
     uint64_t first_event_us; /* since started_us */
 
-    size_t relayed_chars;    /* of answer text, to estimate what a broken answer has cost */
-    int status;              /* sent to the client */
+    size_t relayed_chars; /* of answer text, to estimate what a broken answer has cost */
+    int status;           /* sent to the client */
     enum fail ending;
     struct deferred funeral;
 };
@@ -112,8 +113,8 @@ void exchange_goto(struct exchange *x, enum step_id to);
 /* Runs the current step and those that follow until one waits. */
 void exchange_run(struct exchange *x);
 
-/* Ends it badly: the client gets the row's error, as a body or, when the answer has begun, as a frame.
- * The result is STEP_OVER, for a step to return. */
+/* Ends it badly: the client gets the row's error, as a body or, when the answer has begun, as a
+ * frame. The result is STEP_OVER, for a step to return. */
 enum step_result exchange_fail(struct exchange *x, enum fail why);
 /* The same with something more exact to say; absent parts come from the row. */
 enum step_result exchange_fail_with(struct exchange *x, enum fail why, struct str code,

@@ -93,6 +93,7 @@ enum fail fail_of_upstream(enum upstream_error_kind kind)
         [UPSTREAM_SERVER_ERROR] = FAIL_UPSTREAM_SERVER_ERROR,
         [UPSTREAM_UNAVAILABLE] = FAIL_UPSTREAM_UNAVAILABLE,
     };
+
     ASSERT((size_t)kind < ARRAY_LEN(map));
     return map[kind];
 }

@@ -1,4 +1,5 @@
-/* fail.h - the endings of fail.def as values, and what other layers' words for failure mean here. */
+/* fail.h - the endings of fail.def as values, and what other layers' words for failure mean here.
+ */
 #ifndef CCPROXY_PROXY_FAIL_H
 #define CCPROXY_PROXY_FAIL_H
 
@@ -9,6 +10,7 @@
 #include "llm/upstream_error.h"
 
 enum fail {
+
 #define FAIL(name, ...) FAIL_##name,
 #include "proxy/fail.def"
 #undef FAIL

@@ -44,10 +44,9 @@ void local_model(struct exchange *x)
         reply_json(x, 200, body);
         return;
     }
-    struct api_error err =
-        fail_error(FAIL_MODEL_NOT_FOUND, STR_NONE, STR("model"),
-                   arena_printf(&x->scratch, "The model '%.*s' does not exist.",
-                                (int)size_min(id.n, 128), id.p ? id.p : ""));
+    struct api_error err = fail_error(FAIL_MODEL_NOT_FOUND, STR_NONE, STR("model"),
+                                      arena_printf(&x->scratch, "The model '%.*s' does not exist.",
+                                                   (int)size_min(id.n, 128), id.p ? id.p : ""));
     reply_error(x, FAIL_MODEL_NOT_FOUND, &err);
 }
 

@@ -140,7 +140,8 @@ static void init_upstream(struct proxy *p)
     p->platform = &platform_anthropic;
     p->upstream = (struct platform_call){
         .authority = authority(&c->anthropic_base_url, &p->authority),
-        .base_path = c->anthropic_base_url.scheme == URL_UNIX ? STR("") : c->anthropic_base_url.path,
+        .base_path =
+            c->anthropic_base_url.scheme == URL_UNIX ? STR("") : c->anthropic_base_url.path,
         .version = c->anthropic_version,
     };
     route_init(&p->route, c->n_upstream_keys);
@@ -204,8 +205,7 @@ bool proxy_is_idle(const struct proxy *p)
 
 void proxy_abort(struct proxy *p)
 {
-    list_each_safe(node, &p->open)
-    {
+    list_each_safe (node, &p->open) {
         struct exchange *x = CONTAINER_OF(node, struct exchange, node);
         if (x->step == STEP_SETTLE)
             exchange_end(x, FAIL_DONE);

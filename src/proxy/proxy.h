@@ -1,7 +1,7 @@
 /* proxy.h - the gateway as one object: what a worker runs.
  *
- * It owns the server side, the upstream pools, the table of models and every exchange. It lives on one
- * loop and knows nothing of processes, so that a test can run it whole.
+ * It owns the server side, the upstream pools, the table of models and every exchange. It lives on
+ * one loop and knows nothing of processes, so that a test can run it whole.
  */
 #ifndef CCPROXY_PROXY_PROXY_H
 #define CCPROXY_PROXY_PROXY_H
@@ -11,7 +11,8 @@
 
 struct proxy;
 
-/* NULL with a reason when the configuration cannot be put to work (a certificate that cannot be read). */
+/* NULL with a reason when the configuration cannot be put to work (a certificate that cannot be
+ * read). */
 struct proxy *proxy_new(struct loop *l, const struct config *c, char *ret_error, size_t error_size);
 NODISCARD bool proxy_listen(struct proxy *p, int fd);
 /* From now on /readyz fails. */

@@ -35,10 +35,11 @@ struct proxy {
     struct json doc;    /* parser memory, used within one callback at a time */
     struct buf scratch; /* heads and answers that are written whole, likewise */
     struct buf authority;
-    struct list open;   /* exchanges */
+    struct list open; /* exchanges */
     size_t n_open;
     uint64_t started_wall_us;
     unsigned upstream_failures; /* in a row */
+
     enum { PROXY_READY, PROXY_UNREADY, PROXY_DRAINING } state;
 };
 

@@ -1,6 +1,7 @@
 /* refresh.c - asks the upstream which models it has, at start and every hour.
  *
- * It is a help, not a need: when it fails the table stays as it is, and a minute later it is tried again.
+ * It is a help, not a need: when it fails the table stays as it is, and a minute later it is tried
+ * again.
  */
 #include "base/log.h"
 #include "proxy/proxy_int.h"
@@ -33,8 +34,7 @@ static void on_end(void *ctx)
 {
     struct proxy *p = ctx;
     size_t n = 0;
-    if (p->refresh.status == 200 &&
-        json_parse(&p->doc, buf_str(&p->refresh.answer)) == JSON_OK)
+    if (p->refresh.status == 200 && json_parse(&p->doc, buf_str(&p->refresh.answer)) == JSON_OK)
         n = models_refresh(p->models, &p->doc);
     LOG(LOG_DEBUG, "models refreshed", LOG_INT("status", p->refresh.status), LOG_INT("models", n));
     finish(p, n ? EVERY_US : AGAIN_US);

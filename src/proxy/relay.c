@@ -1,17 +1,18 @@
 /* relay.c - moves one answer from the upstream to the client.
  *
- *   call --bytes--> [pending] --sse--> event --answer_track--> dialect's encoder --> reply --> client
- *     ^                                                                                 |
+ *   call --bytes--> [pending] --sse--> event --answer_track--> dialect's encoder --> reply -->
+ * client ^                                                                                 |
  *     +------------- paused while more than SERVER_HIGH_MARK is queued -----------------+
  *
- * A short answer comes in one piece (step_decode asks for it so): it is replayed as the events that a
- * stream would have had, and everything behind is the same.
+ * A short answer comes in one piece (step_decode asks for it so): it is replayed as the events that
+ * a stream would have had, and everything behind is the same.
  *
  * Invariants:
- *   1. The client gets no byte before the first event of an answer has come: until then an attempt may
- *      be given up for another, or become a real HTTP error.
+ *   1. The client gets no byte before the first event of an answer has come: until then an attempt
+ * may be given up for another, or become a real HTTP error.
  *   2. An event is translated whole or not at all; usage is counted from events only.
- *   3. An answer is complete when message_stop has come, and not before. What ends without it was cut.
+ *   3. An answer is complete when message_stop has come, and not before. What ends without it was
+ * cut.
  *   4. After each event x->step is looked at again: anything may have ended the exchange.
  */
 #include "base/clock.h"
@@ -22,8 +23,8 @@
 enum {
     ERROR_BODY_MAX = 64 * 1024,
     SETTLE_US = 1000 * 1000,
-    KEY_REST_US = 60 * 1000 * 1000,    /* a key that was refused */
-    KEY_PAUSE_US = 5 * 1000 * 1000,    /* a key at its limit that was not told for how long */
+    KEY_REST_US = 60 * 1000 * 1000, /* a key that was refused */
+    KEY_PAUSE_US = 5 * 1000 * 1000, /* a key at its limit that was not told for how long */
 };
 
 static bool is_relaying(const struct exchange *x)
@@ -35,7 +36,8 @@ static bool is_relaying(const struct exchange *x)
 
 static bool is_about_key(enum fail why)
 {
-    return why == FAIL_UPSTREAM_RATE_LIMIT || why == FAIL_UPSTREAM_AUTH || why == FAIL_UPSTREAM_QUOTA;
+    return why == FAIL_UPSTREAM_RATE_LIMIT || why == FAIL_UPSTREAM_AUTH ||
+           why == FAIL_UPSTREAM_QUOTA;
 }
 
 static void rest_key(struct exchange *x, enum fail why)
@@ -275,8 +277,7 @@ static void on_head(void *ctx, const struct h1_head *head)
     x->upstream_status = head->status;
     x->upstream_answer = answer_kind(x, head);
     x->should_retry = parse_should_retry(head->known[H1_X_SHOULD_RETRY]);
-    x->retry_after_us =
-        retry_after_us(head->known[H1_RETRY_AFTER_MS], head->known[H1_RETRY_AFTER]);
+    x->retry_after_us = retry_after_us(head->known[H1_RETRY_AFTER_MS], head->known[H1_RETRY_AFTER]);
     if (head->known[H1_REQUEST_ID].n <= 128)
         x->upstream_id = arena_dup(&x->keep, head->known[H1_REQUEST_ID]);
     if (head->status < 400 && x->upstream_answer == ANSWER_ERROR)

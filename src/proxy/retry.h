@@ -1,4 +1,5 @@
-/* retry.h - whether an attempt that failed is made again, and when. Pure: facts in, decision out. */
+/* retry.h - whether an attempt that failed is made again, and when. Pure: facts in, decision out.
+ */
 #ifndef CCPROXY_PROXY_RETRY_H
 #define CCPROXY_PROXY_RETRY_H
 
@@ -7,7 +8,7 @@
 /* What all exchanges of a worker share: retries are a part of the requests, so that a failing
  * upstream gets little more load than a healthy one. */
 struct retry_budget {
-    int64_t credit;    /* hundredths of a retry */
+    int64_t credit;      /* hundredths of a retry */
     int64_t per_request; /* earned by each first attempt, in hundredths */
 };
 
@@ -20,7 +21,7 @@ enum should_retry { SHOULD_RETRY_UNSAID, SHOULD_RETRY_YES, SHOULD_RETRY_NO };
 
 struct retry_facts {
     enum fail why;
-    unsigned attempts;       /* made so far, at least 1 */
+    unsigned attempts; /* made so far, at least 1 */
     unsigned retries_max;
     enum should_retry asked; /* the upstream's x-should-retry */
     int64_t retry_after_us;  /* the upstream's retry-after, or -1 */

@@ -9,12 +9,13 @@
 enum {
     ID_MAX = 128,
     PATH_SHOWN_MAX = 128,
-    /* An answer that may be longer is streamed from upstream even if the client wants it whole: long
-     * silences are cut on the way, and timers would not know a slow answer from a dead one. */
+    /* An answer that may be longer is streamed from upstream even if the client wants it whole:
+     * long silences are cut on the way, and timers would not know a slow answer from a dead one. */
     WHOLE_TOKENS_MAX = 1024,
 };
 
-/* A client's request id is kept when it is short and visible ASCII; it goes into logs and headers. */
+/* A client's request id is kept when it is short and visible ASCII; it goes into logs and headers.
+ */
 static bool is_request_id(struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -26,6 +27,7 @@ static bool is_request_id(struct str s)
 static struct str make_request_id(struct arena *a)
 {
     enum { PREFIX = 4, RANDOM = 24 };
+
     char *p = arena_alloc(a, PREFIX + RANDOM);
     memcpy(p, "req_", PREFIX);
     rand_alnum(p + PREFIX, RANDOM);
@@ -47,10 +49,9 @@ static enum step_result fail_unknown_url(struct exchange *x, const char *unsuppo
         return exchange_fail_with(x, FAIL_UNKNOWN_URL, STR_NONE, STR_NONE,
                                   arena_printf(&x->keep, "Unknown request URL: %.*s %.*s.",
                                                STR_FMT(x->method), STR_FMT(x->path)));
-    return exchange_fail_with(
-        x, FAIL_UNSUPPORTED_ENDPOINT, STR_NONE, STR_NONE,
-        arena_printf(&x->keep, "%.*s is not supported: Claude has no %s.", STR_FMT(x->path),
-                     unsupported));
+    return exchange_fail_with(x, FAIL_UNSUPPORTED_ENDPOINT, STR_NONE, STR_NONE,
+                              arena_printf(&x->keep, "%.*s is not supported: Claude has no %s.",
+                                           STR_FMT(x->path), unsupported));
 }
 
 static bool has_json_type(const struct h1_head *head)
@@ -171,6 +172,7 @@ enum step_result step_route(struct exchange *x)
 static struct encoder *open_encoder(struct exchange *x)
 {
     enum { ID = 24 };
+
     char *id = arena_alloc(&x->keep, ID);
     rand_alnum(id, ID);
     const struct encoder_options options = {

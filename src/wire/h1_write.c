@@ -45,7 +45,8 @@ bool h1_write_request_line(struct buf *out, struct str method, struct str path)
 bool h1_write_status_line(struct buf *out, int status)
 {
     char digits[TEXT_U64];
-    const struct str parts[] = {STR("HTTP/1.1 "), str_of(digits, text_u64((uint64_t)status, digits)), STR(" "),
+    const struct str parts[] = {STR("HTTP/1.1 "),
+                                str_of(digits, text_u64((uint64_t)status, digits)), STR(" "),
                                 str_c(h1_reason(status)), STR("\r\n")};
 
     ASSERT(status >= 100 && status <= 599);

@@ -3,8 +3,9 @@
  *   {"a":[1,"x"]}   ->   0 object next=5 | 1 key "a" | 2 array next=5 | 3 number 1 | 4 string "x"
  *
  * One node of 16 bytes per value and per key, in document order; a container's `next` is the index
- * behind its last descendant, so skipping is one step. Strings and numbers stay as they are written:
- * nothing is unescaped or converted until somebody asks, and what passes through is spliced.
+ * behind its last descendant, so skipping is one step. Strings and numbers stay as they are
+ * written: nothing is unescaped or converted until somebody asks, and what passes through is
+ * spliced.
  *
  * Refused, besides bad syntax: invalid UTF-8, a byte order mark, lone surrogates (escaped or not),
  * duplicate keys in one object (compared unescaped), NUL in keys, more than the limits below,
@@ -57,7 +58,7 @@ struct json {
     struct str text;
     struct json_node *nodes;
     uint32_t n, cap;
-    size_t error_at; /* offset of the first bad byte after a failed parse */
+    size_t error_at;   /* offset of the first bad byte after a failed parse */
     uint32_t *scratch; /* for the duplicate check */
     uint32_t cap_scratch;
 };
@@ -106,6 +107,7 @@ bool json_str_is(struct jval v, struct str s);
 /* A number that is an integer (1, 1.0, 1e2 are; 1.5 is not) and fits. */
 NODISCARD bool json_i64(struct jval v, int64_t *ret);
 NODISCARD bool json_f64(struct jval v, double *ret);
+
 static inline bool json_true(struct jval v)
 {
     return json_is(v, JSON_TRUE);
@@ -120,6 +122,7 @@ bool json_empty(struct jval container);
 /* for (struct jval e = json_first(array); json_present(e); e = json_next(array, e)) */
 struct jval json_first(struct jval container); /* of an object: the first key */
 struct jval json_next(struct jval container, struct jval v);
+
 static inline struct jval json_value(struct jval key) /* the value that belongs to a key */
 {
     return (struct jval){key.doc, key.i + 1};

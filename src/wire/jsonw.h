@@ -13,7 +13,7 @@ enum { JSONW_DEPTH_MAX = 62 };
 
 struct jsonw {
     struct buf *buf;
-    struct rope *rope; /* NULL when writing to a plain buffer */
+    struct rope *rope;  /* NULL when writing to a plain buffer */
     uint64_t has_items; /* bit d: the container at depth d has an item already */
     unsigned depth;
     bool after_key;

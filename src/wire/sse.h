@@ -11,11 +11,11 @@
 #include "base/str.h"
 
 struct sse {
-    size_t scanned;  /* bytes of the current input already looked at */
-    size_t line_at;  /* start of the line being looked at */
-    size_t max;      /* an event longer than this is an error */
-    bool skip_lf;    /* the last line ended with CR: an LF now belongs to it */
-    bool started;    /* past where a byte order mark may stand */
+    size_t scanned; /* bytes of the current input already looked at */
+    size_t line_at; /* start of the line being looked at */
+    size_t max;     /* an event longer than this is an error */
+    bool skip_lf;   /* the last line ended with CR: an LF now belongs to it */
+    bool started;   /* past where a byte order mark may stand */
 };
 
 struct sse_event {

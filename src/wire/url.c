@@ -175,7 +175,8 @@ static bool match_port(struct str *entry, uint16_t port)
     if (entry->p[0] == '[') {
         size_t close = str_find(*entry, ']');
         colon = close + 1 < entry->n && entry->p[close + 1] == ':' ? close + 1 : entry->n;
-    } else if (colon < entry->n && str_find(str_skip(*entry, colon + 1), ':') + colon + 1 < entry->n) {
+    } else if (colon < entry->n &&
+               str_find(str_skip(*entry, colon + 1), ':') + colon + 1 < entry->n) {
         return true; /* a bare IPv6 address or block */
     }
     if (colon >= entry->n)

@@ -20,7 +20,8 @@ struct url {
 NODISCARD bool url_parse(struct str s, struct url *ret);
 
 /* Whether host (and port) is exempt from proxying by a NO_PROXY list: comma-separated names
- * (a name covers its subdomains, with or without a leading dot), addresses, CIDR blocks, name:port, "*". */
+ * (a name covers its subdomains, with or without a leading dot), addresses, CIDR blocks, name:port,
+ * "*". */
 bool url_no_proxy(struct str list, struct str host, uint16_t port);
 
 #endif

@@ -3,11 +3,13 @@
  *   8 clients  <--world-->  proxy (the product, unchanged)  <--world-->  upstream
  *
  * Each exchange has a plan for the client (behave, leave, dawdle, stop half way) and one for the
- * upstream (answer, refuse, cut, reset, fall silent, talk nonsense); the plan travels in the prompt, so
- * either end knows what must come out:
+ * upstream (answer, refuse, cut, reset, fall silent, talk nonsense); the plan travels in the
+ * prompt, so either end knows what must come out:
  *
- *   - an answer that is given as complete has every character that the upstream sent, once and in order
- *   - what was not completed upstream never looks complete: an error status, an error frame, or a cut
+ *   - an answer that is given as complete has every character that the upstream sent, once and in
+ * order
+ *   - what was not completed upstream never looks complete: an error status, an error frame, or a
+ * cut
  *   - where nothing went wrong, the answer is a success
  *   - every request that was answered stands in the log exactly once
  *   - afterwards nothing is open and nothing is leaked
@@ -79,7 +81,8 @@ static void write_answer(uint64_t id, enum plan plan, struct buf *out)
 {
     event(out, "message_start",
           ",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":"
-          "\"claude-sonnet-5-5\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":"
+          "\"claude-sonnet-5-5\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,"
+          "\"usage\":"
           "{\"input_tokens\":7,\"output_tokens\":1}}");
     event(out, "content_block_start",
           ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}");
@@ -115,8 +118,11 @@ static void write_answer(uint64_t id, enum plan plan, struct buf *out)
 struct up {
     struct vsock *sock;
     struct buf in, out;
+
     enum { UP_READING, UP_ANSWERING, UP_MUTE } state;
+
     enum { AFTER_KEEP, AFTER_CLOSE, AFTER_RESET, AFTER_MUTE } after;
+
     bool scheduled, dead;
     unsigned refs;
 };

@@ -1,4 +1,5 @@
-/* world.c - see world.h. Implements io/sys.h. Plain malloc, so that mem_live() counts only the product. */
+/* world.c - see world.h. Implements io/sys.h. Plain malloc, so that mem_live() counts only the
+ * product. */
 #include "world.h"
 
 #include <errno.h>
@@ -13,14 +14,17 @@ enum { FDS = 512, FD_BASE = 1000, SERVICES = 8, IOV_SEEN = 64 };
 struct segment {
     struct segment *next;
     uint64_t at_us;
+
     enum { SEG_DATA, SEG_FIN, SEG_RST } kind;
+
     size_t n, used;
     char bytes[];
 };
 
 struct vsock {
     enum { V_FREE, V_LISTENER, V_CONN, V_EPOLL } kind;
-    int fd; /* of the code under test; -1: an actor's end */
+
+    int fd;             /* of the code under test; -1: an actor's end */
     struct vsock *peer; /* NULL once the other end is gone for good */
     struct sock_addr addr;
 
@@ -29,6 +33,7 @@ struct vsock {
     uint64_t last_arrival_us;
     size_t in_bytes; /* both: what the writer's window counts */
     bool write_ended, reset, want_space, reset_on_close;
+
     enum { C_OPEN, C_CONNECTING, C_REFUSED } connect;
 
     const struct vsock_owner *owner;
@@ -57,11 +62,13 @@ static struct {
     struct vsock *fds[FDS];
     struct event *heap;
     size_t n, cap;
+
     struct {
         struct sock_addr at;
         void (*accept)(void *ctx, struct vsock *s);
         void *ctx;
     } services[SERVICES];
+
     size_t n_services, open;
 } w;
 

@@ -1,11 +1,12 @@
-/* world.h - a kernel in memory: sys.h with virtual time, sockets that are queues, and faults by seed.
+/* world.h - a kernel in memory: sys.h with virtual time, sockets that are queues, and faults by
+ * seed.
  *
  *   code under test --sys.h--> [vsock]==wire with latency==[vsock] <--world_*-- actors
  *
- * Time moves only inside sys_epoll_wait, to the next thing that happens. Everything random comes from
- * one seed, so that a run can be repeated exactly. Actors (clients, upstreams) own the other ends and
- * are called when something arrives. What a real kernel may do, this one does on purpose and often:
- * short reads, short writes, EAGAIN, spurious readiness, segments cut anywhere, resets.
+ * Time moves only inside sys_epoll_wait, to the next thing that happens. Everything random comes
+ * from one seed, so that a run can be repeated exactly. Actors (clients, upstreams) own the other
+ * ends and are called when something arrives. What a real kernel may do, this one does on purpose
+ * and often: short reads, short writes, EAGAIN, spurious readiness, segments cut anywhere, resets.
  */
 #ifndef CCPROXY_TESTS_SIM_WORLD_H
 #define CCPROXY_TESTS_SIM_WORLD_H
@@ -23,13 +24,13 @@ struct vsock_owner {
 
 /* Fault rates, in thousandths. */
 struct world_faults {
-    unsigned short_io;     /* a read or write takes only a part */
-    unsigned again;        /* a read or write that could work answers EAGAIN (an event follows) */
-    unsigned spurious;     /* an event without cause */
-    unsigned refuse;       /* a connection is refused */
-    unsigned reset;        /* a segment is replaced by a reset */
-    unsigned latency_us;   /* at most, for each segment */
-    unsigned window;       /* bytes in a direction before writers must wait */
+    unsigned short_io;   /* a read or write takes only a part */
+    unsigned again;      /* a read or write that could work answers EAGAIN (an event follows) */
+    unsigned spurious;   /* an event without cause */
+    unsigned refuse;     /* a connection is refused */
+    unsigned reset;      /* a segment is replaced by a reset */
+    unsigned latency_us; /* at most, for each segment */
+    unsigned window;     /* bytes in a direction before writers must wait */
 };
 
 void world_start(uint64_t seed, const struct world_faults *faults);
