@@ -6,7 +6,7 @@ all: build/build.ninja
 	@ninja -C build --quiet ccproxy
 
 build/build.ninja:
-	@command -v meson >/dev/null || { echo "first: tools/install-packages.sh build" >&2; exit 1; }
+	@tools/install-packages.sh build
 	@meson setup build >/dev/null || { tail -n 20 build/meson-logs/meson-log.txt >&2; exit 1; }
 
 run: all

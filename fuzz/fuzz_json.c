@@ -29,9 +29,10 @@ static void try_scans(struct str s)
 #endif
 }
 
-static void check_tape(const struct json *doc)
+/* Returns how deep it is. */
+static uint32_t check_tape(const struct json *doc)
 {
-    uint32_t open[JSON_DEPTH_MAX], depth = 0;
+    uint32_t open[JSON_DEPTH_MAX], depth = 0, deepest = 0;
 
     ASSERT(doc->n > 0 && doc->nodes[0].next == doc->n);
     for (uint32_t i = 0; i < doc->n; i++) {
@@ -46,7 +47,9 @@ static void check_tape(const struct json *doc)
             ASSERT(node->next == i + 1);
         else
             open[depth++] = i;
+        deepest = depth > deepest ? depth : deepest;
     }
+    return deepest;
 }
 
 /* Writes v again: as it is written, or by what it means. */
@@ -146,8 +149,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         try_scans(s);
     if (json_parse(&doc, s) == JSON_OK) {
         ASSERT(text_utf8_valid(s) == s.n);
-        check_tape(&doc);
-        write_again(&doc);
+        if (check_tape(&doc) <= JSONW_DEPTH_MAX)
+            write_again(&doc);
     } else {
         ASSERT(doc.error_at <= size);
     }

@@ -3,6 +3,7 @@
  * The first line is an address, the rest a NO_PROXY list. An accepted address, written again from
  * its parts, must be accepted with the same parts.
  */
+#include "base/arena.h"
 #include "base/mem.h"
 #include "wire/url.h"
 

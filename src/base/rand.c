@@ -74,15 +74,18 @@ void rand_alnum(char *out, size_t n)
 {
     static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-    enum { LETTERS = sizeof(letters) - 1 };
+    enum { LETTERS = sizeof(letters) - 1, AT_ONCE = 32 };
 
-    uint8_t byte;
+    uint8_t bytes[AT_ONCE];
 
     for (size_t i = 0; i < n;) {
-        rand_bytes(&byte, 1);
-        if (byte < 256 / LETTERS * LETTERS)
-            out[i++] = letters[byte % LETTERS];
+        size_t want = size_min(n - i, AT_ONCE);
+        rand_bytes(bytes, want);
+        for (size_t b = 0; b < want; b++)
+            if (bytes[b] < 256 / LETTERS * LETTERS) /* else some letters were likelier */
+                out[i++] = letters[bytes[b] % LETTERS];
     }
+    mem_wipe(bytes, sizeof(bytes));
 }
 
 void rand_reseed(void)

@@ -241,7 +241,8 @@ static void begin_request(struct conn *c, const struct h1_head *head, bool more_
     struct request *r = new_request(c);
     r->is_head = head->method == H1_HEAD;
     r->http10 = head->http10;
-    c->close_after = !head->keep_alive || c->server->draining;
+    /* Nothing serves other methods, and what follows a CONNECT need not be HTTP. */
+    c->close_after = !head->keep_alive || c->server->draining || head->method == H1_OTHER;
     bool has_body =
         head->framing == H1_CHUNKED || (head->framing == H1_SIZED && head->content_length > 0);
     c->state = has_body ? CONN_BODY : CONN_REPLYING;

@@ -79,6 +79,8 @@ struct chat {
     struct chat_reply *reply;
     struct jval body, extra_body;
     struct jval *fields; /* one per row of the table of fields */
+    uint8_t *present;    /* the rows that the client sent */
+    size_t n_present;
     struct json args;    /* parser for JSON inside of strings */
     struct buf text;     /* a string under construction */
     struct buf dropped;  /* names for x-ccproxy-dropped */

@@ -6,6 +6,7 @@
  * input may end in the middle of an escape. Upstream's server tools are not shown: a client would
  * try to run them.
  */
+#include "base/text.h"
 #include "llm/chat_answer.h"
 
 #include <inttypes.h>
@@ -31,8 +32,9 @@ bool chat_put(struct buf *out, const struct str *parts, size_t n)
 
 struct str chat_decimal(char out[DECIMAL], int64_t n)
 {
-    int len = snprintf(out, DECIMAL, "%" PRId64, n);
-    return str_of(out, (size_t)len);
+    size_t sign = n < 0;
+    out[0] = '-';
+    return str_of(out, sign + text_u64(n < 0 ? 0 - (uint64_t)n : (uint64_t)n, out + sign));
 }
 
 struct encoder *chat_open(struct arena *keep, const struct decoded *d,
@@ -465,14 +467,18 @@ bool chat_write_usage(const struct answer *a, struct buf *out)
     int64_t thinking = u->thinking > 0 ? u->thinking : 0;
     if (__builtin_add_overflow(prompt, output, &total))
         total = INT64_MAX;
-    return buf_printf(
-        out,
-        "{\"prompt_tokens\":%" PRId64 ",\"completion_tokens\":%" PRId64 ",\"total_tokens\":%" PRId64
-        ",\"prompt_tokens_details\":{\"cached_tokens\":%" PRId64 ",\"cache_write_tokens\":%" PRId64
-        ",\"audio_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":%" PRId64
-        ",\"audio_tokens\":0,\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}"
-        ",\"cache_read_input_tokens\":%" PRId64 ",\"cache_creation_input_tokens\":%" PRId64 "}",
-        prompt, output, total, read, written, thinking < output ? thinking : output, read, written);
+    char d[6][DECIMAL];
+    struct str cached = chat_decimal(d[3], read), stored = chat_decimal(d[4], written);
+    return PUT(out, STR("{\"prompt_tokens\":"), chat_decimal(d[0], prompt),
+               STR(",\"completion_tokens\":"), chat_decimal(d[1], output),
+               STR(",\"total_tokens\":"), chat_decimal(d[2], total),
+               STR(",\"prompt_tokens_details\":{\"cached_tokens\":"), cached,
+               STR(",\"cache_write_tokens\":"), stored,
+               STR(",\"audio_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":"),
+               chat_decimal(d[5], thinking < output ? thinking : output),
+               STR(",\"audio_tokens\":0,\"accepted_prediction_tokens\":0,"
+                   "\"rejected_prediction_tokens\":0},\"cache_read_input_tokens\":"),
+               cached, STR(",\"cache_creation_input_tokens\":"), stored, STR("}"));
 }
 
 bool chat_write_notes(const struct encoder *e, struct buf *out)

@@ -180,7 +180,7 @@ static const struct field fields[] = {
     {STR_INIT("frequency_penalty"), NUMBER, -2, 2, drop_unless_zero},
     {STR_INIT("presence_penalty"), NUMBER, -2, 2, drop_unless_zero},
     {STR_INIT("logit_bias"), OBJECT, 0, 0, drop_unless_empty},
-    {STR_INIT("seed"), INTEGER, -UNBOUNDED, UNBOUNDED, NULL},
+    {STR_INIT("seed"), INTEGER, -UNBOUNDED, UNBOUNDED, drop},
     {STR_INIT("tools"), LIST, 0, 0, NULL},
     {STR_INIT("tool_choice"), ANY, 0, 0, NULL},
     {STR_INIT("parallel_tool_calls"), BOOLEAN, 0, 0, NULL},
@@ -212,12 +212,13 @@ static const struct field fields[] = {
     {STR_INIT("extra_headers"), ANY, 0, 0, NULL},
 };
 
+/* Looks among the few that are there; what the table does not name is nowhere. */
 struct jval chat_field(const struct chat *c, struct str name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        if (str_eq(fields[i].name, name))
-            return c->fields[i];
-    UNREACHABLE();
+    for (size_t i = 0; i < c->n_present; i++)
+        if (str_eq(fields[c->present[i]].name, name))
+            return c->fields[c->present[i]];
+    return JVAL_NONE;
 }
 
 static const struct field *field_of(struct jval key)
@@ -238,14 +239,18 @@ static void collect_from(struct chat *c, struct jval object)
             continue;
         if (!f)
             chat_drop(c, json_str_raw(key));
-        else if (!json_present(c->fields[f - fields]))
+        else if (!json_present(c->fields[f - fields])) {
             c->fields[f - fields] = v;
+            c->present[c->n_present++] = (uint8_t)(f - fields);
+        }
     }
 }
 
 bool chat_collect_fields(struct chat *c)
 {
+    _Static_assert(ARRAY_LEN(fields) <= UINT8_MAX, "rows are numbered by bytes");
     c->fields = arena_zalloc(c->scratch, sizeof(struct jval) * ARRAY_LEN(fields));
+    c->present = arena_alloc(c->scratch, ARRAY_LEN(fields));
     collect_from(c, c->body);
     struct jval more = chat_field(c, STR("extra_body"));
     if (json_is(more, JSON_OBJECT))

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import socket
@@ -249,11 +250,11 @@ class Call(Wire):
     def json(self):
         return json.loads(self.body)
 
-    def head(self, status=200, reason="OK", **fields):
+    def head(self, status=200, reason="OK", then=b"", **fields):
         fields.setdefault("content_type", "text/event-stream; charset=utf-8")
         lines = [f"HTTP/1.1 {status} {reason}"]
         lines += [f"{k.replace('_', '-')}: {v}" for k, v in fields.items() if v is not None]
-        self.send("\r\n".join(lines) + "\r\n\r\n")
+        self.send(("\r\n".join(lines) + "\r\n\r\n").encode() + then)
 
     def start(self, **fields):
         self.head(**{"transfer_encoding": "chunked", "request_id": "req_upstream_1", **fields})
@@ -269,17 +270,16 @@ class Call(Wire):
         self.chunk(sse(data))
 
     def answer(self, events=None, text="Hello!"):
-        """A whole, well-behaved streamed answer."""
-        self.start()
-        for e in events if events is not None else text_events(text):
-            self.event(e)
-        self.end()
+        """A whole, well-behaved streamed answer, in one piece."""
+        pieces = [sse(e).encode() for e in (events if events is not None else text_events(text))]
+        body = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces)
+        self.start(then=body + b"0\r\n\r\n")
 
     def error(self, status, kind, message, **fields):
         body = json.dumps({"type": "error", "error": {"type": kind, "message": message},
                            "request_id": "req_upstream_1"})
-        self.head(status, "Error", content_type="application/json", content_length=len(body), **fields)
-        self.send(body)
+        self.head(status, "Error", then=body.encode(), content_length=len(body),
+                  **{"content_type": "application/json", **fields})
 
     def wait_closed(self):
         """Blocks until the proxy closes; returns what it still sent."""
@@ -590,6 +590,10 @@ def peer_inode(sock):
             if ports == [theirs, ours] and words[9] != "0":
                 return int(words[9])
     raise AssertionError("the other end is not on this machine")
+
+
+def limit_descriptors(pid, n):
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (n, n))
 
 
 def memory_kb(pid, what="VmRSS"):

@@ -123,7 +123,7 @@ struct up {
 
     enum { AFTER_KEEP, AFTER_CLOSE, AFTER_RESET, AFTER_MUTE } after;
 
-    bool scheduled, dead;
+    bool scheduled, dead, wants_whole;
     unsigned refs;
 };
 
@@ -224,6 +224,15 @@ static void put_error(struct up *u, int status, const char *type)
                status, n, body);
 }
 
+static void cut_answer(struct up *u, enum plan plan)
+{
+    if (plan == CUT || plan == RESET || plan == STALLED) {
+        size_t keep = world_below(buf_len(&u->out) - 5 - 60); /* never the last event */
+        u->out.end = u->out.start + keep;
+        u->after = plan == CUT ? AFTER_CLOSE : plan == RESET ? AFTER_RESET : AFTER_MUTE;
+    }
+}
+
 static void put_stream(struct up *u, uint64_t id, enum plan plan)
 {
     struct buf body;
@@ -233,11 +242,26 @@ static void put_stream(struct up *u, uint64_t id, enum plan plan)
                      "transfer-encoding: chunked\r\n\r\n");
     chunked(&body, &u->out);
     buf_done(&body);
-    if (plan == CUT || plan == RESET || plan == STALLED) {
-        size_t keep = world_below(buf_len(&u->out) - 5 - 60); /* never the last event */
-        u->out.end = u->out.start + keep;
-        u->after = plan == CUT ? AFTER_CLOSE : plan == RESET ? AFTER_RESET : AFTER_MUTE;
-    }
+    cut_answer(u, plan);
+}
+
+/* The same answer in one piece, for requests that ask for it so. */
+static void put_message(struct up *u, uint64_t id, enum plan plan)
+{
+    struct buf body;
+    buf_init(&body, 1 << 20);
+    buf_lit(&body, "{\"type\":\"message\",\"id\":\"msg_1\",\"role\":\"assistant\",\"model\":"
+                   "\"claude-sonnet-5-5\",\"content\":[{\"type\":\"text\",\"text\":\"");
+    for (unsigned i = 0; i < answer_words(id); i++)
+        answer_word(id, i, &body);
+    buf_lit(&body, "\"}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null,\"usage\":"
+                   "{\"input_tokens\":7,\"output_tokens\":9}}");
+    buf_printf(&u->out,
+               "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n\r\n",
+               buf_len(&body));
+    buf_append(&u->out, buf_str(&body));
+    buf_done(&body);
+    cut_answer(u, plan);
 }
 
 static void up_answer(struct up *u, uint64_t id, enum plan plan)
@@ -259,7 +283,12 @@ static void up_answer(struct up *u, uint64_t id, enum plan plan)
     case STALLED:
     case ERROR_EVENT:
     case NO_STOP:
-    case PLANS: put_stream(u, id, plan); break;
+    case PLANS:
+        if (u->wants_whole && plan != ERROR_EVENT && plan != NO_STOP)
+            put_message(u, id, plan);
+        else
+            put_stream(u, id, plan);
+        break;
     }
     if (buf_len(&u->out) == 0)
         up_finish(u);
@@ -296,6 +325,7 @@ static void up_on_data(void *ctx, struct vsock *s)
     enum plan plan;
     if (u->state != UP_READING || !read_plan(in, &id, &plan))
         return;
+    u->wants_whole = str_find_str(in, STR("\"stream\":false")) < in.n;
     if (plan == EARLY) {
         buf_clear(&u->in);
         up_answer(u, id, plan);
@@ -559,9 +589,10 @@ static void write_request(struct client *c)
     struct buf body;
     buf_init(&body, 1 << 20);
     buf_printf(&body,
-               "{\"model\":\"gpt-4o\",\"stream\":%s,\"messages\":[{\"role\":\"user\",\"content\":"
+               "{\"model\":\"gpt-4o\",\"stream\":%s,%s\"messages\":[{\"role\":\"user\",\"content\":"
                "\"ID=%" PRIu64 " PLAN=%u; ",
-               c->stream ? "true" : "false", c->id, (unsigned)c->plan);
+               c->stream ? "true" : "false", world_chance(400) ? "\"max_tokens\":900," : "", c->id,
+               (unsigned)c->plan);
     for (uint64_t n = world_below(world_chance(100) ? 100000 : 1000); n > 0; n--)
         buf_lit(&body, "x");
     buf_lit(&body, "\"}]}");
