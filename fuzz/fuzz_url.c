@@ -22,7 +22,7 @@ static void check_parts(struct str s, const struct url *u)
 static struct str write_url(struct arena *a, const struct url *u)
 {
     if (u->scheme == URL_UNIX)
-        return arena_printf(a, "unix:%.*s", STR_FMT(u->host));
+        return arena_printf(a, "unix://%.*s", STR_FMT(u->host));
     return arena_printf(a, "%s://%.*s%s%s%.*s%s:%u%.*s", u->scheme == URL_HTTP ? "http" : "https",
                         STR_FMT(u->userinfo), u->userinfo.p ? "@" : "", u->is_ipv6 ? "[" : "",
                         STR_FMT(u->host), u->is_ipv6 ? "]" : "", u->port, STR_FMT(u->path));

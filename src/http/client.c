@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 
-enum { SCRATCH = 64 * 1024, IOV_MAX_USED = 64 };
+enum { SCRATCH = 64 * 1024, IOV_MAX_USED = 32 };
 
 struct call {
     struct pool *pool;

@@ -80,5 +80,7 @@ bool endpoint_allows(const struct endpoint *e, enum h1_method method)
 
 const char *endpoint_allow_list(const struct endpoint *e)
 {
+    if (!e)
+        return "GET, HEAD, POST, OPTIONS";
     return e->methods & METHOD_GET ? "GET, HEAD, OPTIONS" : "POST, OPTIONS";
 }

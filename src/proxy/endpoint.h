@@ -28,6 +28,6 @@ struct endpoint {
 const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
                                      const char **ret_unsupported);
 bool endpoint_allows(const struct endpoint *e, enum h1_method method);
-const char *endpoint_allow_list(const struct endpoint *e); /* for Allow */
+const char *endpoint_allow_list(const struct endpoint *e); /* for Allow; NULL: anywhere */
 
 #endif

@@ -87,6 +87,16 @@ static struct exchange *exchange_new(struct proxy *p, struct request *r)
     return x;
 }
 
+struct str exchange_make_id(struct exchange *x)
+{
+    enum { PREFIX = 4, RANDOM = 24 };
+
+    char *p = arena_alloc(&x->keep, PREFIX + RANDOM);
+    memcpy(p, "req_", PREFIX);
+    rand_alnum(p + PREFIX, RANDOM);
+    return str_of(p, PREFIX + RANDOM);
+}
+
 void exchange_begin(struct proxy *p, struct request *r)
 {
     exchange_run(exchange_new(p, r));
@@ -95,7 +105,7 @@ void exchange_begin(struct proxy *p, struct request *r)
 void exchange_refuse(struct proxy *p, struct request *r, enum fail why)
 {
     struct exchange *x = exchange_new(p, r);
-    x->id = STR("-");
+    x->id = exchange_make_id(x);
     exchange_fail(x, why);
 }
 

@@ -106,6 +106,8 @@ struct exchange {
 void exchange_begin(struct proxy *p, struct request *r);
 /* The transport has refused a message that never became a request: logs and answers it. */
 void exchange_refuse(struct proxy *p, struct request *r, enum fail why);
+/* A request id for who sent none that can be kept. */
+struct str exchange_make_id(struct exchange *x);
 /* Something a step waited for has come: leaves that step for the next one and runs on. */
 void exchange_continue(struct exchange *x);
 /* Goes to a step that is not the next one. Asserts that the table allows it. */

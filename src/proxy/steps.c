@@ -24,20 +24,10 @@ static bool is_request_id(struct str s)
     return s.n > 0 && s.n <= ID_MAX;
 }
 
-static struct str make_request_id(struct arena *a)
-{
-    enum { PREFIX = 4, RANDOM = 24 };
-
-    char *p = arena_alloc(a, PREFIX + RANDOM);
-    memcpy(p, "req_", PREFIX);
-    rand_alnum(p + PREFIX, RANDOM);
-    return str_of(p, PREFIX + RANDOM);
-}
-
 static void remember_head(struct exchange *x, const struct h1_head *head)
 {
     struct str id = head->known[H1_X_REQUEST_ID];
-    x->id = is_request_id(id) ? arena_dup(&x->keep, id) : make_request_id(&x->keep);
+    x->id = is_request_id(id) ? arena_dup(&x->keep, id) : exchange_make_id(x);
     x->verb = head->method;
     x->method = arena_dup(&x->keep, head->method_text);
     x->path = arena_dup(&x->keep, str_head(head->path, size_min(head->path.n, PATH_SHOWN_MAX)));
@@ -76,10 +66,10 @@ enum step_result step_identify(struct exchange *x)
     const struct h1_head *head = x->request->head;
     remember_head(x, head);
 
-    struct str rest;
+    struct str rest = STR_NONE;
     const char *unsupported = NULL;
     x->endpoint = endpoint_find(head->path, &rest, &unsupported);
-    if (!x->endpoint)
+    if (!x->endpoint && head->method != H1_OTHER)
         return fail_unknown_url(x, unsupported);
     x->rest = arena_dup(&x->keep, rest);
     if (!endpoint_allows(x->endpoint, head->method))
@@ -203,6 +193,9 @@ enum step_result step_send(struct exchange *x)
     x->should_retry = SHOULD_RETRY_UNSAID;
     x->retry_after_us = -1;
     sse_init(&x->sse, x->pending.max);
+    /* moved when the whole request is out: an upstream that does not even read it ends here */
+    x->phase_at_us =
+        clock_us() + (uint64_t)(p->config->connect_timeout + p->config->first_byte_timeout);
     x->call = call_start(p->pool, buf_str(&p->scratch), &x->upstream, &relay_handler, x);
     return STEP_WAIT;
 }

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import pathlib
-import resource
 import shutil
 import signal
 import socket
@@ -459,13 +458,15 @@ def run(*args, **env):
 class Proxy:
     """A running ccproxy. Its log lines are collected; wait_log blocks until one fits."""
 
-    def __init__(self, upstream=None, **env):
+    def __init__(self, upstream=None, descriptors=0, **env):
+        command = ["bash", "-c", f'ulimit -n {descriptors} && exec "$0"', BINARY]
         self.lines = []
         self.raw = b""
         self.printed = b""
         self.changed = threading.Condition()
         self.exit_code = 0  # what a test expects
-        self.process = subprocess.Popen([BINARY], env=environment(env, upstream),
+        self.process = subprocess.Popen(command if descriptors else [BINARY],
+                                        env=environment(env, upstream),
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE)
         self.readers = [threading.Thread(target=f, daemon=True) for f in (self._read, self._print)]
@@ -590,10 +591,6 @@ def peer_inode(sock):
             if ports == [theirs, ours] and words[9] != "0":
                 return int(words[9])
     raise AssertionError("the other end is not on this machine")
-
-
-def limit_descriptors(pid, n):
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (n, n))
 
 
 def memory_kb(pid, what="VmRSS"):

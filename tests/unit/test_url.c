@@ -41,6 +41,7 @@ static const struct {
     {"http://@h", "", "h", "", URL_HTTP, 80, false},
     {"unix:/run/a.sock", NULL, "/run/a.sock", "", URL_UNIX, 0, false},
     {"unix:///run/a.sock", NULL, "/run/a.sock", "", URL_UNIX, 0, false},
+    {"unix:////run/a.sock", NULL, "//run/a.sock", "", URL_UNIX, 0, false},
     {"UNIX:/a:b@c", NULL, "/a:b@c", "", URL_UNIX, 0, false},
 };
 
