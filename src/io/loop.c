@@ -28,7 +28,7 @@ struct loop {
     int at, n; /* the event after the one being handled, and their number */
     struct heap timers;
     struct list deferred;
-    uint64_t limit_us;
+    uint64_t limit_us, mark_us;
     void (*watchdog)(const char *name, uint64_t us);
     struct epoll_event events[EVENTS_MAX];
 };
@@ -44,20 +44,18 @@ struct loop *loop_new(void)
     return l;
 }
 
-static uint64_t work_begin(const struct loop *l)
+/* Callbacks follow each other closely, so the end of one is the beginning of the next: one reading
+ * of the clock each. */
+static void work_done(struct loop *l, const char *name)
 {
-    return l->watchdog ? clock_precise_us() : 0;
-}
-
-static void work_end(const struct loop *l, const char *name, uint64_t begin_us)
-{
-    uint64_t took_us;
+    uint64_t now_us;
 
     if (!l->watchdog)
         return;
-    took_us = clock_precise_us() - begin_us;
-    if (took_us > l->limit_us)
-        l->watchdog(name, took_us);
+    now_us = clock_precise_us();
+    if (now_us - l->mark_us > l->limit_us)
+        l->watchdog(name, now_us - l->mark_us);
+    l->mark_us = now_us;
 }
 
 static void run_deferred(struct loop *l)
@@ -70,10 +68,9 @@ static void run_deferred(struct loop *l)
         list_remove(&l->deferred);      /* ... in the ring */
         while ((node = list_pop(&pass)) != NULL) {
             struct deferred *d = CONTAINER_OF(node, struct deferred, node);
-            uint64_t begin_us = work_begin(l);
 
             d->fn(d); /* may free d */
-            work_end(l, "deferred", begin_us);
+            work_done(l, "deferred");
         }
     }
 }
@@ -130,14 +127,12 @@ static void run_events(struct loop *l)
         const struct epoll_event *ev = &l->events[l->at++];
         struct io_watch *w = ev->data.ptr;
         const char *name;
-        uint64_t begin_us;
 
         if (!w)
             continue;
         name = w->name;
-        begin_us = work_begin(l);
         w->fn(w, to_io(ev->events));
-        work_end(l, name, begin_us);
+        work_done(l, name);
     }
     l->at = l->n = 0;
 }
@@ -150,7 +145,6 @@ static void run_timers(struct loop *l)
     for (size_t left = l->timers.n; left > 0; left--) {
         struct heap_node *first = heap_peek(&l->timers);
         struct timer *t;
-        uint64_t begin_us;
         const char *name;
 
         if (!first || first->key > now_us)
@@ -158,9 +152,8 @@ static void run_timers(struct loop *l)
         heap_remove(&l->timers, first);
         t = CONTAINER_OF(first, struct timer, node);
         name = t->name;
-        begin_us = work_begin(l);
         t->fn(t);
-        work_end(l, name, begin_us);
+        work_done(l, name);
     }
 }
 
@@ -171,6 +164,7 @@ void loop_turn(struct loop *l, uint64_t max_wait_us)
     ASSERT(n >= 0);
     l->n = n;
     clock_refresh();
+    l->mark_us = clock_us();
     run_events(l);
     run_timers(l);
     run_deferred(l);

@@ -74,6 +74,12 @@ ssize_t sys_writev(int fd, const struct iovec *iov, int n)
     ssize_t sent;
 
     ASSERT(n >= 0);
+    if (n == 1) { /* the common case; it saves the kernel a copy of the vectors */
+        do
+            sent = send(fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL);
+        while (sent < 0 && errno == EINTR);
+        return sent;
+    }
     msg.msg_iovlen = size_min((size_t)n, IOV_MAX);
     do
         sent = sendmsg(fd, &msg, MSG_NOSIGNAL);

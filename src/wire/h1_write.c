@@ -57,7 +57,7 @@ bool h1_write_field(struct buf *out, struct str name, struct str value)
 {
     const struct str parts[] = {name, STR(": "), value, STR("\r\n")};
 
-    ASSERT(h1_is_token(name) && h1_is_field_value(value));
+    ASSERT(name.n > 0 && h1_is_field_value(value)); /* names are constants */
     return write_parts(out, parts, ARRAY_LEN(parts));
 }
 

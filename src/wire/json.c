@@ -325,16 +325,6 @@ static uint32_t next_key(const struct json *doc, uint32_t key)
     return doc->nodes[key + 1].next;
 }
 
-/* The first key that repeats an earlier one, or 0. */
-static uint32_t find_twin_pairwise(const struct json *doc, const uint32_t *keys, uint32_t n)
-{
-    for (uint32_t b = 1; b < n; b++)
-        for (uint32_t a = 0; a < b; a++)
-            if (same_key(doc, keys[a], keys[b]))
-                return keys[b];
-    return 0;
-}
-
 /* An empty table of at least size slots in doc->scratch. */
 static void clear_scratch(struct json *doc, uint32_t size)
 {
@@ -345,9 +335,11 @@ static void clear_scratch(struct json *doc, uint32_t size)
     memset(doc->scratch, 0, size * sizeof(*doc->scratch));
 }
 
-static uint32_t find_twin_by_hash(struct json *doc, uint32_t object, uint32_t n)
+static uint32_t find_twin_by_hash(struct json *doc, uint32_t object)
 {
-    uint32_t size = 64;
+    uint32_t size = 64, n = 0;
+    for (uint32_t key = object + 1; key < doc->nodes[object].next; key = next_key(doc, key))
+        n++;
     while (size < 2 * n)
         size *= 2;
     clear_scratch(doc, size);
@@ -362,20 +354,45 @@ static uint32_t find_twin_by_hash(struct json *doc, uint32_t object, uint32_t n)
     return 0;
 }
 
-static uint32_t find_twin(struct json *doc, uint32_t object)
+/* One of 64 bits; keys with different bits differ. Escaped keys share theirs with all. */
+static uint64_t key_bits(const struct json *doc, uint32_t key)
 {
-    uint32_t keys[PAIRWISE_MAX], n = 0;
-    for (uint32_t key = object + 1; key < doc->nodes[object].next; key = next_key(doc, key)) {
-        if (n < PAIRWISE_MAX)
-            keys[n] = key;
-        n++;
-    }
-    if (n <= PAIRWISE_MAX)
-        return find_twin_pairwise(doc, keys, n);
-    return find_twin_by_hash(doc, object, n);
+    struct str k = node_text(doc, key);
+    if (doc->nodes[key].escaped)
+        return UINT64_MAX;
+    if (k.n == 0)
+        return 1;
+    unsigned sum = (unsigned)k.n * 7 + (unsigned char)k.p[0] * 5 + (unsigned char)k.p[k.n - 1] * 3 +
+                   (unsigned char)k.p[k.n / 2];
+    return (uint64_t)1 << (sum & 63);
 }
 
-/* A key must fit the limit and have no NUL, which only an escape can bring in. */
+static bool is_among(const struct json *doc, const uint32_t *keys, uint32_t n, uint32_t key)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (same_key(doc, keys[i], key))
+            return true;
+    return false;
+}
+
+/* The first key that repeats an earlier one, or 0. In small objects a key is compared with those
+ * before it only when its bit has been seen. */
+static uint32_t find_twin(struct json *doc, uint32_t object)
+{
+    uint32_t keys[PAIRWISE_MAX], n = 0, end = doc->nodes[object].next;
+    uint64_t seen = 0;
+    for (uint32_t key = object + 1; key < end; key = next_key(doc, key)) {
+        uint64_t bits = key_bits(doc, key);
+        if (n == PAIRWISE_MAX)
+            return find_twin_by_hash(doc, object);
+        if (seen & bits && is_among(doc, keys, n, key))
+            return key;
+        seen |= bits;
+        keys[n++] = key;
+    }
+    return 0;
+}
+
 /* Apart, so that its room on the stack is cleared only for the rare key that has an escape. */
 __attribute__((noinline)) static bool has_no_nul(const struct json *doc, uint32_t i)
 {
@@ -384,6 +401,7 @@ __attribute__((noinline)) static bool has_no_nul(const struct json *doc, uint32_
     return str_find(key, '\0') == key.n;
 }
 
+/* A key must fit the limit and have no NUL, which only an escape can bring in. */
 static bool is_good_key(const struct json *doc, uint32_t i)
 {
     if (doc->nodes[i].len > JSON_KEY_MAX)
@@ -605,6 +623,7 @@ bool json_str_is(struct jval v, struct str s)
 
 /* A number as value * 10^exponent, without zeros at the end of value. */
 struct decimal {
+    bool negative;
     uint64_t value;
     int64_t exponent;
 };
@@ -614,8 +633,8 @@ static bool read_decimal(struct str s, struct decimal *d)
 {
     int64_t zeros = 0, behind_point = 0;
     bool seen_point = false;
-    size_t i = s.n && s.p[0] == '-';
-    *d = (struct decimal){0};
+    *d = (struct decimal){.negative = s.n && s.p[0] == '-'};
+    size_t i = d->negative;
     for (; i < s.n && s.p[i] != 'e' && s.p[i] != 'E'; i++) {
         if (s.p[i] == '.') {
             seen_point = true;
@@ -652,10 +671,9 @@ bool json_i64(struct jval v, int64_t *ret)
     for (; d.exponent > 0; d.exponent--)
         if (__builtin_mul_overflow(d.value, 10, &d.value))
             return false;
-    bool negative = json_raw(v).p[0] == '-';
-    if (d.value > (uint64_t)INT64_MAX + negative)
+    if (d.value > (uint64_t)INT64_MAX + d.negative)
         return false;
-    *ret = negative ? (int64_t)(0 - d.value) : (int64_t)d.value;
+    *ret = d.negative ? (int64_t)(0 - d.value) : (int64_t)d.value;
     return true;
 }
 
