@@ -108,6 +108,17 @@ struct str arena_dup(struct arena *a, struct str s)
     return str_of(p, s.n);
 }
 
+struct str arena_join(struct arena *a, struct str head, struct str tail)
+{
+    char *p = arena_alloc(a, head.n + tail.n + 1);
+
+    if (head.n)
+        memcpy(p, head.p, head.n);
+    if (tail.n)
+        memcpy(p + head.n, tail.p, tail.n);
+    return str_of(p, head.n + tail.n);
+}
+
 struct str arena_printf(struct arena *a, const char *fmt, ...)
 {
     va_list args, again;

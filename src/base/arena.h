@@ -29,6 +29,7 @@ NODISCARD void *arena_zalloc(struct arena *a, size_t n); /* zeroed */
 #define ARENA_NEW(a, type) ((type *)arena_zalloc((a), sizeof(type)))
 
 struct str arena_dup(struct arena *a, struct str s);
+struct str arena_join(struct arena *a, struct str head, struct str tail);
 struct str arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static inline size_t arena_size(const struct arena *a)

@@ -84,6 +84,13 @@ char *buf_reserve(struct buf *b, size_t n)
     return b->data + b->end;
 }
 
+void buf_expect(struct buf *b, size_t n)
+{
+    char *room = buf_reserve(b, n);
+
+    (void)room;
+}
+
 void buf_commit(struct buf *b, size_t n)
 {
     ASSERT(n <= buf_room(b) && buf_len(b) + n <= b->max);

@@ -40,6 +40,8 @@ static inline struct str buf_str(const struct buf *b)
  * What is written there counts after buf_commit(). */
 NODISCARD char *buf_reserve(struct buf *b, size_t n);
 void buf_commit(struct buf *b, size_t n);
+/* About n more bytes will come: takes the memory for them in one piece. Only a hint. */
+void buf_expect(struct buf *b, size_t n);
 
 static inline size_t buf_room(const struct buf *b) /* bytes that fit without growing */
 {

@@ -26,6 +26,7 @@
 enum {
     SCRATCH = 64 * 1024,
     OUT_MAX = 64 * 1024 * 1024,
+    BODY_AT_ONCE = 16 * 1024,
     OUT_KEPT = 2048, /* an empty output buffer up to this size is kept */
     LINGER_BYTES = 64 * 1024,
     RETIRE_US = 1000 * 1000, /* for a request that left before the client saw us go */
@@ -227,6 +228,8 @@ static void expect_body(struct conn *c, const struct h1_head *head, bool more_is
     c->is_chunked = head->framing == H1_CHUNKED;
     c->body_left = head->content_length;
     h1_chunked_init(&c->chunks);
+    if (c->body_left <= BODY_AT_ONCE && !c->is_chunked)
+        buf_expect(&c->request->body, (size_t)c->body_left); /* one piece of memory */
     c->body_began_us = clock_us();
     set_deadline(c, c->server->limits.body_timeout_us);
     if (head->expect_continue && !more_is_here) { /* RFC 9110 section 10.1.1 */

@@ -227,7 +227,7 @@ static bool on_message_start(struct encoder *e, const struct answer *a, const st
     (void)a;
     struct str id = str_starts(ev->id, STR("msg_")) ? str_skip(ev->id, 4) : ev->id;
     id = id.n > 0 ? id : e->fallback_id;
-    e->id = arena_printf(e->keep, "chatcmpl-%.*s", STR_FMT(id));
+    e->id = arena_join(e->keep, STR("chatcmpl-"), id);
     e->model = ev->model.n > 0 ? arena_dup(e->keep, ev->model) : e->fallback_model;
     if (e->reply->tier_asked)
         e->tier = tier_of(ev->service_tier);

@@ -6,11 +6,11 @@
 #include "llm/platform.h"
 #include "wire/h1.h"
 
-static bool write_head(const struct platform_call *c, const char *method, const char *path,
+static bool write_head(const struct platform_call *c, struct str method, struct str path,
                        struct buf *out)
 {
-    return buf_printf(out, "%s %.*s%s HTTP/1.1\r\n", method, STR_FMT(c->base_path), path) &&
-           h1_write_field(out, STR("host"), c->authority) &&
+    return buf_append(out, method) && buf_append(out, c->base_path) && buf_append(out, path) &&
+           buf_lit(out, " HTTP/1.1\r\n") && h1_write_field(out, STR("host"), c->authority) &&
            h1_write_field(out, STR("x-api-key"), c->key) &&
            h1_write_field(out, STR("anthropic-version"), c->version) &&
            h1_write_field(out, STR("user-agent"), STR("ccproxy")) &&
@@ -20,14 +20,14 @@ static bool write_head(const struct platform_call *c, const char *method, const 
 
 static bool messages_head(const struct platform_call *c, struct buf *out)
 {
-    return write_head(c, "POST", "/v1/messages", out) &&
+    return write_head(c, STR("POST "), STR("/v1/messages"), out) &&
            h1_write_field(out, STR("content-type"), STR("application/json")) &&
            h1_write_field_u64(out, STR("content-length"), c->body_len) && buf_lit(out, "\r\n");
 }
 
 static bool models_head(const struct platform_call *c, struct buf *out)
 {
-    return write_head(c, "GET", "/v1/models?limit=1000", out) && buf_lit(out, "\r\n");
+    return write_head(c, STR("GET "), STR("/v1/models?limit=1000"), out) && buf_lit(out, "\r\n");
 }
 
 const struct platform platform_anthropic = {

@@ -22,6 +22,7 @@
 
 enum {
     ERROR_BODY_MAX = 64 * 1024,
+    WHOLE_AT_ONCE = 16 * 1024, /* memory for an answer of known length, in one piece */
     SETTLE_US = 1000 * 1000,
     KEY_REST_US = 60 * 1000 * 1000, /* a key that was refused */
     KEY_PAUSE_US = 5 * 1000 * 1000, /* a key at its limit that was not told for how long */
@@ -276,6 +277,8 @@ static void on_head(void *ctx, const struct h1_head *head)
     struct exchange *x = ctx;
     x->upstream_status = head->status;
     x->upstream_answer = answer_kind(x, head);
+    if (x->upstream_answer == ANSWER_WHOLE && head->content_length <= WHOLE_AT_ONCE)
+        buf_expect(&x->pending, (size_t)head->content_length);
     x->should_retry = parse_should_retry(head->known[H1_X_SHOULD_RETRY]);
     x->retry_after_us = retry_after_us(head->known[H1_RETRY_AFTER_MS], head->known[H1_RETRY_AFTER]);
     if (head->known[H1_REQUEST_ID].n <= 128)

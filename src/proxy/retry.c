@@ -28,7 +28,7 @@ static bool may_retry(const struct retry_facts *f)
     enum retry rule = fail_row(f->why)->retry;
     if (rule == RETRY_KEY)
         return f->other_key;
-    if (f->asked == SHOULD_RETRY_NO)
+    if (rule == RETRY_NEVER || f->asked == SHOULD_RETRY_NO)
         return false;
     return rule == RETRY_UNSENT || f->asked == SHOULD_RETRY_YES;
 }

@@ -9,6 +9,7 @@
 enum {
     ID_MAX = 128,
     PATH_SHOWN_MAX = 128,
+    UPSTREAM_TEXT_FIRST = 1024, /* most requests generate less */
     /* An answer that may be longer is streamed from upstream even if the client wants it whole:
      * long silences are cut on the way, and timers would not know a slow answer from a dead one. */
     WHOLE_TOKENS_MAX = 1024,
@@ -147,6 +148,7 @@ enum step_result step_decode(struct exchange *x)
     log_model(x);
     x->asks_whole = !x->decoded.stream && x->decoded.request->max_tokens <= WHOLE_TOKENS_MAX;
     x->decoded.request->whole = x->asks_whole;
+    buf_expect(&x->upstream.text, UPSTREAM_TEXT_FIRST);
     messages_write(x->decoded.request, &x->upstream);
     retry_budget_earn(&p->retries);
     return STEP_NEXT;

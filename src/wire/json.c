@@ -679,9 +679,11 @@ bool json_i64(struct jval v, int64_t *ret)
 
 bool json_f64(struct jval v, double *ret)
 {
-    struct str raw = json_raw(v);
+    if (!json_is(v, JSON_NUMBER))
+        return false;
+    struct str raw = node_text(v.doc, v.i);
     char text[NUMBER_MAX];
-    if (!json_is(v, JSON_NUMBER) || raw.n >= sizeof(text))
+    if (raw.n >= sizeof(text))
         return false;
     memcpy(text, raw.p, raw.n);
     text[raw.n] = '\0';

@@ -332,12 +332,15 @@ class Upstream:
 
     def __init__(self, script, address="127.0.0.1", port=0, tls=None, name=None, send_buffer=0):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.listener = socket.socket(family, socket.SOCK_STREAM)
+        is_path = "/" in address
+        self.listener = socket.socket(socket.AF_UNIX if is_path else family, socket.SOCK_STREAM)
         if send_buffer:
             self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        self.listener.bind((address, port))
+        self.listener.bind(address if is_path else (address, port))
         self.listener.listen(256)
-        self.port = self.listener.getsockname()[1]
+        if is_path:
+            os.chmod(address, 0o777)
+        self.port = port if is_path else self.listener.getsockname()[1]
         self.tls = tls
         host = name or (f"[{address}]" if ":" in address else address)
         self.url = f"{'https' if tls else 'http'}://{host}:{self.port}"
