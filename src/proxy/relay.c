@@ -249,6 +249,8 @@ static void hold_back(struct exchange *x)
 static void on_sent(void *ctx)
 {
     struct exchange *x = ctx;
+    if (x->step != STEP_SEND)
+        return; /* the answer began before all of the request was out */
     x->phase_at_us = clock_us() + (uint64_t)x->proxy->config->first_byte_timeout;
     watch_arm(x);
 }

@@ -1,24 +1,21 @@
 /* json.c - see json.h. One pass over the text with an explicit stack of open containers.
  *
  * The tape is written as values are met; a container's length and `next` are filled in when it
- * closes. Duplicate keys are looked for when an object closes: pairwise while it is small, else by
- * a table of keyed hashes, so that an object made of colliding keys costs no more than another.
- * Every key costs what its own object costs and nothing more: the whole stays linear.
+ * closes. Duplicate keys are looked for when an object closes: in small ones only keys that
+ * share a bit are compared, in large ones by a table of keyed hashes, so that an object made of
+ * colliding keys costs no more than another. Every key costs what its own object costs and nothing
+ * more: the whole stays linear.
  */
 #include "wire/json.h"
 
-#include <errno.h>
-
 #include "base/hash.h"
 #include "base/mem.h"
-#include "base/text.h"
+#include "wire/json_int.h"
 #include "wire/scan.h"
 
 /* A rare giant must not hold its memory for good: more than *_KEEP is given back before the next
  * document. */
 enum { NODES_FIRST = 64, NODES_KEEP = 65536, SCRATCH_KEEP = 65536, PAIRWISE_MAX = 16 };
-
-enum { NUMBER_MAX = 1024, EXPONENT_MAX = 19 /* 10^19 does not fit in 63 bits */ };
 
 struct parser {
     struct json *doc;
@@ -26,12 +23,6 @@ struct parser {
     uint32_t open[JSON_DEPTH_MAX]; /* indices of open containers */
     uint32_t depth;
     enum json_error error;
-};
-
-/* RFC 8259 section 7: what may stand behind a backslash, and what it means; \u is read apart. */
-static const char escapes[256] = {
-    ['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
-    ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t',
 };
 
 void json_init(struct json *doc)
@@ -66,47 +57,19 @@ const char *json_error_text(enum json_error e)
 
 /* --- strings -------------------------------------------------------------------------------- */
 
-static bool read_hex4(const char *p, const char *end, uint32_t *ret)
-{
-    uint32_t v = 0;
-    if (end - p < 4)
-        return false;
-    for (int i = 0; i < 4; i++) {
-        char c = p[i], letter = (char)(c | 0x20);
-        if (c >= '0' && c <= '9')
-            v = v << 4 | (uint32_t)(c - '0');
-        else if (letter >= 'a' && letter <= 'f')
-            v = v << 4 | (uint32_t)(letter - 'a' + 10);
-        else
-            return false;
-    }
-    *ret = v;
-    return true;
-}
-
-static bool is_high(uint32_t u)
-{
-    return u >= 0xd800 && u <= 0xdbff;
-}
-
-static bool is_low(uint32_t u)
-{
-    return u >= 0xdc00 && u <= 0xdfff;
-}
-
 /* From the u of an escape to behind it; surrogates must come in pairs (RFC 8259 section 8.2). */
 static enum json_error skip_unicode(const char **at, const char *end)
 {
     const char *p = *at;
     uint32_t u, low;
-    if (!read_hex4(p + 1, end, &u))
+    if (!json_hex4(p + 1, end, &u))
         return JSON_ERR_SYNTAX;
-    if (is_low(u))
+    if (json_is_low(u))
         return JSON_ERR_SURROGATE;
     p += 5;
-    if (is_high(u)) {
-        if (end - p < 2 || p[0] != '\\' || p[1] != 'u' || !read_hex4(p + 2, end, &low) ||
-            !is_low(low))
+    if (json_is_high(u)) {
+        if (end - p < 2 || p[0] != '\\' || p[1] != 'u' || !json_hex4(p + 2, end, &low) ||
+            !json_is_low(low))
             return JSON_ERR_SURROGATE;
         p += 6;
     }
@@ -122,7 +85,7 @@ static enum json_error skip_escape(const char **at, const char *end)
     (*at)++;
     if (**at == 'u')
         return skip_unicode(at, end);
-    if (!escapes[(unsigned char)**at])
+    if (!json_escapes[(unsigned char)**at])
         return JSON_ERR_SYNTAX;
     (*at)++;
     return JSON_OK;
@@ -159,47 +122,6 @@ static enum json_error skip_string(const char **at, const char *end, bool *ret_e
     *ret_escaped = escaped;
     *at = p == end ? p : p + 1;
     return p == end ? JSON_ERR_SYNTAX : JSON_OK;
-}
-
-/* What the escape behind a backslash means, into out; moves *at behind it. */
-static size_t put_escape(const char **at, char *out)
-{
-    const char *p = *at;
-    uint32_t u = 0, low = 0;
-    bool ok;
-    if (*p != 'u') {
-        *out = escapes[(unsigned char)*p];
-        *at = p + 1;
-        return 1;
-    }
-    ok = read_hex4(p + 1, p + 5, &u);
-    p += 5;
-    if (ok && is_high(u)) {
-        ok = read_hex4(p + 2, p + 6, &low);
-        u = 0x10000 + ((u - 0xd800) << 10) + (low - 0xdc00);
-        p += 6;
-    }
-    ASSERT(ok); /* the string was parsed before */
-    *at = p;
-    return text_utf8_encode(u, out);
-}
-
-size_t json_unescape(struct str raw, char *out)
-{
-    const char *p = raw.p, *end = p ? p + raw.n : NULL;
-    char *o = out;
-    while (p < end) {
-        const char *slash = memchr(p, '\\', (size_t)(end - p));
-        size_t plain = (size_t)((slash ? slash : end) - p);
-        memmove(o, p, plain);
-        o += plain;
-        p += plain;
-        if (!slash)
-            break;
-        p++;
-        o += put_escape(&p, o);
-    }
-    return (size_t)(o - out);
 }
 
 /* --- the tape ------------------------------------------------------------------------------- */
@@ -296,15 +218,10 @@ static bool parse_word(struct parser *s, struct str word, enum json_type type)
 
 /* --- keys ----------------------------------------------------------------------------------- */
 
-static struct str node_text(const struct json *doc, uint32_t i)
-{
-    return str_of(doc->text.p + doc->nodes[i].at, doc->nodes[i].len);
-}
-
 /* A key's meaning; bounded, since keys are. */
 static struct str key_meaning(const struct json *doc, uint32_t i, char room[JSON_KEY_MAX])
 {
-    struct str raw = node_text(doc, i);
+    struct str raw = json_node_text(doc, i);
     if (!doc->nodes[i].escaped)
         return raw;
     return str_of(room, json_unescape(raw, room));
@@ -320,11 +237,6 @@ static bool same_key(const struct json *doc, uint32_t a, uint32_t b)
     return str_eq(key_meaning(doc, a, room_a), key_meaning(doc, b, room_b));
 }
 
-static uint32_t next_key(const struct json *doc, uint32_t key)
-{
-    return doc->nodes[key + 1].next;
-}
-
 /* An empty table of at least size slots in doc->scratch. */
 static void clear_scratch(struct json *doc, uint32_t size)
 {
@@ -338,13 +250,13 @@ static void clear_scratch(struct json *doc, uint32_t size)
 static uint32_t find_twin_by_hash(struct json *doc, uint32_t object)
 {
     uint32_t size = 64, n = 0;
-    for (uint32_t key = object + 1; key < doc->nodes[object].next; key = next_key(doc, key))
+    for (uint32_t key = object + 1; key < doc->nodes[object].next; key = json_next_key(doc, key))
         n++;
     while (size < 2 * n)
         size *= 2;
     clear_scratch(doc, size);
     char room[JSON_KEY_MAX];
-    for (uint32_t key = object + 1; key < doc->nodes[object].next; key = next_key(doc, key)) {
+    for (uint32_t key = object + 1; key < doc->nodes[object].next; key = json_next_key(doc, key)) {
         uint32_t slot = (uint32_t)hash_sip(key_meaning(doc, key, room)) & (size - 1);
         for (; doc->scratch[slot]; slot = (slot + 1) & (size - 1))
             if (same_key(doc, doc->scratch[slot], key))
@@ -357,7 +269,7 @@ static uint32_t find_twin_by_hash(struct json *doc, uint32_t object)
 /* One of 64 bits; keys with different bits differ. Escaped keys share theirs with all. */
 static uint64_t key_bits(const struct json *doc, uint32_t key)
 {
-    struct str k = node_text(doc, key);
+    struct str k = json_node_text(doc, key);
     if (doc->nodes[key].escaped)
         return UINT64_MAX;
     if (k.n == 0)
@@ -381,7 +293,7 @@ static uint32_t find_twin(struct json *doc, uint32_t object)
 {
     uint32_t keys[PAIRWISE_MAX], n = 0, end = doc->nodes[object].next;
     uint64_t seen = 0;
-    for (uint32_t key = object + 1; key < end; key = next_key(doc, key)) {
+    for (uint32_t key = object + 1; key < end; key = json_next_key(doc, key)) {
         uint64_t bits = key_bits(doc, key);
         if (n == PAIRWISE_MAX)
             return find_twin_by_hash(doc, object);
@@ -550,198 +462,4 @@ enum json_error json_parse(struct json *doc, struct str text)
         return JSON_OK;
     doc->error_at = (size_t)(s.at - s.p);
     return s.error;
-}
-
-/* --- reading -------------------------------------------------------------------------------- */
-
-static const struct json_node *node_of(struct jval v)
-{
-    return &v.doc->nodes[v.i];
-}
-
-enum json_type json_type(struct jval v)
-{
-    return v.doc ? (enum json_type)node_of(v)->type : JSON_NULL;
-}
-
-struct str json_raw(struct jval v)
-{
-    if (!v.doc)
-        return STR_NONE;
-    const struct json_node *node = node_of(v);
-    if (node->type == JSON_STRING)
-        return str_of(v.doc->text.p + node->at - 1, node->len + 2);
-    return str_of(v.doc->text.p + node->at, node->len);
-}
-
-struct str json_str_raw(struct jval v)
-{
-    return json_is(v, JSON_STRING) ? node_text(v.doc, v.i) : STR_NONE;
-}
-
-bool json_is_escaped(struct jval v)
-{
-    return json_is(v, JSON_STRING) && node_of(v)->escaped;
-}
-
-struct str json_str(struct jval v, struct arena *a)
-{
-    struct str raw = json_str_raw(v);
-    if (!json_is_escaped(v))
-        return raw;
-    char *out = arena_alloc(a, raw.n);
-    return str_of(out, json_unescape(raw, out));
-}
-
-/* Compares piece by piece, so that a long string needs no room. */
-static bool escaped_is(struct str raw, struct str s)
-{
-    const char *p = raw.p, *end = raw.p + raw.n;
-    while (p < end) {
-        char piece[4];
-        size_t n = 1;
-        if (*p == '\\') {
-            p++;
-            n = put_escape(&p, piece);
-        } else {
-            piece[0] = *p++;
-        }
-        if (s.n < n || memcmp(s.p, piece, n) != 0)
-            return false;
-        s = str_skip(s, n);
-    }
-    return s.n == 0;
-}
-
-bool json_str_is(struct jval v, struct str s)
-{
-    if (!json_is(v, JSON_STRING))
-        return false;
-    struct str raw = node_text(v.doc, v.i);
-    return node_of(v)->escaped ? escaped_is(raw, s) : str_eq(raw, s);
-}
-
-/* A number as value * 10^exponent, without zeros at the end of value. */
-struct decimal {
-    bool negative;
-    uint64_t value;
-    int64_t exponent;
-};
-
-/* False when there are more digits than a word holds: then it is no integer that fits either. */
-static bool read_decimal(struct str s, struct decimal *d)
-{
-    int64_t zeros = 0, behind_point = 0;
-    bool seen_point = false;
-    *d = (struct decimal){.negative = s.n && s.p[0] == '-'};
-    size_t i = d->negative;
-    for (; i < s.n && s.p[i] != 'e' && s.p[i] != 'E'; i++) {
-        if (s.p[i] == '.') {
-            seen_point = true;
-            continue;
-        }
-        behind_point += seen_point;
-        zeros++;
-        if (s.p[i] == '0')
-            continue;
-        for (; zeros > 0; zeros--)
-            if (__builtin_mul_overflow(d->value, 10, &d->value))
-                return false;
-        if (__builtin_add_overflow(d->value, (uint64_t)(s.p[i] - '0'), &d->value))
-            return false;
-    }
-    d->exponent = zeros - behind_point;
-    if (i >= s.n || d->value == 0)
-        return true;
-    int64_t written;
-    i += s.p[i + 1] == '+' ? 2 : 1;
-    return str_to_i64(str_skip(s, i), &written) &&
-           !__builtin_add_overflow(d->exponent, written, &d->exponent);
-}
-
-bool json_i64(struct jval v, int64_t *ret)
-{
-    struct decimal d;
-    if (!json_is(v, JSON_NUMBER) || !read_decimal(json_raw(v), &d))
-        return false;
-    if (d.value == 0)
-        return *ret = 0, true;
-    if (d.exponent < 0 || d.exponent >= EXPONENT_MAX)
-        return false;
-    for (; d.exponent > 0; d.exponent--)
-        if (__builtin_mul_overflow(d.value, 10, &d.value))
-            return false;
-    if (d.value > (uint64_t)INT64_MAX + d.negative)
-        return false;
-    *ret = d.negative ? (int64_t)(0 - d.value) : (int64_t)d.value;
-    return true;
-}
-
-bool json_f64(struct jval v, double *ret)
-{
-    if (!json_is(v, JSON_NUMBER))
-        return false;
-    struct str raw = node_text(v.doc, v.i);
-    char text[NUMBER_MAX];
-    if (raw.n >= sizeof(text))
-        return false;
-    memcpy(text, raw.p, raw.n);
-    text[raw.n] = '\0';
-    errno = 0;
-    double value = strtod(text, NULL);
-    if (errno == ERANGE && (value > 1 || value < -1))
-        return false;
-    *ret = value;
-    return true;
-}
-
-struct jval json_first(struct jval container)
-{
-    enum json_type type = json_type(container);
-    if ((type != JSON_ARRAY && type != JSON_OBJECT) || json_empty(container))
-        return JVAL_NONE;
-    return (struct jval){container.doc, container.i + 1};
-}
-
-struct jval json_next(struct jval container, struct jval v)
-{
-    if (!v.doc)
-        return JVAL_NONE;
-    uint32_t i = node_of(v)->next;
-    return i < node_of(container)->next ? (struct jval){container.doc, i} : JVAL_NONE;
-}
-
-bool json_empty(struct jval container)
-{
-    return !container.doc || node_of(container)->next == container.i + 1;
-}
-
-uint32_t json_count(struct jval container)
-{
-    uint32_t n = 0;
-    if (json_is(container, JSON_OBJECT)) {
-        json_each_member (key, container)
-            n++;
-        return n;
-    }
-    if (json_is(container, JSON_ARRAY))
-        json_each (v, container)
-            n++;
-    return n;
-}
-
-struct jval json_get(struct jval object, struct str key)
-{
-    if (!json_is(object, JSON_OBJECT))
-        return JVAL_NONE;
-    const struct json *doc = object.doc;
-    uint32_t end = node_of(object)->next;
-    for (uint32_t i = object.i + 1; i < end; i = next_key(doc, i)) {
-        const struct json_node *node = &doc->nodes[i];
-        struct str raw = node_text(doc, i);
-        bool same = node->escaped ? escaped_is(raw, key) : str_eq(raw, key);
-        if (same)
-            return (struct jval){doc, i + 1};
-    }
-    return JVAL_NONE;
 }
