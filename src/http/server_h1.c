@@ -21,7 +21,7 @@
  */
 #include "base/clock.h"
 #include "base/mem.h"
-#include "http/server_int.h"
+#include "http/server_h1_int.h"
 
 enum {
     SCRATCH = 64 * 1024,
@@ -30,48 +30,16 @@ enum {
     OUT_KEPT = 2048, /* an empty output buffer up to this size is kept */
     LINGER_BYTES = 64 * 1024,
     RETIRE_US = 1000 * 1000, /* for a request that left before the client saw us go */
-    CHUNK_HEAD = 10,         /* room for "ffffffff\r\n" */
     BODY_SCALE = 1 << 20,    /* body_timeout_us is for this many bytes */
 };
 
 static const uint64_t LINGER_US = 2 * 1000 * 1000;
 
-struct conn {
-    struct server *server;
-    struct list node;
-    struct stream *stream;
-
-    enum {
-        CONN_IDLE, /* nothing of a request has come */
-        CONN_HEAD, /* a part of a head has */
-        CONN_BODY,
-        CONN_REPLYING, /* the request is whole or refused, its reply is not complete */
-        CONN_FLUSHING, /* the reply is complete, but not yet with the client */
-        CONN_LINGER,   /* the last reply is written; what still comes is thrown away */
-        CONN_DEAD,
-    } state;
-    struct request *request;
-    struct buf in, out;
-    size_t scanned;
-    bool is_chunked;
-    struct h1_chunked chunks;
-    uint64_t body_left; /* of a sized body */
-    bool readable;      /* the socket has not yet answered AGAIN */
-    bool hup;           /* the client has ended its side: read on until that shows */
-    bool close_after;   /* no further request on this connection */
-    bool above_mark;
-    uint64_t head_began_us, body_began_us;
-    uint64_t deadline_us, progress_us;
-    size_t lingered;
-    struct timer timer;
-    struct deferred work, funeral;
-};
-
 static char scratch[SCRATCH];
 
 /* --- time ----------------------------------------------------------------------------------- */
 
-static void set_deadline(struct conn *c, uint64_t delay_us)
+void conn_set_deadline(struct conn *c, uint64_t delay_us)
 {
     c->deadline_us = clock_us() + delay_us;
     if (!timer_is_set(&c->timer) || c->timer.node.key > c->deadline_us)
@@ -94,7 +62,7 @@ static void free_request(struct deferred *d)
     mem_free(r);
 }
 
-static void drop_request(struct conn *c)
+void conn_drop_request(struct conn *c)
 {
     struct request *r = c->request;
     c->request = NULL;
@@ -111,7 +79,7 @@ static void free_conn(struct deferred *d)
     mem_free(c);
 }
 
-static void die(struct conn *c)
+void conn_die(struct conn *c)
 {
     ASSERT(c->state != CONN_DEAD);
     c->state = CONN_DEAD;
@@ -130,13 +98,13 @@ static void lose(struct conn *c)
 {
     struct request *r = c->request;
     if (r) {
-        drop_request(c);
+        conn_drop_request(c);
         r->reply = REPLY_OVER;
-        die(c);
+        conn_die(c);
         c->server->handler.on_gone(c->server->handler.ctx, r);
         return;
     }
-    die(c);
+    conn_die(c);
 }
 
 void conn_kill(struct conn *c)
@@ -231,7 +199,7 @@ static void expect_body(struct conn *c, const struct h1_head *head, bool more_is
     if (c->body_left <= BODY_AT_ONCE && !c->is_chunked)
         buf_expect(&c->request->body, (size_t)c->body_left); /* one piece of memory */
     c->body_began_us = clock_us();
-    set_deadline(c, c->server->limits.body_timeout_us);
+    conn_set_deadline(c, c->server->limits.body_timeout_us);
     if (head->expect_continue && !more_is_here) { /* RFC 9110 section 10.1.1 */
         buf_lit(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
         loop_defer(c->server->loop, &c->work);
@@ -275,7 +243,7 @@ static size_t take_head(struct conn *c, struct str in)
         c->state = CONN_HEAD;
         c->scanned = 0;
         c->head_began_us = clock_us();
-        set_deadline(c, c->server->limits.head_timeout_us);
+        conn_set_deadline(c, c->server->limits.head_timeout_us);
     }
     switch (h1_parse_request(in, c->server->limits.head_max, &c->scanned, &head, &used, &error)) {
     case H1_MORE: return 0;
@@ -417,7 +385,7 @@ static void read_all(struct conn *c)
 static void after_reply(struct conn *c)
 {
     c->state = CONN_IDLE;
-    set_deadline(c, c->server->limits.idle_timeout_us);
+    conn_set_deadline(c, c->server->limits.idle_timeout_us);
     list_remove(&c->node);
     list_push(&c->server->conns, &c->node);
 }
@@ -425,7 +393,7 @@ static void after_reply(struct conn *c)
 static void after_last_reply(struct conn *c)
 {
     c->state = CONN_LINGER;
-    set_deadline(c, LINGER_US);
+    conn_set_deadline(c, LINGER_US);
     /* RFC 9112 section 9.6: closing with input unread resets, and the client may lose the reply. */
     stream_end_write(c->stream);
     read_all(c);
@@ -462,7 +430,7 @@ static void flush(struct conn *c)
         return;
     }
     if (buf_len(&c->out) > 0 && c->deadline_us == 0)
-        set_deadline(c, c->server->limits.write_timeout_us);
+        conn_set_deadline(c, c->server->limits.write_timeout_us);
     report_drained(c);
     after_flush(c);
 }
@@ -508,14 +476,14 @@ static void on_write_stalled(struct conn *c)
     if (until <= clock_us())
         lose(c);
     else
-        set_deadline(c, until - clock_us());
+        conn_set_deadline(c, until - clock_us());
 }
 
 static void on_body_late(struct conn *c)
 {
     uint64_t due = body_due_us(c);
     if (due > clock_us())
-        set_deadline(c, due - clock_us());
+        conn_set_deadline(c, due - clock_us());
     else
         refuse(c, SERVER_SLOW_BODY, H1_OK);
 }
@@ -530,12 +498,12 @@ static void on_timer(struct timer *t)
         return;
     }
     switch (c->state) {
-    case CONN_IDLE: die(c); return;
+    case CONN_IDLE: conn_die(c); return;
     case CONN_HEAD: refuse(c, SERVER_SLOW_HEAD, H1_OK); return;
     case CONN_BODY: on_body_late(c); return;
     case CONN_REPLYING:
     case CONN_FLUSHING: on_write_stalled(c); return;
-    case CONN_LINGER: die(c); return;
+    case CONN_LINGER: conn_die(c); return;
     case CONN_DEAD: break;
     }
     UNREACHABLE();
@@ -554,7 +522,7 @@ void conn_begin(struct server *s, int fd, const struct sock_addr *peer)
     list_push(&s->conns, &c->node);
     s->n_conns++;
     c->stream = stream_accept(s->loop, fd, peer, &owner, c);
-    set_deadline(c, s->limits.idle_timeout_us);
+    conn_set_deadline(c, s->limits.idle_timeout_us);
 }
 
 struct conn *conn_of_node(struct list *node)
@@ -574,158 +542,5 @@ void conn_retire(struct conn *c)
         read_all(c); /* a request may be here that nobody has looked at */
     /* Or it is still on its way: who closed now would break it off. */
     if (c->state == CONN_IDLE)
-        set_deadline(c, RETIRE_US);
-}
-
-/* --- replies -------------------------------------------------------------------------------- */
-
-static void queue(struct conn *c, bool ok)
-{
-    ASSERT(ok); /* OUT_MAX is far above what one reply may hold: the relay stops at the high mark */
-    loop_defer(c->server->loop, &c->work);
-}
-
-void reply_start(struct request *r, int status)
-{
-    ASSERT(r->reply == REPLY_NONE);
-    r->reply = REPLY_HEAD;
-    char date[CLOCK_TEXT];
-    struct conn *c = r->conn;
-    queue(c, h1_write_status_line(&c->out, status) &&
-                 h1_write_field(&c->out, STR("Date"), clock_http_date(clock_wall_us(), date)));
-}
-
-void reply_field(struct request *r, struct str name, struct str value)
-{
-    ASSERT(r->reply == REPLY_HEAD);
-    queue(r->conn, h1_write_field(&r->conn->out, name, value));
-}
-
-void reply_field_u64(struct request *r, struct str name, uint64_t value)
-{
-    ASSERT(r->reply == REPLY_HEAD);
-    queue(r->conn, h1_write_field_u64(&r->conn->out, name, value));
-}
-
-void reply_head_end(struct request *r, int64_t length)
-{
-    ASSERT(r->reply == REPLY_HEAD);
-    struct conn *c = r->conn;
-    bool ok = true;
-    if (c->state == CONN_BODY || (length < 0 && r->http10) || c->server->draining)
-        c->close_after = true; /* what is left of the body will not be read */
-    r->reply = length < 0 ? REPLY_STREAM : REPLY_SIZED;
-    if (length >= 0)
-        ok = h1_write_field_u64(&c->out, STR("Content-Length"), (uint64_t)length);
-    else if (!r->http10)
-        ok = h1_write_field(&c->out, STR("Transfer-Encoding"), STR("chunked"));
-    if (c->close_after)
-        ok = ok && h1_write_field(&c->out, STR("Connection"), STR("close"));
-    else if (r->http10)
-        ok = ok && h1_write_field(&c->out, STR("Connection"), STR("keep-alive"));
-    queue(c, ok && buf_lit(&c->out, "\r\n"));
-}
-
-static bool is_chunking(const struct request *r)
-{
-    return r->reply == REPLY_STREAM && !r->http10;
-}
-
-struct buf *reply_body_begin(struct request *r)
-{
-    ASSERT(r->reply == REPLY_SIZED || r->reply == REPLY_STREAM);
-    struct buf *out = &r->conn->out;
-    r->chunk_at = buf_len(out);
-    if (is_chunking(r)) {
-        char *room = buf_reserve(out, CHUNK_HEAD);
-        ASSERT(room);
-        buf_commit(out, CHUNK_HEAD);
-    }
-    return out;
-}
-
-/* "c8\r\n": the size in hex; returns its length. */
-static size_t format_chunk_head(size_t n, char out[CHUNK_HEAD])
-{
-    static const char digits[] = "0123456789abcdef";
-    size_t len = 1;
-    while (n >> (4 * len))
-        len++;
-    for (size_t i = 0; i < len; i++)
-        out[i] = digits[(n >> (4 * (len - 1 - i))) & 15];
-    memcpy(out + len, "\r\n", 2);
-    return len + 2;
-}
-
-static void close_chunk(struct request *r)
-{
-    struct buf *out = &r->conn->out;
-    char *at = out->data + out->start + r->chunk_at;
-    size_t n = buf_len(out) - r->chunk_at - CHUNK_HEAD;
-    if (n == 0) { /* an empty chunk would end the body */
-        out->end -= CHUNK_HEAD;
-        return;
-    }
-    char head[CHUNK_HEAD];
-    size_t head_len = format_chunk_head(n, head);
-    memcpy(at, head, head_len);
-    memmove(at + head_len, at + CHUNK_HEAD, n);
-    out->end -= CHUNK_HEAD - head_len;
-    queue(r->conn, buf_lit(out, "\r\n"));
-}
-
-void reply_body_end(struct request *r)
-{
-    struct conn *c = r->conn;
-    if (r->is_head)
-        c->out.end = c->out.start + r->chunk_at;
-    else if (is_chunking(r))
-        close_chunk(r);
-    if (buf_len(&c->out) >= SERVER_HIGH_MARK)
-        c->above_mark = true;
-    loop_defer(c->server->loop, &c->work);
-}
-
-void reply_body(struct request *r, struct str bytes)
-{
-    struct buf *out = reply_body_begin(r);
-    bool ok = buf_append(out, bytes);
-    ASSERT(ok);
-    reply_body_end(r);
-}
-
-void reply_end(struct request *r)
-{
-    ASSERT(r->reply == REPLY_SIZED || r->reply == REPLY_STREAM);
-    struct conn *c = r->conn;
-    bool ok = !is_chunking(r) || r->is_head || buf_lit(&c->out, "0\r\n\r\n");
-    r->reply = REPLY_OVER;
-    drop_request(c);
-    c->state = CONN_FLUSHING;
-    queue(c, ok);
-}
-
-void reply_abort(struct request *r)
-{
-    struct conn *c = r->conn;
-    r->reply = REPLY_OVER;
-    drop_request(c);
-    stream_reset(&c->stream);
-    die(c);
-}
-
-size_t reply_queued(const struct request *r)
-{
-    return buf_len(&r->conn->out);
-}
-
-struct stream *server_hijack(struct request *r)
-{
-    struct conn *c = r->conn;
-    struct stream *s = c->stream;
-    c->stream = NULL;
-    r->reply = REPLY_OVER;
-    drop_request(c);
-    die(c);
-    return s;
+        conn_set_deadline(c, RETIRE_US);
 }
