@@ -352,7 +352,9 @@ static bool set_name(struct tls *t)
 
     if (sock_addr_ip(str_c(t->name), 0, &unused))
         return X509_VERIFY_PARAM_set1_ip_asc(verify, t->name) == 1;
-    X509_VERIFY_PARAM_set_hostflags(verify, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    /* RFC 9525 section 6.2: a common name is not a name of the server. */
+    X509_VERIFY_PARAM_set_hostflags(verify, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                                                X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     return X509_VERIFY_PARAM_set1_host(verify, t->name, 0) == 1 &&
            SSL_set_tlsext_host_name(t->ssl, t->name) == 1;
 }
