@@ -9,7 +9,7 @@
 
 #include "base/mem.h"
 
-enum { SCRATCH = 64 * 1024, IOV_MAX_USED = 32 };
+enum { SCRATCH = 64 * 1024, IOV_MAX_USED = 32, READS_PER_TURN = 4 };
 
 struct call {
     struct pool *pool;
@@ -254,7 +254,11 @@ static void read_answer(struct call *c)
 {
     if (is_open(c) && !c->paused && c->state == BODY && buf_len(&c->in) > 0)
         feed_kept(c);
-    while (is_open(c) && c->readable && !c->paused) {
+    for (int reads = 0; is_open(c) && c->readable && !c->paused; reads++) {
+        if (reads == READS_PER_TURN) {
+            loop_defer(c->pool->loop, &c->work); /* the others' turn */
+            return;
+        }
         ssize_t n = stream_read(c->conn->stream, scratch, SCRATCH);
         bool drained = n == STREAM_AGAIN ||
                        (n > 0 && n < SCRATCH && !c->hup && !stream_is_tls(c->conn->stream));

@@ -382,10 +382,12 @@ static void read_all(struct conn *c)
 
 /* --- writing -------------------------------------------------------------------------------- */
 
+/* Who drains while a reply is on its way cannot tell the client any more that it was the last: the
+ * next request may already be coming, and is told then. */
 static void after_reply(struct conn *c)
 {
     c->state = CONN_IDLE;
-    conn_set_deadline(c, c->server->limits.idle_timeout_us);
+    conn_set_deadline(c, c->server->draining ? RETIRE_US : c->server->limits.idle_timeout_us);
     list_remove(&c->node);
     list_push(&c->server->conns, &c->node);
 }
@@ -535,12 +537,13 @@ bool conn_is_idle(const struct conn *c)
     return c->state == CONN_IDLE || c->state == CONN_HEAD;
 }
 
+/* Its next reply says that the connection closes. A request may be here that nobody has looked at,
+ * or on its way: closing now would break it off, and so would closing behind a reply that did not
+ * say so. */
 void conn_retire(struct conn *c)
 {
-    c->close_after = true;
     if (c->state == CONN_IDLE)
-        read_all(c); /* a request may be here that nobody has looked at */
-    /* Or it is still on its way: who closed now would break it off. */
+        read_all(c);
     if (c->state == CONN_IDLE)
         conn_set_deadline(c, RETIRE_US);
 }

@@ -10,6 +10,10 @@
  */
 #include "llm/event.h"
 
+#include "wire/jsonw.h"
+
+enum { INPUT_MAX = 32 * 1024 * 1024 };
+
 static int64_t count_of(struct jval v)
 {
     int64_t n;
@@ -223,6 +227,7 @@ bool event_parse(struct json *doc, struct str data, struct event *ret)
 struct replay {
     bool (*take)(void *ctx, const struct event *e);
     void *ctx;
+    struct buf input; /* of a tool, as a stream would have it: escaped */
     bool ok;
 };
 
@@ -239,7 +244,15 @@ static void replay_text(struct replay *r, enum event_type type, int64_t index, s
         replay(r, &e);
 }
 
-/* A tool's input stays with the start of its block, as some servers send it in streams too. */
+/* A tool's input is a value here; in a stream it comes as pieces of a string. */
+static void replay_input(struct replay *r, int64_t index, struct str value)
+{
+    buf_clear(&r->input);
+    if (value.n > 0 && !str_eq(value, STR("{}")))
+        r->ok = r->ok && jsonw_escape(&r->input, value);
+    replay_text(r, EVENT_JSON, index, buf_str(&r->input));
+}
+
 static void replay_block(struct replay *r, struct jval block, int64_t index)
 {
     struct event e = blank_event(EVENT_BLOCK_START, index);
@@ -250,6 +263,8 @@ static void replay_block(struct replay *r, struct jval block, int64_t index)
     replay(r, &e);
     if (e.block == EVENT_BLOCK_TEXT)
         replay_text(r, EVENT_TEXT, index, text);
+    if (e.block == EVENT_BLOCK_TOOL_USE)
+        replay_input(r, index, e.input);
     if (e.block == EVENT_BLOCK_THINKING) {
         replay_text(r, EVENT_THINKING, index, text);
         replay_text(r, EVENT_SIGNATURE, index, json_str_raw(json_get(block, STR("signature"))));
@@ -275,6 +290,7 @@ bool event_replay(struct json *doc, struct str body, bool (*take)(void *ctx, con
         return false;
 
     struct replay r = {.take = take, .ctx = ctx, .ok = true};
+    buf_init(&r.input, INPUT_MAX);
     struct event e = blank_event(EVENT_MESSAGE_START, -1);
     read_message(message, &e);
     replay(&r, &e);
@@ -287,6 +303,7 @@ bool event_replay(struct json *doc, struct str body, bool (*take)(void *ctx, con
     replay(&r, &e);
     e = blank_event(EVENT_MESSAGE_STOP, -1);
     replay(&r, &e);
+    buf_done(&r.input);
     return r.ok;
 }
 

@@ -93,15 +93,27 @@ void relay_failed(struct exchange *x, enum fail why, const struct upstream_error
         exchange_fail(x, why);
 }
 
+/* overloaded_error: a name of the API's, and not something that only stands where one should. */
+static struct str name_or_none(struct str s)
+{
+    enum { NAME_MAX_LEN = 64 };
+
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] != '_' && (s.p[i] < 'a' || s.p[i] > 'z'))
+            return STR_NONE;
+    return s.n <= NAME_MAX_LEN ? s : STR_NONE;
+}
+
 /* An error object instead of an answer (status set), or an error event in one (status 0). What the
- * upstream says of its own credentials is never shown to a client. */
+ * upstream says of our credentials is never shown to a client; its words, which may quote anything,
+ * never stand in the log. */
 static void on_upstream_error(struct exchange *x, int status, struct str body)
 {
     struct upstream_error e = {0};
     upstream_error_read(status, body, &x->proxy->doc, &x->keep, &e);
     LOG(LOG_INFO, "upstream error", LOG_STR("id", x->id), LOG_INT("status", status),
-        LOG_STR("type", e.type), LOG_STR(e.code.n ? "code" : NULL, e.code),
-        LOG_STR("message", e.message));
+        LOG_STR("type", name_or_none(e.type)),
+        LOG_STR(e.code.n ? "code" : NULL, name_or_none(e.code)));
     if (e.kind == UPSTREAM_AUTH || e.kind == UPSTREAM_QUOTA)
         e.message = STR_NONE;
     relay_failed(x, fail_of_upstream(e.kind), &e);

@@ -269,11 +269,11 @@ class Call(Wire):
     def event(self, data):
         self.chunk(sse(data))
 
-    def answer(self, events=None, text="Hello!"):
+    def answer(self, events=None, text="Hello!", **fields):
         """A whole, well-behaved streamed answer, in one piece."""
         pieces = [sse(e).encode() for e in (events if events is not None else text_events(text))]
         body = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces)
-        self.start(then=body + b"0\r\n\r\n")
+        self.start(then=body + b"0\r\n\r\n", **fields)
 
     def error(self, status, kind, message, **fields):
         body = json.dumps({"type": "error", "error": {"type": kind, "message": message},
@@ -597,6 +597,11 @@ def peer_inode(sock):
     raise AssertionError("the other end is not on this machine")
 
 
+def is_sanitized():
+    with open(BINARY, "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 def memory_kb(pid, what="VmRSS"):
     with open(f"/proc/{pid}/status") as f:
         for line in f:
@@ -635,6 +640,7 @@ class TestCase(unittest.TestCase):
     @staticmethod
     def _stop(proxy):
         code = proxy.stop()
+        # A sanitizer's report, or an assertion of ours, whatever became of the process.
         text = proxy.raw.decode(errors="replace")
         for word in ("Sanitizer", "assertion failed", "runtime error"):
             if word in text:

@@ -354,7 +354,8 @@ class Broken(Case):
         self.check(lambda call: call.start(), "upstream_incomplete")
 
     def test_ended_after_the_head(self):
-        self.check(lambda call: call.start(then=b"0\r\n\r\n"), "upstream_incomplete")
+        self.check(lambda call: call.start(then=b"0\r\n\r\n", connection="close"),
+                   "upstream_incomplete")
 
     def test_closed_mid_stream(self):
         self.check(lambda call: call.send(chunks(body_of(EVENTS[:3]))), "upstream_incomplete",
@@ -378,7 +379,8 @@ class Broken(Case):
 
     def test_ended_mid_stream(self):
         """The chunks end well, the message does not."""
-        self.check(lambda call: call.answer(EVENTS[:3]), "upstream_incomplete", "upstream_incomplete")
+        self.check(lambda call: call.answer(EVENTS[:3], connection="close"), "upstream_incomplete",
+                   "upstream_incomplete")
 
     def test_closed_inside_an_event(self):
         piece = body_of(EVENTS[:4])[:-30]
@@ -389,7 +391,8 @@ class Broken(Case):
         self.check(lambda call: call.send(data), "upstream_incomplete", "upstream_incomplete")
 
     def test_ended_before_message_stop(self):
-        self.check(lambda call: call.answer(EVENTS[:-1]), "upstream_incomplete", "upstream_incomplete")
+        self.check(lambda call: call.answer(EVENTS[:-1], connection="close"), "upstream_incomplete",
+                   "upstream_incomplete")
 
     def test_message_stop_without_an_end(self):
         """The client has its answer at once; the upstream connection is not waited for forever."""
@@ -655,7 +658,8 @@ class Errors(Case):
 
         self.start(after_request(action), CCPROXY_FIRST_BYTE_TIMEOUT="300ms")
         self.assertIn(self.proxy_.chat().status, (500, 504))
-        self.assertLess(harness.memory_kb(self.proxy_.workers()[0], "VmHWM"), 64 << 10)
+        if not harness.is_sanitized():
+            self.assertLess(harness.memory_kb(self.proxy_.workers()[0], "VmHWM"), 64 << 10)
 
     def test_error_whose_body_breaks_off(self):
         data = http("529 Overloaded", b"x" * 100, "application/json")[:-50]
@@ -862,9 +866,9 @@ class Times(Case):
 
     def test_upstream_that_does_not_read(self):
         release = threading.Event()
-        self.addCleanup(release.set)
         self.start(lambda call: release.wait(harness.DEADLINE), CCPROXY_FIRST_BYTE_TIMEOUT="200ms",
                    CCPROXY_CONNECT_TIMEOUT="200ms")
+        self.addCleanup(release.set)
         self.assert_error(self.proxy_.chat("x" * (16 << 20)), 504, "timeout")
 
     def pinging(self, every):
@@ -1044,7 +1048,8 @@ class Framing(Case):
 
         self.start(after_request(action))
         self.assert_cut(self.proxy_.chat(stream=True), "upstream_invalid")
-        self.assertLess(harness.memory_kb(self.proxy_.workers()[0], "VmHWM"), 128 << 10)
+        if not harness.is_sanitized():
+            self.assertLess(harness.memory_kb(self.proxy_.workers()[0], "VmHWM"), 128 << 10)
 
     def test_text_of_all_kinds(self):
         text = "\x00\x1f\"\\/\u20ac\U0001f600\u2028</script>\r\n\t\x7f\ufeff"
@@ -1125,14 +1130,12 @@ class Early(Case):
 
     def test_whole_answer_at_once(self):
         def script(call):
-            call.until(b"\r\n\r\n")
-            call.answer()
-            with contextlib.suppress(Gone):
-                while True:
-                    call.data = b""
-                    call.fill()
+            while True:
+                length = int(harness.parse_head(call.until(b"\r\n\r\n"))[1]["content-length"])
+                call.answer()
+                call.exactly(length)
 
-        self.start(script, CCPROXY_FIRST_BYTE_TIMEOUT="200ms")
+        self.start(script, CCPROXY_FIRST_BYTE_TIMEOUT="5s")
         self.assertEqual(self.text_of(self.proxy_.chat(self.BIG)), "Hello!")
         self.assert_good(self.proxy_.chat(self.BIG, stream=True))
 

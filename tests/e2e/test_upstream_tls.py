@@ -57,7 +57,7 @@ def server_context(pair, version=None):
 def one_answer(call):
     """Answers once and closes, so that each request needs a connection."""
     call.read_request()
-    call.answer()
+    call.answer(connection="close")
     with contextlib.suppress(OSError):
         call.sock.unwrap()
 

@@ -1,0 +1,221 @@
+"""openai-python, unmodified, against ccproxy."""
+import asyncio
+import json
+import sys
+
+import openai
+from common import *
+
+client = openai.OpenAI(base_url=BASE, api_key=KEY, max_retries=0)
+chat = client.chat.completions
+
+
+def raises(kind, call, **fields):
+    try:
+        call()
+    except kind as e:
+        for name, value in fields.items():
+            assert getattr(e, name) == value, (name, getattr(e, name), value)
+        return e
+    raise AssertionError(f"no {kind.__name__}")
+
+
+def joined(stream):
+    return "".join(c.choices[0].delta.content or "" for c in stream if c.choices)
+
+
+def test_text_streamed_and_whole_are_equal():
+    whole = chat.create(model=MODEL, messages=HELLO)
+    assert whole.choices[0].finish_reason == "stop" and whole.model == "claude-sonnet-5-5"
+    assert "wörld 👋" in whole.choices[0].message.content
+    assert joined(chat.create(model=MODEL, messages=HELLO, stream=True)) == \
+        whole.choices[0].message.content
+
+
+def test_short_answer():
+    """It comes from upstream in one piece."""
+    answer = chat.create(model=MODEL, messages=HELLO, max_tokens=1000)
+    assert answer.choices[0].finish_reason == "stop" and answer.choices[0].message.content
+    assert answer.usage.completion_tokens > 0
+    answer = chat.create(model=MODEL, messages=HELLO, max_tokens=1000, tools=[WEATHER])
+    assert json.loads(answer.choices[0].message.tool_calls[0].function.arguments)["city"]
+    assert [r["body"]["stream"] for r in requests_seen()] == [False, False]
+
+
+def test_stream_helper():
+    with chat.stream(model=MODEL, messages=HELLO) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_completion()
+    assert {"content.delta", "content.done"} <= kinds
+    assert final.choices[0].finish_reason == "stop" and final.choices[0].message.content
+
+
+def test_usage():
+    usage = chat.create(model=MODEL, messages=HELLO).usage
+    assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens > 0
+    chunks = list(chat.create(model=MODEL, messages=HELLO, stream=True,
+                              stream_options={"include_usage": True}))
+    assert chunks[-1].choices == [] and chunks[-1].usage.prompt_tokens == usage.prompt_tokens
+    assert all(c.usage is None for c in chunks[:-1])
+
+
+def test_tool_loop():
+    messages = [{"role": "system", "content": "Be brief."},
+                {"role": "developer", "content": "Use tools."},
+                {"role": "user", "content": "Weather of both cities, in parallel?"}]
+    first = chat.create(model=MODEL, messages=messages, tools=[WEATHER]).choices[0]
+    assert first.finish_reason == "tool_calls"
+    calls = first.message.tool_calls
+    assert len(calls) == 2 and len({c.id for c in calls}) == 2
+    assert all(isinstance(json.loads(c.function.arguments)["city"], str) for c in calls)
+    messages.append(first.message)
+    messages += [{"role": "tool", "tool_call_id": c.id, "content": f"sunny {i}"}
+                 for i, c in enumerate(calls)]
+    last = chat.create(model=MODEL, messages=messages, tools=[WEATHER]).choices[0]
+    assert last.finish_reason == "stop" and "sunny" in last.message.content
+
+
+def test_tool_call_streamed():
+    with chat.stream(model=MODEL, messages=HELLO, tools=[WEATHER]) as stream:
+        final = stream.get_final_completion().choices[0]
+    assert final.finish_reason == "tool_calls"
+    assert json.loads(final.message.tool_calls[0].function.arguments)["city"]
+
+
+def test_images():
+    for url in (PNG, "https://example.com/cat.png"):
+        content = [{"type": "text", "text": "What is this?"},
+                   {"type": "image_url", "image_url": {"url": url}}]
+        answer = chat.create(model=MODEL, messages=[{"role": "user", "content": content}])
+        assert "image" in answer.choices[0].message.content
+    block = requests_seen()[-2]["body"]["messages"][0]["content"][1]
+    assert block["source"]["data"] == PNG.split(",")[1] and block["source"]["media_type"] == "image/png"
+
+
+def test_stop_and_length():
+    answer = chat.create(model=MODEL, messages=HELLO, stop=["there"])
+    assert answer.choices[0].finish_reason == "stop"
+    assert "there" not in answer.choices[0].message.content
+    answer = chat.create(model=MODEL, messages=HELLO, max_completion_tokens=2)
+    assert answer.choices[0].finish_reason == "length"
+
+
+def test_models():
+    ids = [m.id for m in client.models.list()]
+    assert "claude-sonnet-5-5" in ids and "gpt-4o" in ids
+    assert client.models.retrieve("claude-sonnet-5-5").owned_by == "anthropic"
+    raises(openai.NotFoundError, lambda: client.models.retrieve("nope"), code="model_not_found")
+
+
+def test_error_classes():
+    wrong = openai.OpenAI(base_url=BASE, api_key="sk-wrong-0123456789", max_retries=0)
+    raises(openai.AuthenticationError,
+           lambda: wrong.chat.completions.create(model=MODEL, messages=HELLO), code="invalid_api_key")
+    raises(openai.NotFoundError, lambda: chat.create(model="nope", messages=HELLO),
+           code="model_not_found", param="model")
+    raises(openai.BadRequestError, lambda: chat.create(model=MODEL, messages=[]),
+           code="empty_array", param="messages")
+    script(error(403, "permission_error"))
+    raises(openai.PermissionDeniedError, lambda: chat.create(model=MODEL, messages=HELLO))
+    script(error(413, "request_too_large"))
+    raises(openai.APIStatusError, lambda: chat.create(model=MODEL, messages=HELLO), status_code=413)
+    script(error(500, "api_error"))
+    raises(openai.InternalServerError, lambda: chat.create(model=MODEL, messages=HELLO))
+
+
+def test_rate_limit_is_told_with_its_wait():
+    script(*[error(429, "rate_limit_error", **{"retry-after": "30"})])
+    e = raises(openai.RateLimitError, lambda: chat.create(model=MODEL, messages=HELLO),
+               code="rate_limit_exceeded")
+    assert e.response.headers["retry-after"] == "30" and e.response.headers["retry-after-ms"] == "30000"
+
+
+def test_client_retries_by_itself():
+    script(error(500, "api_error", **{"retry-after-ms": "1"}))
+    retrying = client.with_options(max_retries=2)
+    assert retrying.chat.completions.create(model=MODEL, messages=HELLO).choices[0].message.content
+    assert len(requests_seen()) == 2
+
+
+def test_spend_limit_is_not_retried():
+    script(error(400, "invalid_request_error",
+                 "Your credit balance is too low to access the Anthropic API."))
+    raises(openai.RateLimitError,
+           lambda: client.with_options(max_retries=2).chat.completions.create(
+               model=MODEL, messages=HELLO), code="insufficient_quota")
+    assert len(requests_seen()) == 1
+
+
+def test_broken_streams_raise():
+    for answer in (BROKEN, CUT):
+        script(answer)
+        seen = []
+        raises(openai.APIError, lambda: seen.extend(
+            chat.create(model=MODEL, messages=HELLO, stream=True)))
+        assert joined(seen) == "half"
+        script(answer)
+        raises(openai.APIError, lambda: chat.create(model=MODEL, messages=HELLO))
+
+
+def test_timeout_cancels_upstream():
+    before = control("GET", "/_sim/state")["aborted"]
+    script({"silence": True})
+    raises(openai.APITimeoutError,
+           lambda: client.with_options(timeout=0.3).chat.completions.create(model=MODEL, messages=HELLO))
+    wait_aborted(before + 1)
+
+
+def wait_aborted(n):
+    for _ in range(100000):  # each turn asks the simulator over HTTP
+        if control("GET", "/_sim/state")["aborted"] >= n:
+            return
+    raise AssertionError("the upstream call goes on")
+
+
+def test_closing_a_stream_cancels_upstream():
+    before = control("GET", "/_sim/state")["aborted"]
+    script(HELD)
+    stream = chat.create(model=MODEL, messages=HELLO, stream=True)
+    next(stream), next(stream)
+    stream.close()
+    wait_aborted(before + 1)
+
+
+def test_request_id():
+    raw = chat.with_raw_response.create(model=MODEL, messages=HELLO,
+                                        extra_headers={"x-request-id": "mine-1"})
+    assert raw.headers["x-request-id"] == "mine-1" and raw.parse().choices
+
+
+def test_dropped_parameters_are_named():
+    raw = chat.with_raw_response.create(model=MODEL, messages=HELLO, temperature=0.3, seed=1,
+                                        frequency_penalty=0.5)
+    assert "temperature" in raw.headers["x-ccproxy-dropped"]
+
+
+def test_a_megabyte():
+    text = "All work and no play. " * 50000
+    answer = chat.create(model=MODEL, messages=[{"role": "user", "content": text}])
+    assert answer.choices[0].message.content
+    assert requests_seen()[-1]["body"]["messages"][0]["content"][0]["text"] == text
+
+
+async def test_a_hundred_at_once():
+    async with openai.AsyncOpenAI(base_url=BASE, api_key=KEY, max_retries=0) as several:
+        async def one(i):
+            stream = await several.chat.completions.create(
+                model=MODEL, stream=True, messages=[{"role": "user", "content": f"number <{i}>"}])
+            text = "".join([c.choices[0].delta.content or "" async for c in stream if c.choices])
+            assert f"<{i}>" in text, text
+        await asyncio.gather(*[one(i) for i in range(100)])
+
+
+async def test_async_stream_helper():
+    async with openai.AsyncOpenAI(base_url=BASE, api_key=KEY, max_retries=0) as several:
+        async with several.chat.completions.stream(model=MODEL, messages=HELLO) as stream:
+            async for _ in stream:
+                pass
+            assert (await stream.get_final_completion()).choices[0].message.content
+
+
+main(sys.modules[__name__])
