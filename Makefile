@@ -32,6 +32,7 @@ format:
 	@$(FORMAT) -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
 
 bench: all
+	@tools/install-packages.sh bench
 	@ninja -C build --quiet load translate
 	@bench/run.py
 

@@ -1,17 +1,26 @@
 #!/usr/bin/env bash
 # Installs what Debian 12 has and this machine lacks: `build` for the program, `test` for everything
-# else that the suite and the linters use. Says nothing when nothing is missing.
+# else that the suite and the linters use, `bench` for the benchmarks. Says nothing when nothing is
+# missing.
 set -euo pipefail
 
 build=(gcc libc6-dev make meson ninja-build pkg-config python3
        libssl-dev libc-ares-dev libseccomp-dev libyaml-dev)
-test=(libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck curl)
+test=(libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck
+      curl openssl procps python3-venv)
+bench=(nginx-light util-linux)
+
+# Whichever Node.js is there will do; the clients want 20 or later.
+command -v node >/dev/null || test+=(nodejs)
+command -v npm >/dev/null || test+=(npm)
+! command -v nginx >/dev/null || bench=(util-linux)
 
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;
 test) wanted=("${build[@]}" "${test[@]}") ;;
+bench) wanted=("${build[@]}" "${bench[@]}") ;;
 *)
-    echo "usage: $0 build|test" >&2
+    echo "usage: $0 build|test|bench" >&2
     exit 2
     ;;
 esac

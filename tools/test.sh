@@ -10,10 +10,6 @@ passed=0
 failed=0
 
 build() {
-    command -v meson >/dev/null && pkg-config --exists cmocka || {
-        echo "first: tools/install-packages.sh test" >&2
-        exit 1
-    }
     if [[ -f $dir/build.ninja ]]; then
         meson configure "$dir" -Dtests=true "$@" >/dev/null
     else
@@ -42,10 +38,12 @@ stage() {
     fi
 }
 
+tools/install-packages.sh test
+tests/e2e/clients/install.sh
 build "$@"
 stage "unit, simulation, fuzz corpora, layers" tools/meson_test.py "$dir"
 stage golden tests/golden/run.py "$dir/golden" tests/golden/*/
-[[ ! -x tests/e2e/run.py ]] || stage "end to end" tests/e2e/run.py "$dir/ccproxy"
+stage "end to end" tests/e2e/run.py "$dir/ccproxy"
 
 echo
 echo "$passed passed, $failed failed"

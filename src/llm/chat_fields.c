@@ -180,7 +180,7 @@ static const struct field fields[] = {
     {STR_INIT("frequency_penalty"), NUMBER, -2, 2, drop_unless_zero},
     {STR_INIT("presence_penalty"), NUMBER, -2, 2, drop_unless_zero},
     {STR_INIT("logit_bias"), OBJECT, 0, 0, drop_unless_empty},
-    {STR_INIT("seed"), INTEGER, -UNBOUNDED, UNBOUNDED, drop},
+    {STR_INIT("seed"), INTEGER, -UNBOUNDED, UNBOUNDED, NULL},
     {STR_INIT("tools"), LIST, 0, 0, NULL},
     {STR_INIT("tool_choice"), ANY, 0, 0, NULL},
     {STR_INIT("parallel_tool_calls"), BOOLEAN, 0, 0, NULL},

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import pathlib
-import select
 import shutil
 import signal
 import socket

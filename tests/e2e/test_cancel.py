@@ -1,4 +1,4 @@
-"""Clients that leave. Whatever the phase, the upstream call ends at once and the log says what it cost."""
+"""Clients that leave: in every phase the upstream call ends at once, and the log says what it cost."""
 import threading
 
 import harness
@@ -245,7 +245,7 @@ class Leaving(harness.TestCase):
         self.assertEqual({x["ending"] for x in proxy.logs("request")} - {"CLIENT_GONE", "DONE"}, set())
 
     def test_a_client_that_only_stops_sending(self):
-        """Half-closing after the request is leaving: nothing tells the two apart before it is too late."""
+        """Half-closing is taken for leaving: nothing tells the two apart before it is too late."""
         upstream = self.upstream(each_request(lambda call: call.wait_closed()))
         proxy = self.proxy(upstream)
         client = self.client(proxy)

@@ -397,8 +397,9 @@ class Privacy(harness.TestCase):
         upstream = self.upstream(each_request(lambda call: call.answer()))
         client = self.client(self.proxy(upstream))
         client.request("POST", CHAT, BODY, fields={
-            "Cookie": "canary", "X-Canary": "canary", "User-Agent": "canary", "X-Forwarded-For": "9.9.9.9",
-            "Anthropic-Version": "canary", "X-Api-Key": KEY, "Connection": "keep-alive, x-canary"})
+            "Cookie": "canary", "X-Canary": "canary", "User-Agent": "canary",
+            "X-Forwarded-For": "192.0.2.9", "Anthropic-Version": "canary", "X-Api-Key": KEY,
+            "Connection": "keep-alive, x-canary"})
         self.assertEqual(client.response().status, 200)
         fields = upstream.calls[0].fields
         self.assertNotIn("canary", json.dumps(fields))

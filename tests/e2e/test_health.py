@@ -1,4 +1,5 @@
 """What tells of the gateway's health, and the list of models."""
+import json
 import re
 
 import harness
@@ -139,7 +140,7 @@ class Models(harness.TestCase):
             call.read_request()
             self.assertTrue(call.line.startswith("GET /v1/models"), call.line)
             self.assertEqual(call.fields["x-api-key"], harness.UPSTREAM_KEY)
-            body = harness.json.dumps({"data": [model, {"id": 5}, "x"], "has_more": False}).encode()
+            body = json.dumps({"data": [model, {"id": 5}, "x"], "has_more": False}).encode()
             call.head(200, content_type="application/json", content_length=len(body), then=body)
 
         proxy = self.proxy(self.upstream(script), CCPROXY_REFRESH_MODELS="true",

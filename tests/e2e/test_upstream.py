@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 import threading
+import unittest.mock
 
 import harness
 from harness import (MESSAGE_STOP, PING, Gone, each_request, message_delta, message_start, sse,
@@ -114,14 +115,6 @@ class Connecting(Case):
         self.assertEqual((line["ending"], line["attempts"]), ("UPSTREAM_CONNECT", 3))
         self.assertIn("refused", proxy.wait_log("upstream call failed")["error"].lower())
 
-    def test_refused_then_there(self):
-        port = self.refused_port()
-        proxy = self.proxy(f"http://127.0.0.1:{port}", CCPROXY_RETRIES=0)
-        self.assertEqual(proxy.chat().status, 503)
-        upstream = self.upstream(each_request(good), address="127.0.0.1")
-        proxy2 = self.proxy(upstream)
-        self.assertEqual(proxy2.chat().status, 200)
-
     def test_unreachable(self):
         hole = Hole()
         self.addCleanup(hole.close)
@@ -203,7 +196,7 @@ class Dns:
     """A name server: answer(name, type) gives addresses, or a number (the response code), or None for
     silence, or bytes to be sent as they are."""
 
-    A, AAAA = 1, 28
+    A, AAAA, TTL = 1, 28, 60
 
     def __init__(self, answer):
         self.answer = answer
@@ -242,7 +235,7 @@ class Dns:
         for address in addresses:
             family = socket.AF_INET6 if kind == Dns.AAAA else socket.AF_INET
             data = socket.inet_pton(family, address)
-            records += b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(data)) + data
+            records += b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, Dns.TTL, len(data)) + data
         return (query[:2] + struct.pack(">HHHHH", 0x8180 | code, 1, len(addresses), 0, 0)
                 + query[12:end] + records)
 
@@ -269,6 +262,20 @@ class Names(Case):
         self.assertEqual(len(up.calls), 3)
         self.assertLessEqual(len(self.dns.asked), 2)  # remembered for its time to live
         self.assertEqual({name for name, _ in self.dns.asked}, {"claude.test"})
+
+    def test_last_good_address_outlives_the_name_server(self):
+        up = self.upstream(each_request(lambda call: call.answer(connection="close")))
+        answers = []
+        with unittest.mock.patch.object(Dns, "TTL", 0):
+            proxy = self.named(lambda name, kind: ["127.0.0.1"] if kind == Dns.A and not answers
+                               else 2 if answers else [], up.port)
+            self.assertEqual(proxy.chat().status, 200)
+            answers.append("gone")
+            n = len(self.dns.asked)
+            while len(self.dns.asked) == n:
+                self.assertEqual(proxy.chat().status, 200)
+            for _ in range(3):
+                self.assertEqual(proxy.chat().status, 200)
 
     def test_no_such_name(self):
         for answer in (3, 2, 5, []):  # NXDOMAIN, SERVFAIL, REFUSED, no data
@@ -543,9 +550,7 @@ class Whole(Case):
 
     def test_a_stream_that_was_not_asked_for(self):
         response = self.ask(lambda call: call.answer())
-        self.assertIn(response.status, (200, 502))
-        if response.status == 502:
-            self.assert_error(response, 502, "upstream_invalid")
+        self.assert_error(response, 502, "upstream_invalid")
 
     def test_error(self):
         response = self.ask(lambda call: call.error(529, "overloaded_error", "busy"))
@@ -568,33 +573,33 @@ class Errors(Case):
     """What the upstream says, in the words that OpenAI's clients know."""
 
     ROWS = [
-        # status, type, message, more -> status, type, code, param
-        (400, "invalid_request_error", "nope", {}, 400, "invalid_request_error", None, None),
-        (400, "invalid_request_error", "max_tokens: too big", {}, 400, "invalid_request_error", None,
+        # status, type, message -> status, type, code, param
+        (400, "invalid_request_error", "nope", 400, "invalid_request_error", None, None),
+        (400, "invalid_request_error", "max_tokens: too big", 400, "invalid_request_error", None,
          "max_tokens"),
-        (400, "invalid_request_error", "messages.3.content.0: bad", {}, 400, "invalid_request_error",
+        (400, "invalid_request_error", "messages.3.content.0: bad", 400, "invalid_request_error",
          None, "messages"),
-        (400, "invalid_request_error", "tools.2.custom.name: bad", {}, 400, "invalid_request_error",
+        (400, "invalid_request_error", "tools.2.custom.name: bad", 400, "invalid_request_error",
          None, "tools[2]"),
-        (400, "invalid_request_error", "prompt is too long: 9 tokens > 5 maximum", {}, 400,
+        (400, "invalid_request_error", "prompt is too long: 9 tokens > 5 maximum", 400,
          "invalid_request_error", "context_length_exceeded", "messages"),
-        (400, "invalid_request_error", "Your credit balance is too low to access the API", {}, 429,
+        (400, "invalid_request_error", "Your credit balance is too low to access the API", 429,
          "insufficient_quota", "insufficient_quota", None),
-        (400, "invalid_request_error", "Could not process image", {}, 400, "invalid_request_error",
+        (400, "invalid_request_error", "Could not process image", 400, "invalid_request_error",
          "invalid_image", None),
-        (401, "authentication_error", "invalid x-api-key", {}, 502, "server_error",
+        (401, "authentication_error", "invalid x-api-key", 502, "server_error",
          "upstream_auth_error", None),
-        (402, "billing_error", "pay", {}, 429, "insufficient_quota", "insufficient_quota", None),
-        (403, "permission_error", "no", {}, 403, "permission_error", "permission_denied", None),
-        (404, "not_found_error", "model: claude-x", {}, 404, "invalid_request_error", "model_not_found",
+        (402, "billing_error", "pay", 429, "insufficient_quota", "insufficient_quota", None),
+        (403, "permission_error", "no", 403, "permission_error", "permission_denied", None),
+        (404, "not_found_error", "model: claude-x", 404, "invalid_request_error", "model_not_found",
          "model"),
-        (404, "not_found_error", "nothing", {}, 404, "invalid_request_error", "not_found", None),
-        (409, "conflict_error", "again", {}, 409, "invalid_request_error", "conflict", None),
-        (413, "request_too_large", "big", {}, 413, "invalid_request_error", "request_too_large", None),
-        (429, "rate_limit_error", "slow down", {}, 429, "rate_limit_error", "rate_limit_exceeded", None),
-        (500, "api_error", "oops", {}, 500, "server_error", None, None),
-        (504, "timeout_error", "late", {}, 504, "timeout", "timeout", None),
-        (529, "overloaded_error", "Overloaded", {}, 503, "server_error", "server_is_overloaded", None),
+        (404, "not_found_error", "nothing", 404, "invalid_request_error", "not_found", None),
+        (409, "conflict_error", "again", 409, "invalid_request_error", "conflict", None),
+        (413, "request_too_large", "big", 413, "invalid_request_error", "request_too_large", None),
+        (429, "rate_limit_error", "slow down", 429, "rate_limit_error", "rate_limit_exceeded", None),
+        (500, "api_error", "oops", 500, "server_error", None, None),
+        (504, "timeout_error", "late", 504, "timeout", "timeout", None),
+        (529, "overloaded_error", "Overloaded", 503, "server_error", "server_is_overloaded", None),
     ]
 
     def test_rows(self):
@@ -603,13 +608,11 @@ class Errors(Case):
         for row in rows:
             for stream in (False, True):
                 response = self.proxy_.chat(stream=stream)
-                self.assert_error(response, row[4])
-                error_ = response.error
-                self.assertEqual((error_["type"], error_["code"], error_["param"]), row[5:], row)
+                self.assert_error(response, row[3])
+                said = response.error
+                self.assertEqual((said["type"], said["code"], said["param"]), row[4:], row)
                 hidden = row[0] in (401, 402) or "credit" in row[2]
-                self.assertEqual(row[2] in error_["message"], not hidden, row)
-                self.assertEqual(response.fields["request-id"], "req_upstream_1"
-                                 ) if "request-id" in response.fields else None
+                self.assertEqual(row[2] in said["message"], not hidden, row)
         self.assertEqual(len(self.up.requests), 2 * len(rows))
 
     def test_spend_limits_are_not_retried(self):
@@ -890,6 +893,21 @@ class Times(Case):
         self.assertIn(b"\n: ping\n", response.body)
         self.assertEqual(self.proxy_.ended()["ending"], "UPSTREAM_SILENT")
         self.assert_error(self.proxy_.chat(), 504, "timeout")
+
+    def test_an_event_that_drips(self):
+        """Bytes that never become an event are no progress."""
+        def action(call):
+            call.send(chunks(body_of(EVENTS[:3])))
+            call.sock.settimeout(0.02)
+            with contextlib.suppress(Gone):
+                while True:
+                    with contextlib.suppress(TimeoutError):
+                        call.fill()
+                    call.chunk(b"d")
+
+        self.start(after_request(action), CCPROXY_SILENCE_TIMEOUT="300ms")
+        self.assert_cut(self.proxy_.chat(stream=True), "timeout", "timeout")
+        self.assertEqual(self.proxy_.ended()["ending"], "UPSTREAM_SILENT")
 
     def test_total(self):
         def action(call):

@@ -6,7 +6,8 @@
  *   golden response < case   the body a client would get
  *
  * A case is a JSON object: "openai_request" (or "raw_request", a string, for what is no JSON),
- * "config" and, for answers, "anthropic_events" and "upstream_cut". Comparing is run.py's work.
+ * "config" and, for answers, "anthropic_response" or "anthropic_events". Comparing is run.py's
+ * work.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -131,6 +132,36 @@ static void print_broken(struct run *r, struct str message, bool stream)
         dialect_chat.error_body(&e, &r->out);
 }
 
+struct telling {
+    struct run *r;
+    struct encoder *e;
+    struct answer a;
+    struct str broken;
+};
+
+static bool tell(void *ctx, const struct event *ev)
+{
+    struct telling *t = ctx;
+    if (!answer_track(&t->a, ev))
+        t->broken = STR("The upstream broke its protocol.");
+    else if (ev->type == EVENT_ERROR)
+        t->broken = STR("The upstream failed.");
+    else if (!dialect_chat.event(t->e, &t->a, ev, &t->r->out))
+        t->broken = STR("The answer is too long.");
+    return !t->broken.p;
+}
+
+static void tell_events(struct telling *t, struct jval events)
+{
+    json_each (data, events) {
+        struct event ev;
+        if (!event_parse(&t->r->event, json_raw(data), &ev))
+            t->broken = STR("The upstream broke its protocol.");
+        if (t->broken.p || !tell(t, &ev))
+            return;
+    }
+}
+
 static void print_answer(struct run *r, bool stream)
 {
     const struct encoder_options o = {
@@ -139,28 +170,20 @@ static void print_answer(struct run *r, bool stream)
         .created = 1790000000,
         .whole_max = CASE_MAX,
     };
-    struct encoder *e = dialect_chat.open(&r->keep, &r->d, &o);
-    struct answer a;
-    struct str broken = STR_NONE;
-    answer_init(&a);
-    json_each (data, json_get(json_root(&r->in), STR("anthropic_events"))) {
-        struct event ev;
-        if (!event_parse(&r->event, json_raw(data), &ev) || !answer_track(&a, &ev))
-            broken = STR("The upstream broke its protocol.");
-        else if (ev.type == EVENT_ERROR)
-            broken = STR("The upstream failed.");
-        else if (!dialect_chat.event(e, &a, &ev, &r->out))
-            broken = STR("The answer is too long.");
-        if (broken.p)
-            break;
-    }
-    if (!broken.p && a.state != ANSWER_DONE)
-        broken = STR("The upstream closed the connection before the answer was complete.");
-    if (broken.p)
-        print_broken(r, broken, stream);
-    else if (!dialect_chat.finish(e, &a, &r->out))
+    struct jval message = json_get(json_root(&r->in), STR("anthropic_response"));
+    struct telling t = {.r = r, .e = dialect_chat.open(&r->keep, &r->d, &o)};
+    answer_init(&t.a);
+    if (!json_present(message))
+        tell_events(&t, json_get(json_root(&r->in), STR("anthropic_events")));
+    else if (!event_replay(&r->event, json_raw(message), tell, &t) && !t.broken.p)
+        t.broken = STR("The upstream sent no message.");
+    if (!t.broken.p && t.a.state != ANSWER_DONE)
+        t.broken = STR("The upstream closed the connection before the answer was complete.");
+    if (t.broken.p)
+        print_broken(r, t.broken, stream);
+    else if (!dialect_chat.finish(t.e, &t.a, &r->out))
         exit(3);
-    dialect_chat.close(e);
+    dialect_chat.close(t.e);
 }
 
 int main(int argc, char **argv)
