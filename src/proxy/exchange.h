@@ -48,6 +48,13 @@ enum step_result {
     STEP_OVER, /* the exchange has ended */
 };
 
+/* What the upstream's head announces. */
+enum answer_kind {
+    ANSWER_ERROR,  /* not a success, or nothing yet */
+    ANSWER_STREAM, /* 200 and an event stream */
+    ANSWER_WHOLE,  /* 200 and one message, as asked for */
+};
+
 struct exchange {
     struct proxy *proxy;
     struct list node; /* proxy->open */
@@ -77,11 +84,7 @@ struct exchange {
     uint64_t keys_tried;
     int upstream_status;
 
-    enum {
-        ANSWER_ERROR,  /* not a success, or nothing yet */
-        ANSWER_STREAM, /* 200 and an event stream */
-        ANSWER_WHOLE,  /* 200 and one message, as asked for */
-    } upstream_answer;
+    enum answer_kind upstream_answer;
     enum should_retry should_retry;
     int64_t retry_after_us;
     struct str upstream_id; /* request-id of the upstream */

@@ -274,7 +274,7 @@ static enum should_retry parse_should_retry(struct str s)
     return str_eq_nocase(s, STR("false")) ? SHOULD_RETRY_NO : SHOULD_RETRY_UNSAID;
 }
 
-static int answer_kind(const struct exchange *x, const struct h1_head *head)
+static enum answer_kind kind_of_answer(const struct exchange *x, const struct h1_head *head)
 {
     struct str type = head->known[H1_CONTENT_TYPE];
     if (head->status != 200)
@@ -290,7 +290,7 @@ static void on_head(void *ctx, const struct h1_head *head)
 {
     struct exchange *x = ctx;
     x->upstream_status = head->status;
-    x->upstream_answer = answer_kind(x, head);
+    x->upstream_answer = kind_of_answer(x, head);
     if (x->upstream_answer == ANSWER_WHOLE && head->content_length <= WHOLE_AT_ONCE)
         buf_expect(&x->pending, (size_t)head->content_length);
     x->should_retry = parse_should_retry(head->known[H1_X_SHOULD_RETRY]);

@@ -369,9 +369,9 @@ class Endpoints(harness.TestCase):
             self.assert_error(self.ask("POST", CHAT, body), 400, kind="invalid_request_error")
 
     def test_what_was_dropped_is_named(self):
-        response = self.ask("POST", CHAT, {**BODY, "seed": 1, "logit_bias": {"1": 2}})
+        response = self.ask("POST", CHAT, {**BODY, "frequency_penalty": 1, "logit_bias": {"1": 2}})
         self.assertEqual(response.status, 200)
-        for name in ("seed", "logit_bias"):
+        for name in ("frequency_penalty", "logit_bias"):
             self.assertIn(name, response.fields["x-ccproxy-dropped"])
 
     def test_retired_model_is_named(self):

@@ -58,7 +58,7 @@ def one_answer(call):
     """Answers once and closes, so that each request needs a connection."""
     call.read_request()
     call.answer(connection="close")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, ValueError):  # the test may be over by now
         call.sock.unwrap()
 
 
