@@ -116,6 +116,7 @@ static bool decode_body(struct chat *c, struct json *doc, struct str body)
     return run(c);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the parameters are the dialect's interface */
 static bool chat_decode(const struct decode_options *o, struct json *doc, struct str body,
                         struct arena *keep, struct arena *scratch, struct decoded *ret,
                         struct request_error *ret_error)

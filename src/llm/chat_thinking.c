@@ -366,9 +366,7 @@ void chat_apply_wish(struct chat *c)
         return;
     if (c->wish.none) {
         think_not(c);
-    } else if (budget) {
-        think_with_budget(c);
-    } else if (model->can & CAN_THINK_ADAPTIVE) {
+    } else if (!budget && (model->can & CAN_THINK_ADAPTIVE)) {
         c->m->thinking = THINKING_ADAPTIVE;
         c->m->show_thinking = model->display_omitted && !c->wish.hidden;
     } else if (model->can & CAN_THINK_ENABLED) {

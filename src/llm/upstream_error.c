@@ -111,6 +111,8 @@ static bool find_words(struct str message, enum upstream_error_kind *ret)
 /* "tools.3.custom.name: ..." is tools[3]; any other path is its first word. */
 static struct str param_of(struct str message, struct arena *a)
 {
+    if (message.n == 0)
+        return STR_NONE;
     for (size_t i = 0; i < ARRAY_LEN(params); i++) {
         struct str prefix = params[i].prefix;
         if (!str_starts(message, prefix) || message.n == prefix.n)

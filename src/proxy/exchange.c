@@ -142,25 +142,30 @@ static int64_t output_tokens(const struct exchange *x, bool *ret_estimated)
     return *ret_estimated ? estimate : x->answer.usage.output;
 }
 
+/* The key of a field that is there only when it says something. */
+static const char *when(bool says, const char *key)
+{
+    return says ? key : NULL;
+}
+
 static void log_access(const struct exchange *x)
 {
+    static const struct auth_key nobody = {.name = {NULL, 0}};
     const struct fail_row *row = fail_row(x->ending);
-    bool asked = x->decoded.asked_model.n != 0;
-    bool estimated;
+    const struct auth_key *client = x->client ? x->client : &nobody;
+    bool used = x->answer.state != ANSWER_EMPTY, estimated;
     int64_t output = output_tokens(x, &estimated);
-    bool used = x->answer.state != ANSWER_EMPTY;
     LOG(row->level, "request", LOG_STR("id", x->id),
-        LOG_STR(x->upstream_id.n ? "upstream_id" : NULL, x->upstream_id),
-        LOG_STR(x->client ? "client" : NULL, x->client ? x->client->name : STR_NONE),
-        LOG_STR("method", x->method), LOG_STR("path", x->path), LOG_INT("status", x->status),
-        LOG_CSTR("ending", row->name), LOG_CSTR("fault", fault_name(row->fault)),
-        LOG_STR(asked ? "asked_model" : NULL, x->decoded.asked_model),
-        LOG_INT(x->attempts ? "attempts" : NULL, x->attempts),
-        LOG_INT(x->upstream_status ? "upstream_status" : NULL, x->upstream_status),
-        LOG_INT(used ? "prompt_tokens" : NULL, usage_prompt_tokens(&x->answer.usage)),
-        LOG_INT(used ? "output_tokens" : NULL, output),
-        LOG_BOOL(estimated ? "estimated" : NULL, true),
-        LOG_MS(x->first_event_us ? "first_event_ms" : NULL, x->first_event_us),
+        LOG_STR(when(x->upstream_id.n, "upstream_id"), x->upstream_id),
+        LOG_STR(when(client->name.n, "client"), client->name), LOG_STR("method", x->method),
+        LOG_STR("path", x->path), LOG_INT("status", x->status), LOG_CSTR("ending", row->name),
+        LOG_CSTR("fault", fault_name(row->fault)),
+        LOG_STR(when(x->decoded.asked_model.n, "asked_model"), x->decoded.asked_model),
+        LOG_INT(when(x->attempts, "attempts"), x->attempts),
+        LOG_INT(when(x->upstream_status, "upstream_status"), x->upstream_status),
+        LOG_INT(when(used, "prompt_tokens"), usage_prompt_tokens(&x->answer.usage)),
+        LOG_INT(when(used, "output_tokens"), output), LOG_BOOL(when(estimated, "estimated"), true),
+        LOG_MS(when(x->first_event_us, "first_event_ms"), x->first_event_us),
         LOG_MS("duration_ms", clock_us() - x->started_us));
 }
 

@@ -421,6 +421,7 @@ static void on_request(void *ctx, struct request *r)
         sim_reply_error(s, r, &c->refused);
         call_end(c, false);
     } else {
+        ASSERT(c->route); /* no route is a refusal */
         c->route->fn(s, r, c);
     }
     arena_done(&s->scratch);

@@ -88,18 +88,24 @@ static bool is_base64(struct str s)
     return ok;
 }
 
-/* The data of a base64 source: its text, checked, and its first bytes decoded. */
+struct media {
+    struct str data; /* base64 */
+    char head[HEAD]; /* the first bytes, decoded */
+    size_t head_n;
+};
+
+/* The data of a base64 source, checked. */
 static bool read_data(struct check *c, struct jval v, const struct shape_path *path,
-                      const char *what, struct str *ret_data, char head[HEAD], size_t *ret_head)
+                      const char *what, struct media *ret)
 {
     struct str data = json_str(json_get(v, STR("data")), c->a);
     if (data.n == 0)
         return check_fail(c, path, "%s cannot be empty", what);
     if (!is_base64(data))
         return check_fail(c, path, "invalid base64 data");
-    ssize_t n = text_base64_decode(data, head, HEAD);
-    *ret_head = n > 0 ? (size_t)n : 0;
-    *ret_data = data;
+    ssize_t n = text_base64_decode(data, ret->head, HEAD);
+    ret->head_n = n > 0 ? (size_t)n : 0;
+    ret->data = data;
     c->request->media_bytes += data.n;
     return true;
 }
@@ -130,15 +136,13 @@ static bool check_dimensions(struct check *c, struct str head, const struct shap
 
 bool rule_image(struct check *c, struct jval v, const struct shape_path *path)
 {
-    char head[HEAD];
-    size_t n;
-    struct str data;
-    if (!read_data(c, v, path, "image", &data, head, &n))
+    struct media m = {0};
+    if (!read_data(c, v, path, "image", &m))
         return false;
-    if (data.n > IMAGE_MAX)
-        return check_fail(c, path, "image exceeds 10 MB maximum: %zu bytes > %d bytes", data.n,
+    if (m.data.n > IMAGE_MAX)
+        return check_fail(c, path, "image exceeds 10 MB maximum: %zu bytes > %d bytes", m.data.n,
                           IMAGE_MAX);
-    struct str is = rule_image_type(str_of(head, n));
+    struct str is = rule_image_type(str_of(m.head, m.head_n));
     if (!is.p)
         return check_fail(c, NULL, "Could not process image");
     struct jval declared = json_get(v, STR("media_type"));
@@ -147,17 +151,15 @@ bool rule_image(struct check *c, struct jval v, const struct shape_path *path)
                           "The image was specified using the %.*s media type, but the image "
                           "appears to be a %.*s image",
                           STR_FMT(json_str(declared, c->a)), STR_FMT(is));
-    return check_dimensions(c, str_of(head, n), path);
+    return check_dimensions(c, str_of(m.head, m.head_n), path);
 }
 
 bool rule_pdf(struct check *c, struct jval v, const struct shape_path *path)
 {
-    char head[HEAD];
-    size_t n;
-    struct str data;
-    if (!read_data(c, v, path, "PDF", &data, head, &n))
+    struct media m = {0};
+    if (!read_data(c, v, path, "PDF", &m))
         return false;
-    if (!str_starts(str_of(head, n), STR("%PDF-")))
+    if (!str_starts(str_of(m.head, m.head_n), STR("%PDF-")))
         return check_fail(c, path, "The PDF specified was not valid.");
     return true;
 }

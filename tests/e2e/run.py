@@ -8,9 +8,11 @@ whose module, class or method contains it. The tests mostly wait, so there are m
 processors. The last line is "e2e: N passed, N failed".
 """
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import unittest
@@ -49,12 +51,16 @@ def run_here(names):
 
 def run_group(item):
     name, tests = item
+    child = subprocess.Popen([sys.executable, __file__, "--here"], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        child = subprocess.run([sys.executable, __file__, "--here"], input="\n".join(tests),
-                               stdout=subprocess.PIPE, text=True, timeout=LIMIT_S, check=False)
-        return name, json.loads(child.stdout.splitlines()[-1])
+        out, _ = child.communicate("\n".join(tests), timeout=LIMIT_S)
+        return name, json.loads(out.splitlines()[-1])
     except (subprocess.TimeoutExpired, ValueError, IndexError) as e:
         return name, {"run": len(tests), "skipped": 0, "bad": [[name, repr(e)]]}
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # and what it may have left behind
+            os.killpg(child.pid, signal.SIGKILL)
 
 
 def main():
