@@ -3,9 +3,9 @@
  *      {"ts":..,"level":..,"who":..,"event":..,"key":value,...,"dropped":n}\n
  *       |-------- always fits --------------| |- as fits -| |--- reserved ---|
  *
- * A field that does not fit into the line is left out whole. Lines are written in pieces of at most
- * PIPE_BUF bytes, so that a pipe that polls writable takes all of a piece at once and lines of
- * several processes never mix. Standard error is not made non-blocking: the open file is shared
+ * A field that does not fit into the line is left out whole. Lines are written in pieces of at
+ * most PIPE_BUF bytes, so that a pipe that polls writable takes all of a piece at once and lines
+ * of several processes never mix. Standard error is not made non-blocking: the open file is shared
  * with whoever started us. Without batching, each line is written at once.
  */
 #include "base/log.h"

@@ -2,9 +2,9 @@
  *
  *   LOOKUP --> RACING --> TUNNEL (through a proxy) --> HANDSHAKE (https) --> done
  *
- * Each address that is tried is an attempt of its own; the first that opens ends the others. A dial
- * belongs to whoever started it until fn is called or dial_cancel; it frees itself at the end of
- * that turn.
+ * Each address that is tried is an attempt of its own; the first that opens ends the others. A
+ * dial belongs to whoever started it until fn is called or dial_cancel; it frees itself at the end
+ * of that turn.
  */
 #include "http/dial.h"
 

@@ -2,9 +2,8 @@
  *
  *     +------------------------------ keep-alive --------------------------------+
  *     v                                                                          |
- *   IDLE --first byte--> HEAD --head--> BODY --whole--> REPLYING --> FLUSHING ---+--> LINGER -->
- * DEAD
- *     \____________________|______________|___ refused ___/   reply_end   (close, or unread input)
+ *   IDLE --1st byte--> HEAD --head--> BODY --whole--> REPLYING --> FLUSHING -----+--> LINGER --> DEAD
+ *     \__________________|______________|___ refused ___/   reply_end     (close, or unread input)
  *
  * Bytes are read into a scratch of the process; only what cannot be used yet is kept (c->in). A
  * body of known length is read straight into the request. While a reply is open nothing is read:
@@ -143,10 +142,11 @@ static void complete(struct conn *c)
     h->on_request(h->ctx, c->request);
 }
 
-/* Whether this worker may hold n more bytes for its clients. */
+/* Whether this worker may hold n more bytes of this body; what they have memory for is counted. */
 static bool has_room(const struct conn *c, size_t n)
 {
-    return buf_total() + n <= c->server->limits.total_max;
+    size_t spare = c->request->body.cap - c->request->body.end;
+    return buf_total() + (n > spare ? n - spare : 0) <= c->server->limits.total_max;
 }
 
 static bool append_body(struct conn *c, struct str data)

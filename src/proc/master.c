@@ -300,7 +300,8 @@ static void stop(void)
         struct crew *c = self.crews[i];
 
         if (c)
-            crew_leave(c, SIGTERM, again ? GRACE_US : patience_us(crew_config(c)));
+            crew_leave(c, again ? SIGUSR2 : SIGTERM,
+                       again ? GRACE_US : patience_us(crew_config(c)));
     }
     stop_if_done();
 }
@@ -366,7 +367,8 @@ static bool watch_signals(void)
         sigaddset(&set, signals[i]);
     self.signals = (struct io_watch){.fn = on_signals, .name = "signals"};
     self.signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    sigaddset(&set, SIGQUIT); /* for workers; here it does nothing */
+    sigaddset(&set, SIGQUIT); /* for workers; here they do nothing */
+    sigaddset(&set, SIGUSR2);
     (void)sigprocmask(SIG_BLOCK, &set, NULL);
     return self.signals.fd >= 0 && loop_watch_level(self.loop, &self.signals);
 }

@@ -1,6 +1,6 @@
 /* worker.c - builds the proxy, gives up privileges, says that it is ready, and runs the loop.
  *
- *   serving --SIGTERM--> unready --delay--> draining --timeout or SIGTERM--> aborting --> gone
+ *   serving --SIGTERM--> unready --delay--> draining --timeout or SIGUSR2--> aborting --> gone
  *       \----------------SIGQUIT, channel's end---^   \------- idle ------------------------^
  *
  * One writer, enter(), moves between these states and only ever forward. The process ends when the
@@ -74,6 +74,8 @@ static void on_signal(struct io_watch *w, unsigned events)
     while (read(w->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGQUIT)
             enter(DRAINING);
+        else if (info.ssi_signo == SIGUSR2) /* a second SIGTERM might melt into the first */
+            enter(ABORTING);
         else if (self.n_terms++ == 0)
             enter(self.config->drain_delay ? UNREADY : DRAINING);
         else
@@ -102,6 +104,7 @@ static bool watch_signals(void)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGQUIT);
+    sigaddset(&set, SIGUSR2);
     self.signals = (struct io_watch){.fn = on_signal, .name = "signals"};
     self.signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     return self.signals.fd >= 0 && loop_watch_level(self.loop, &self.signals);

@@ -3,12 +3,13 @@
  *
  * Who owns what:
  *
- *   request    the transport (http/server); x->request is NULL once the reply is over or the client
- * gone body       the exchange, taken from the request; every span of the upstream body points into
- * it scratch    arena: what is needed only while the request can still be sent (again): the hub's
- * tree keep       arena: what is needed to the end: ids, the encoder, names for the log upstream
- * rope: the body as sent upstream; borrows from body and scratch call       http/client; NULL when
- * none is open pending    bytes of an upstream event that is not complete, or of an error body
+ *   request    the transport (http/server); NULL once the reply is over or the client gone
+ *   body       the exchange, taken from the request; every span of the upstream body points into it
+ *   scratch    arena: what is needed while the request can still be sent (again): the hub's tree
+ *   keep       arena: what is needed to the end: ids, the encoder, names for the log
+ *   upstream   rope: the body as sent upstream; borrows from body and scratch
+ *   call       http/client; NULL when none is open
+ *   pending    bytes of an upstream event that is not complete, or of an error body
  *
  * body, scratch and upstream are given back as soon as the answer has begun (exchange_commit), so
  * that an open stream costs a few kilobytes.

@@ -1,5 +1,4 @@
-/* fail.h - the endings of fail.def as values, and what other layers' words for failure mean here.
- */
+/* fail.h - the endings of fail.def as values, and what other layers' failures mean here. */
 #ifndef CCPROXY_PROXY_FAIL_H
 #define CCPROXY_PROXY_FAIL_H
 

@@ -1,18 +1,17 @@
 /* relay.c - moves one answer from the upstream to the client.
  *
- *   call --bytes--> [pending] --sse--> event --answer_track--> dialect's encoder --> reply -->
- * client ^                                                                                 |
- *     +------------- paused while more than SERVER_HIGH_MARK is queued -----------------+
+ *   call --bytes--> [pending] --sse--> event --answer_track--> encoder --> reply --> client
+ *     ^                                                                      |
+ *     +------------- paused while more than SERVER_HIGH_MARK is queued ------+
  *
- * A short answer comes in one piece (step_decode asks for it so): it is replayed as the events that
- * a stream would have had, and everything behind is the same.
+ * A short answer comes in one piece (step_decode asks for it so): it is replayed as the events
+ * that a stream would have had, and everything behind is the same.
  *
  * Invariants:
  *   1. The client gets no byte before the first event of an answer has come: until then an attempt
- * may be given up for another, or become a real HTTP error.
+ *      may be given up for another, or become a real HTTP error.
  *   2. An event is translated whole or not at all; usage is counted from events only.
- *   3. An answer is complete when message_stop has come, and not before. What ends without it was
- * cut.
+ *   3. An answer is complete when message_stop has come, and not before. Without it, it was cut.
  *   4. After each event x->step is looked at again: anything may have ended the exchange.
  */
 #include "base/clock.h"

@@ -1,5 +1,4 @@
-/* retry.h - whether an attempt that failed is made again, and when. Pure: facts in, decision out.
- */
+/* retry.h - whether a failed attempt is made again, and when. Pure: facts in, decision out. */
 #ifndef CCPROXY_PROXY_RETRY_H
 #define CCPROXY_PROXY_RETRY_H
 

@@ -1,8 +1,8 @@
 /* watch.c - the times of an exchange, on one timer.
  *
  * Progress moves no timer: it only writes down when it happened. When the timer fires, what is due
- * is worked out anew; if nothing is, the timer is set to the next time that something can be. So an
- * event of a stream costs no heap operation.
+ * is worked out anew; if nothing is, the timer is set to the next time that something can be. So
+ * an event of a stream costs no heap operation.
  */
 #include "base/clock.h"
 #include "proxy/endpoint.h"

@@ -6,10 +6,8 @@
  * upstream (answer, refuse, cut, reset, fall silent, talk nonsense); the plan travels in the
  * prompt, so either end knows what must come out:
  *
- *   - an answer that is given as complete has every character that the upstream sent, once and in
- * order
- *   - what was not completed upstream never looks complete: an error status, an error frame, or a
- * cut
+ *   - an answer that is given as complete has every character that the upstream sent, once and in order
+ *   - what was not completed upstream never looks complete: an error status, an error frame, or a cut
  *   - where nothing went wrong, the answer is a success
  *   - every request that was answered stands in the log exactly once
  *   - afterwards nothing is open and nothing is leaked

@@ -1,5 +1,4 @@
-/* world.c - see world.h. Implements io/sys.h. Plain malloc, so that mem_live() counts only the
- * product. */
+/* world.c - see world.h. Implements io/sys.h. Plain malloc, so that mem_live() counts only the product. */
 #include "world.h"
 
 #include <errno.h>
