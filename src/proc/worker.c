@@ -72,14 +72,14 @@ static void on_signal(struct io_watch *w, unsigned events)
 
     (void)events;
     while (read(w->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        if (info.ssi_signo == SIGQUIT)
-            enter(DRAINING);
-        else if (info.ssi_signo == SIGUSR2) /* a second SIGTERM might melt into the first */
+        bool term = info.ssi_signo == SIGTERM;
+        /* the master says it with SIGUSR2: a second SIGTERM might melt into the first */
+        if (info.ssi_signo == SIGUSR2 || (term && self.n_terms++ > 0))
             enter(ABORTING);
-        else if (self.n_terms++ == 0)
+        else if (term)
             enter(self.config->drain_delay ? UNREADY : DRAINING);
         else
-            enter(ABORTING);
+            enter(DRAINING);
     }
 }
 

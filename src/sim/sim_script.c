@@ -416,7 +416,7 @@ static void on_stream(struct stream *s, void *ctx, unsigned events)
         n = stream_read(s, ignored, sizeof(ignored));
     } while (n > 0);
     if (n == STREAM_EOF || n == STREAM_ERROR) {
-        play_end(p, p->piece < p->n_bounds);
+        play_end(p, p->piece < p->n_bounds || has(p, "keep_open"));
         return;
     }
     bool writing = p->piece < p->n_bounds && !timer_is_set(&p->call->timer);
