@@ -67,7 +67,7 @@ static void image_request(struct buf *b)
     buf_lit(
         b, "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
            "\"text\":\"What is this?\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\""
-           "data:image/png;base64,iVBORw0KGgo");
+           "data:image/png;base64,iVBORw0KGgoA");
     while (buf_len(b) < 5 * 1024 * 1024)
         buf_lit(b, "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0");
     buf_lit(b, "\"}}]}]}");
