@@ -5,12 +5,12 @@
 set -euo pipefail
 
 build=(gcc libc6-dev make meson ninja-build pkg-config python3
-       libssl-dev libc-ares-dev libseccomp-dev libyaml-dev)
+       ca-certificates libssl-dev libc-ares-dev libseccomp-dev libyaml-dev)
 test=(libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck
-      curl openssl procps python3-venv)
+      curl git openssl procps python3-venv)
 bench=(nginx-light util-linux)
 
-# Whichever Node.js is there will do; the clients want 20 or later.
+# Whichever Node.js is there will do, from Debian's 18 on.
 command -v node >/dev/null || test+=(nodejs)
 command -v npm >/dev/null || test+=(npm)
 ! command -v nginx >/dev/null || bench=(util-linux)

@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 dir=$1
+tools/install-packages.sh test
 mapfile -t all < <(git ls-files -co --exclude-standard 'src/*.[ch]' 'tests/*.[ch]' 'fuzz/*.[ch]')
 mapfile -t units < <(git ls-files -co --exclude-standard 'src/*.c')
 

@@ -1,5 +1,8 @@
 // What the JavaScript programs share; see common.py for the output.
 import assert from "node:assert/strict";
+import { webcrypto } from "node:crypto";
+
+globalThis.crypto ??= webcrypto; // the clients expect it; Node.js 18, which Debian 12 has, lacks it
 
 export const BASE = process.env.CCPROXY_URL + "/v1";
 export const KEY = process.env.CCPROXY_KEY;

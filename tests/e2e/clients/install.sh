@@ -20,6 +20,7 @@ if ! current "$into/package.json" package.json; then
     rm -rf "$into/node"
     mkdir "$into/node"
     cp package.json "$into/node/"
-    (cd "$into/node" && npm install --no-package-lock --no-audit --no-fund --silent)
+    (cd "$into/node" && npm install --no-package-lock --no-audit --no-fund \
+        --loglevel=error >/dev/null)
     cp package.json "$into/"
 fi
