@@ -140,7 +140,6 @@ void chat_merge_thinking(struct chat *c, struct jval message, struct blocks *oth
 bool chat_read_wish(struct chat *c);
 /* Turns the wish into what the model accepts. */
 void chat_apply_wish(struct chat *c);
-void chat_strip_thinking(struct chat *c);
 
 /* chat_tools.c */
 bool chat_read_tools(struct chat *c);

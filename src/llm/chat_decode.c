@@ -41,6 +41,7 @@ static bool resolve_model(struct chat *c)
     struct str name = json_str(chat_field(c, STR("model")), c->scratch);
     c->ret->asked_model = arena_dup(c->keep, name);
     c->ret->match = models_resolve(c->o->models, name, c->keep, &c->m->model);
+    c->ret->model = c->m->model;
     return c->ret->match != MODEL_UNKNOWN || model_unknown(c, name);
 }
 
@@ -54,6 +55,12 @@ static bool history_tools(struct chat *c)
 {
     if (!c->m->tools)
         chat_declare_history(c);
+    return true;
+}
+
+static bool recall(struct chat *c)
+{
+    recall_thinking(c->o->recall, c->m, c->scratch);
     return true;
 }
 
@@ -87,13 +94,27 @@ static bool settle_dropped(struct chat *c)
 static bool run(struct chat *c)
 {
     static bool (*const steps[])(struct chat * c) = {
-        chat_collect_fields,  chat_check_required,  chat_check_types,
-        resolve_model,        chat_read_max_tokens, chat_apply_fields,
-        chat_read_user,       chat_read_wish,       chat_read_tools,
-        chat_read_web_search, chat_read_messages,   history_tools,
-        chat_read_choice,     chat_read_format,     think,
-        chat_read_sampling,   end_conversation,     chat_read_caching,
-        cache_marks,          settle_dropped,
+        chat_collect_fields,
+        chat_check_required,
+        chat_check_types,
+        resolve_model,
+        chat_read_max_tokens,
+        chat_apply_fields,
+        chat_read_user,
+        chat_read_wish,
+        chat_read_tools,
+        chat_read_web_search,
+        chat_read_messages,
+        history_tools,
+        chat_read_choice,
+        chat_read_format,
+        recall,
+        think,
+        chat_read_sampling,
+        end_conversation,
+        chat_read_caching,
+        cache_marks,
+        settle_dropped,
     };
     for (size_t i = 0; i < ARRAY_LEN(steps); i++)
         if (!steps[i](c))

@@ -184,20 +184,29 @@ static bool read_custom_tool(struct chat *c, struct jval v, size_t i)
     return admit_tool(c, &t, tool_param(c, i, ".custom.name"));
 }
 
-static bool is_native(struct jval type)
+static bool is_native(struct jval type, bool *ret_server)
 {
-    static const struct str prefixes[] = {
-        STR_INIT("web_search_"), STR_INIT("web_fetch_"), STR_INIT("code_execution_"),
-        STR_INIT("bash_"),       STR_INIT("memory_"),    STR_INIT("text_editor_"),
-        STR_INIT("computer_"),   STR_INIT("browser_"),   STR_INIT("tool_search_tool_"),
+    static const struct {
+        struct str prefix;
+        bool server; /* upstream runs it */
+    } kinds[] = {
+        {STR_INIT("web_search_"), true},     {STR_INIT("web_fetch_"), true},
+        {STR_INIT("code_execution_"), true}, {STR_INIT("tool_search_tool_"), true},
+        {STR_INIT("bash_"), false},          {STR_INIT("memory_"), false},
+        {STR_INIT("text_editor_"), false},   {STR_INIT("computer_"), false},
+        {STR_INIT("browser_"), false},
     };
-    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
-        if (str_starts(json_str_raw(type), prefixes[i]))
-            return true;
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (!str_starts(json_str_raw(type), kinds[i].prefix))
+            continue;
+        *ret_server = kinds[i].server;
+        return true;
+    }
     return false;
 }
 
-static bool read_native_tool(struct chat *c, struct jval v, size_t i)
+static bool read_native_tool(struct chat *c, struct jval v, size_t i, bool server)
 {
     struct str name = json_str_raw(json_get(v, STR("name")));
     void **slot = strmap_at(&c->tools, name.n > 0 ? name : json_str_raw(json_get(v, STR("type"))));
@@ -207,6 +216,7 @@ static bool read_native_tool(struct chat *c, struct jval v, size_t i)
     struct tool *t = messages_add_tool(c->scratch, c->m);
     t->name = name;
     t->value = json_raw(v);
+    t->server = server;
     *slot = t;
     return true;
 }
@@ -229,8 +239,9 @@ static bool read_tool(struct chat *c, struct jval v, size_t i)
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
         if (json_str_is(type, kinds[k].type))
             return kinds[k].read(c, v, i);
-    if (is_native(type))
-        return read_native_tool(c, v, i);
+    bool server;
+    if (is_native(type, &server))
+        return read_native_tool(c, v, i, server);
     return chat_refuse_value(c, tool_param(c, i, ".type"), type, "'function' and 'custom'");
 }
 
@@ -299,6 +310,7 @@ bool chat_read_web_search(struct chat *c)
     struct tool *t = messages_add_tool(c->scratch, c->m);
     t->name = STR("web_search");
     t->value = chat_take_text(c);
+    t->server = true;
     return true;
 }
 
@@ -323,7 +335,7 @@ void chat_declare_history(struct chat *c)
         return;
     c->names_synthesised = true;
     c->m->choice = CHOICE_NONE;
-    chat_strip_thinking(c);
+    messages_strip_thinking(c->m, c->scratch);
 }
 
 static bool is_forced(enum tool_choice choice)
@@ -440,7 +452,7 @@ static void soften_choice(struct chat *c)
         strmap_init(&only, c->scratch);
         *strmap_at(&only, c->m->choice_name) = c;
         keep_only(c, &only);
-        chat_strip_thinking(c); /* it is bound to the tools as they were */
+        messages_strip_thinking(c->m, c->scratch); /* it is bound to the tools as they were */
     }
     c->m->choice = CHOICE_AUTO;
     chat_drop(c, c->reply->functions ? STR("function_call") : STR("tool_choice"));

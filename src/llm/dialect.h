@@ -12,6 +12,7 @@
 
 #include "llm/event.h"
 #include "llm/messages.h"
+#include "llm/recall.h"
 
 /* An error in a client's API: for OpenAI {"error":{message,type,param,code}}. Plain text, not
  * escaped. */
@@ -37,12 +38,14 @@ struct request_error {
 
 struct decode_options {
     const struct models *models;
+    const struct recall *recall; /* NULL: nothing is recalled */
     int64_t default_max_tokens; /* 0: the model's maximum */
     bool strict;                /* what would be dropped is refused */
 };
 
 struct decoded {
     struct messages_request *request;
+    const struct model *model; /* of the request */
     enum model_match match;
     struct str asked_model; /* the client's name for the model, plain text, in keep */
     bool stream;

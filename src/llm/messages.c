@@ -23,6 +23,18 @@ struct block *blocks_add(struct arena *a, struct blocks *list, enum block_type t
     return b;
 }
 
+void blocks_move_first(struct blocks *from, struct blocks *into)
+{
+    struct block *b = from->first;
+    from->first = b->next;
+    b->next = NULL;
+    if (into->last)
+        into->last->next = b;
+    else
+        into->first = b;
+    into->last = b;
+}
+
 struct turn *messages_turn(struct arena *a, struct messages_request *m, enum role role)
 {
     if (m->last_turn && m->last_turn->role == role)
@@ -46,6 +58,35 @@ struct tool *messages_add_tool(struct arena *a, struct messages_request *m)
         m->tools = t;
     m->last_tool = t;
     return t;
+}
+
+bool messages_has_server_tools(const struct messages_request *m)
+{
+    const struct tool *t = m->tools;
+    while (t && !t->server)
+        t = t->next;
+    return t != NULL;
+}
+
+void turn_strip_thinking(struct turn *t, struct arena *a)
+{
+    struct blocks kept = {0}, all = t->blocks;
+    while (all.first) {
+        if (all.first->type == BLOCK_THINKING || all.first->type == BLOCK_REDACTED)
+            all.first = all.first->next;
+        else
+            blocks_move_first(&all, &kept);
+    }
+    if (!kept.first)
+        blocks_add(a, &kept, BLOCK_TEXT)->text = STR("(empty)");
+    t->blocks = kept;
+}
+
+void messages_strip_thinking(struct messages_request *m, struct arena *a)
+{
+    for (struct turn *t = m->turns; t; t = t->next)
+        if (t->role == ROLE_ASSISTANT)
+            turn_strip_thinking(t, a);
 }
 
 static void write_cache(struct jsonw *w, struct str cache)

@@ -68,6 +68,7 @@ struct tool {
     struct str extras; /* members to splice, ",\"defer_loading\":true", or absent */
     struct str cache;  /* value of cache_control, or absent */
     bool strict;
+    bool server; /* run by upstream, not by the client */
 };
 
 enum tool_choice { CHOICE_NONE_GIVEN, CHOICE_AUTO, CHOICE_ANY, CHOICE_TOOL, CHOICE_NONE };
@@ -105,9 +106,16 @@ struct messages_request {
 
 /* Appends to a list. */
 struct block *blocks_add(struct arena *a, struct blocks *list, enum block_type type);
+void blocks_move_first(struct blocks *from, struct blocks *into);
 /* The last turn when it has that role, else a new one: neighbours of one role become one turn. */
 struct turn *messages_turn(struct arena *a, struct messages_request *m, enum role role);
 struct tool *messages_add_tool(struct arena *a, struct messages_request *m);
+
+/* Whether upstream runs tools itself: such an answer may pause (pause_turn). */
+bool messages_has_server_tools(const struct messages_request *m);
+/* Takes thinking out; a turn that had nothing else says "(empty)". */
+void turn_strip_thinking(struct turn *t, struct arena *a);
+void messages_strip_thinking(struct messages_request *m, struct arena *a);
 
 /* The body of POST /v1/messages. Large spans are borrowed. */
 void messages_write(const struct messages_request *m, struct rope *out);

@@ -51,6 +51,7 @@ NORETURN static void become_worker(const struct member *m, const int *fds, size_
     const struct worker w = {
         .number = m->number,
         .config = m->crew->o.config,
+        .shared = m->crew->o.shared,
         .user = m->crew->o.user,
         .fds = fds,
         .n_fds = n_fds,

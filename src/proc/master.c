@@ -35,6 +35,7 @@ enum {
 
 static struct {
     struct loop *loop;
+    struct shared shared;
     struct io_watch signals;
     struct crew *crews[CREWS_MAX];
     struct crew *serving, *starting;
@@ -227,7 +228,8 @@ static bool start_crew(struct config *c, char error[LISTENERS_ERROR])
 {
     static const struct crew_handler handler = {
         .on_ready = on_ready, .on_failed = on_failed, .on_gone = on_gone};
-    struct crew_options o = {.loop = self.loop, .config = c, .n = workers_of(c)};
+    struct crew_options o = {
+        .loop = self.loop, .config = c, .shared = &self.shared, .n = workers_of(c)};
 
     if (c->demo && !self.has_demo) {
         (void)snprintf(error, LISTENERS_ERROR,
@@ -429,6 +431,7 @@ static void give_back(void)
         listeners_close(&self.demo.listeners);
     drop_listeners(&self.listeners);
     drop_listeners(&self.fresh);
+    shared_done(&self.shared);
     loop_free(self.loop);
 }
 
@@ -442,6 +445,7 @@ int master_run(void)
     raise_descriptor_limit();
     clock_refresh();
     self.loop = loop_new();
+    shared_init(&self.shared, c);
     if (!watch_signals())
         return fail(sock_error_text(errno));
     if (c->sandbox && !sandbox_confine(SANDBOX_MASTER))

@@ -1,8 +1,9 @@
 /* exchange.c - the life of one exchange: the table of steps and its driver. Read this file first.
  *
  *   identify > authenticate > receive > answer > decode > route > send > relay > settle > end
- *                                          |                ^______|                       ^
- *                                          |                 retry                         |
+ *                                          |                ^______|       |               ^
+ *                                          |                ^ retry        |               |
+ *                                          |                +--------------+ pause_turn    |
  *                                          +-----------------------------------------------+
  *                                            (from any step: an error, or the client leaves)
  *
@@ -34,7 +35,7 @@ static const struct step {
     [STEP_DECODE] = {"decode", step_decode, TO(ROUTE)},
     [STEP_ROUTE] = {"route", step_route, TO(SEND)},
     [STEP_SEND] = {"send", step_send, TO(RELAY) | TO(ROUTE)},
-    [STEP_RELAY] = {"relay", step_relay, TO(SETTLE)},
+    [STEP_RELAY] = {"relay", step_relay, TO(SETTLE) | TO(ROUTE)},
     [STEP_SETTLE] = {"settle", step_settle, 0},
     [STEP_END] = {"end", NULL, 0},
 };
@@ -109,6 +110,22 @@ void exchange_refuse(struct proxy *p, struct request *r, enum fail why)
     exchange_fail(x, why);
 }
 
+struct recall exchange_recall(const struct exchange *x)
+{
+    return (struct recall){
+        .stash = x->proxy->shared->stash,
+        .owner = x->client ? x->client->name : STR(""),
+        .now_s = (int64_t)(clock_wall_us() / 1000000),
+    };
+}
+
+void exchange_rewrite(struct exchange *x)
+{
+    rope_done(&x->upstream);
+    rope_init(&x->upstream, UPSTREAM_TEXT_MAX);
+    messages_write(x->decoded.request, &x->upstream);
+}
+
 void exchange_commit(struct exchange *x)
 {
     rope_done(&x->upstream);
@@ -173,6 +190,7 @@ static void bury(struct deferred *d)
 {
     struct exchange *x = CONTAINER_OF(d, struct exchange, funeral);
     exchange_commit(x);
+    content_done(&x->content);
     buf_done(&x->pending);
     arena_done(&x->keep);
     mem_free(x);

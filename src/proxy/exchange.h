@@ -19,6 +19,7 @@
 
 #include "http/client.h"
 #include "http/server.h"
+#include "llm/content.h"
 #include "llm/dialect.h"
 #include "llm/upstream_error.h"
 #include "policy/auth.h"
@@ -74,6 +75,13 @@ struct exchange {
     struct rope upstream;
     struct decoded decoded;
     bool asks_whole; /* the upstream is asked for one message, not for a stream */
+    bool resumable;  /* the answer may pause and be continued: the request is kept to the end */
+    bool keeps;      /* thinking in the answer goes into the stash */
+    unsigned rounds; /* how often the answer was continued */
+    bool adapted;    /* the request was changed after upstream refused it */
+    uint32_t unable; /* what the model refused then: enum model_can */
+    struct sha256 binding;
+    struct content content; /* of this round, when resumable or keeps */
     struct encoder *encoder;
     struct answer answer;
 
@@ -128,6 +136,10 @@ enum step_result exchange_fail_with(struct exchange *x, enum fail why, struct st
 /* Ends it; called once, by whoever knows that nothing is left to do. */
 void exchange_end(struct exchange *x, enum fail ending);
 
+/* Whose thinking is recalled and kept. */
+struct recall exchange_recall(const struct exchange *x);
+/* Writes the request anew after it was changed. */
+void exchange_rewrite(struct exchange *x);
 /* The request cannot be sent again from here on: its memory goes. */
 void exchange_commit(struct exchange *x);
 

@@ -22,6 +22,7 @@ struct refresh {
 struct proxy {
     struct loop *loop;
     const struct config *config;
+    const struct shared *shared;
     struct server *server;
     struct dns *dns;
     struct tls_ctx *tls;

@@ -133,11 +133,26 @@ static void log_model(const struct exchange *x)
             LOG_STR("asked_model", d->asked_model));
 }
 
+/* What of the answer has to be collected, and what must be known of the request for it. */
+static void prepare_content(struct exchange *x)
+{
+    enum { KEPT_MAX = 512 * 1024, RESUMED_MAX = 16 * 1024 * 1024 };
+
+    const struct messages_request *m = x->decoded.request;
+    x->resumable = messages_has_server_tools(m);
+    x->keeps = x->proxy->shared->stash && recall_expects(m);
+    if (x->keeps)
+        x->binding = recall_binding(m);
+    content_init(&x->content, x->resumable ? RESUMED_MAX : KEPT_MAX);
+}
+
 enum step_result step_decode(struct exchange *x)
 {
     struct proxy *p = x->proxy;
+    const struct recall recall = exchange_recall(x);
     const struct decode_options options = {
         .models = p->models,
+        .recall = &recall,
         .default_max_tokens = p->config->default_max_tokens,
         .strict = p->config->strict,
     };
@@ -146,6 +161,7 @@ enum step_result step_decode(struct exchange *x)
                                       &x->decoded, &e))
         return exchange_fail_with(x, fail_of_fault(e.fault), e.code, e.param, e.message);
     log_model(x);
+    prepare_content(x);
     x->asks_whole = !x->decoded.stream && x->decoded.request->max_tokens <= WHOLE_TOKENS_MAX;
     x->decoded.request->whole = x->asks_whole;
     buf_expect(&x->upstream.text, UPSTREAM_TEXT_FIRST);

@@ -742,8 +742,10 @@ static void run(uint64_t seed)
 
     struct config *c = make_config();
     struct loop *l = loop_new();
+    struct shared shared;
+    shared_init(&shared, c);
     char error[256];
-    struct proxy *p = proxy_new(l, c, error, sizeof(error));
+    struct proxy *p = proxy_new(l, c, &shared, error, sizeof(error));
     ASSERT(p);
     struct sock_addr at = local_addr(PORT), up = local_addr(UPSTREAM_PORT);
     world_serve(&up, up_accept, NULL);
@@ -757,6 +759,7 @@ static void run(uint64_t seed)
     proxy_free(p);
     loop_turn(l, 0);
     loop_free(l);
+    shared_done(&shared);
     config_free(c);
     world_end();
     check_ledger();

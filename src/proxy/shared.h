@@ -1,0 +1,18 @@
+/* shared.h - what all workers of a server see alike, across reloads: memory mapped before the first
+ * fork, written with atomics only.
+ */
+#ifndef CCPROXY_PROXY_SHARED_H
+#define CCPROXY_PROXY_SHARED_H
+
+#include "config/config.h"
+#include "llm/stash.h"
+
+struct shared {
+    struct stash *stash; /* NULL: switched off */
+};
+
+/* Sizes are those of the configuration at the start; a reload does not change them. */
+void shared_init(struct shared *s, const struct config *c);
+void shared_done(struct shared *s);
+
+#endif
