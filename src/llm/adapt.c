@@ -152,6 +152,7 @@ struct str messages_adapt(struct messages_request *m, struct str message, struct
                           uint32_t *ret_bit)
 {
     *ret_bit = 0;
+    m->hashed = NULL;
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
         if (str_find_str(message, rules[i].words) >= message.n || !rules[i].drop(m, a))
             continue;

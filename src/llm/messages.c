@@ -84,6 +84,7 @@ void turn_strip_thinking(struct turn *t, struct arena *a)
 
 void messages_strip_thinking(struct messages_request *m, struct arena *a)
 {
+    m->hashed = NULL;
     for (struct turn *t = m->turns; t; t = t->next)
         if (t->role == ROLE_ASSISTANT)
             turn_strip_thinking(t, a);

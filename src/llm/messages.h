@@ -97,11 +97,12 @@ struct messages_request {
     struct str service_tier;              /* inside, or absent */
     enum thinking thinking;
     int64_t thinking_budget;
-    bool show_thinking; /* display: summarized */
-    uint32_t effort;    /* one of enum effort, or 0 */
-    struct str format;  /* value of output_config.format, or absent */
-    struct str cache;   /* value of the top-level cache_control, or absent */
-    bool whole;         /* ask for one answer in one piece, not for a stream */
+    bool show_thinking;    /* display: summarized */
+    uint32_t effort;       /* one of enum effort, or 0 */
+    struct str format;     /* value of output_config.format, or absent */
+    struct str cache;      /* value of the top-level cache_control, or absent */
+    bool whole;            /* ask for one answer in one piece, not for a stream */
+    struct hashed *hashed; /* recall.c: how far the conversation has been hashed */
 };
 
 /* Appends to a list. */

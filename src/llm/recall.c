@@ -7,6 +7,11 @@
 #include "base/text.h"
 #include "wire/jsonw.h"
 
+struct hashed {
+    struct binding binding;
+    const struct turn *next; /* the first that is not in it */
+};
+
 enum { KEPT_MAX = 1024 * 1024, HEX = 2 * sizeof(struct sha256) };
 
 static struct str hex_of(const struct sha256 *h, char out[HEX])
@@ -189,38 +194,33 @@ static void put_back(struct turn *t, struct jval kept, struct arena *a)
 
 /* --- the conversation ----------------------------------------------------------------------- */
 
-/* How far the conversation has been hashed; turns are taken when a hash is wanted. */
-struct hashed {
-    struct binding binding;
-    const struct turn *next;
-    bool begun;
-};
-
-static struct sha256 hash_before(struct hashed *h, const struct messages_request *m,
-                                 const struct turn *end)
+/* How far the conversation has been hashed; turns are taken when a hash is wanted, each once. */
+static struct sha256 hash_before(struct messages_request *m, const struct turn *end,
+                                 struct arena *a)
 {
-    if (!h->begun) {
+    struct hashed *h = m->hashed;
+    if (!h) {
+        h = m->hashed = ARENA_NEW(a, struct hashed);
         binding_begin(&h->binding, m);
         h->next = m->turns;
-        h->begun = true;
     }
     for (; h->next != end; h->next = h->next->next)
         binding_turn(&h->binding, h->next);
     return binding_hash(&h->binding);
 }
 
-static bool is_bound_here(struct jval kept, struct hashed *h, const struct messages_request *m,
-                          const struct turn *t)
+static bool is_bound_here(struct jval kept, struct messages_request *m, const struct turn *t,
+                          struct arena *a)
 {
     char hex[HEX];
     if (!m->model->binds_thinking)
         return true;
-    struct sha256 hash = hash_before(h, m, t);
+    struct sha256 hash = hash_before(m, t, a);
     return json_str_is(json_get(kept, STR("binding")), hex_of(&hash, hex));
 }
 
 static void recall_turn(const struct recall *r, struct messages_request *m, struct turn *t,
-                        struct hashed *h, struct arena *a)
+                        struct arena *a)
 {
     const struct block *call = next_call(t->blocks.first);
     if (!call)
@@ -234,7 +234,7 @@ static void recall_turn(const struct recall *r, struct messages_request *m, stru
     if (json_parse(&doc, text) == JSON_OK) {
         struct jval kept = json_root(&doc), content = json_get(kept, STR("content"));
         if (json_str_is(json_get(kept, STR("model")), m->model->id) && says_same(t, content, a) &&
-            is_bound_here(kept, h, m, t))
+            is_bound_here(kept, m, t, a))
             put_back(t, content, a);
         else
             turn_strip_thinking(t, a);
@@ -244,12 +244,11 @@ static void recall_turn(const struct recall *r, struct messages_request *m, stru
 
 void recall_thinking(const struct recall *r, struct messages_request *m, struct arena *a)
 {
-    struct hashed h = {.begun = false};
     if (!r || !r->stash)
         return;
     for (struct turn *t = m->turns; t; t = t->next)
         if (t->role == ROLE_ASSISTANT)
-            recall_turn(r, m, t, &h, a);
+            recall_turn(r, m, t, a);
 }
 
 bool recall_expects(const struct messages_request *m)
@@ -259,12 +258,11 @@ bool recall_expects(const struct messages_request *m)
     return thinks && m->tools && m->choice != CHOICE_NONE;
 }
 
-struct sha256 recall_binding(const struct messages_request *m)
+struct sha256 recall_binding(struct messages_request *m, struct arena *a)
 {
-    struct hashed h = {.begun = false};
     if (!m->model->binds_thinking)
         return (struct sha256){0};
-    return hash_before(&h, m, NULL);
+    return hash_before(m, NULL, a);
 }
 
 void recall_keep(const struct recall *r, const struct model *model, const struct sha256 *binding,

@@ -130,7 +130,7 @@ static bool adapt(struct exchange *x, struct str message)
                      ? arena_printf(&x->keep, "%.*s, %.*s", STR_FMT(d->dropped), STR_FMT(gone))
                      : gone;
     if (x->keeps)
-        x->binding = recall_binding(d->request);
+        x->binding = recall_binding(d->request, &x->scratch);
     LOG(LOG_WARN, "upstream refused what the table of models allows, sent again without it",
         LOG_STR("id", x->id), LOG_STR("model", d->request->model->id), LOG_STR("without", gone));
     exchange_rewrite(x);

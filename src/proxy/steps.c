@@ -138,11 +138,11 @@ static void prepare_content(struct exchange *x)
 {
     enum { KEPT_MAX = 512 * 1024, RESUMED_MAX = 16 * 1024 * 1024 };
 
-    const struct messages_request *m = x->decoded.request;
+    struct messages_request *m = x->decoded.request;
     x->resumable = messages_has_server_tools(m);
     x->keeps = x->proxy->shared->stash && recall_expects(m);
     if (x->keeps)
-        x->binding = recall_binding(m);
+        x->binding = recall_binding(m, &x->scratch);
     content_init(&x->content, x->resumable ? RESUMED_MAX : KEPT_MAX);
 }
 
