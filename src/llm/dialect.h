@@ -38,7 +38,9 @@ struct request_error {
 
 struct decode_options {
     const struct models *models;
-    const struct recall *recall; /* NULL: nothing is recalled */
+    const struct recall *recall;       /* NULL: nothing is recalled */
+    const struct model_alias *aliases; /* the client's own names for models */
+    size_t n_aliases;
     int64_t default_max_tokens; /* 0: the model's maximum */
     bool strict;                /* what would be dropped is refused */
 };

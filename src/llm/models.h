@@ -65,6 +65,11 @@ struct model {
     struct str successor; /* of a retired model: the id that answers for it */
 };
 
+/* A client's own name for a model; goes before all others. */
+struct model_alias {
+    struct str name, model;
+};
+
 struct models;
 
 /* map: a JSON object of client name -> Claude model that extends and overrides the built-in

@@ -64,7 +64,7 @@ struct exchange {
     enum step_id step;
 
     const struct endpoint *endpoint;
-    const struct auth_key *client;
+    const struct client *client;
     struct str id; /* x-request-id */
     enum h1_method verb;
     struct str method, path; /* as they came, for the log */

@@ -87,20 +87,24 @@ enum step_result step_identify(struct exchange *x)
 enum step_result step_authenticate(struct exchange *x)
 {
     const struct h1_head *head = x->request->head;
-    if (x->endpoint->access == ACCESS_OPEN || head->method == H1_OPTIONS)
+    if (x->endpoint->right == 0 || head->method == H1_OPTIONS)
         return STEP_NEXT;
-    const struct config *c = x->proxy->config;
+    const int64_t now_s = (int64_t)(clock_wall_us() / 1000000);
     const struct auth_fields fields = {
         .authorization = head->known[H1_AUTHORIZATION],
         .x_api_key = head->known[H1_X_API_KEY],
         .api_key = h1_field(head, STR("api-key")),
     };
-    switch (auth_check(c->client_keys, c->n_client_keys, &fields, &x->client)) {
-    case AUTH_OK: return STEP_NEXT;
+    switch (auth_check(&x->proxy->config->clients, &fields, now_s, &x->client)) {
+    case AUTH_OK: break;
     case AUTH_REFUSED: return exchange_fail(x, FAIL_UNAUTHENTICATED);
     case AUTH_CONFLICT: return exchange_fail(x, FAIL_CREDENTIALS_DIFFER);
     }
-    UNREACHABLE();
+    if ((x->client->rights & x->endpoint->right) == 0)
+        return exchange_fail_with(x, FAIL_FORBIDDEN, STR_NONE, STR_NONE,
+                                  arena_printf(&x->keep, "This key lacks the right \"%s\".",
+                                               right_name(x->endpoint->right)));
+    return STEP_NEXT;
 }
 
 enum step_result step_receive(struct exchange *x)
@@ -146,6 +150,20 @@ static void prepare_content(struct exchange *x)
     content_init(&x->content, x->resumable ? RESUMED_MAX : KEPT_MAX);
 }
 
+/* A client may be held to models by the names it uses or by Claude's. */
+static bool may_use_model(const struct exchange *x)
+{
+    return client_may_use(x->client, x->decoded.asked_model) ||
+           client_may_use(x->client, x->decoded.model->id);
+}
+
+static enum step_result fail_model(struct exchange *x)
+{
+    return exchange_fail_with(x, FAIL_MODEL_FORBIDDEN, STR_NONE, STR("model"),
+                              arena_printf(&x->keep, "This key may not use the model '%.*s'.",
+                                           STR_FMT(x->decoded.asked_model)));
+}
+
 enum step_result step_decode(struct exchange *x)
 {
     struct proxy *p = x->proxy;
@@ -153,6 +171,8 @@ enum step_result step_decode(struct exchange *x)
     const struct decode_options options = {
         .models = p->models,
         .recall = &recall,
+        .aliases = x->client->aliases,
+        .n_aliases = x->client->n_aliases,
         .default_max_tokens = p->config->default_max_tokens,
         .strict = p->config->strict,
     };
@@ -161,6 +181,8 @@ enum step_result step_decode(struct exchange *x)
                                       &x->decoded, &e))
         return exchange_fail_with(x, fail_of_fault(e.fault), e.code, e.param, e.message);
     log_model(x);
+    if (!may_use_model(x))
+        return fail_model(x);
     prepare_content(x);
     x->asks_whole = !x->decoded.stream && x->decoded.request->max_tokens <= WHOLE_TOKENS_MAX;
     x->decoded.request->whole = x->asks_whole;
