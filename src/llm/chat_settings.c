@@ -14,6 +14,7 @@ bool chat_read_max_tokens(struct chat *c)
         if (!json_i64(chat_field(c, names[i]), &wanted))
             continue;
         c->m->max_tokens = wanted < most ? wanted : most;
+        c->ret->max_tokens_name = names[i];
         if (wanted > most)
             chat_drop(c, names[i]);
         break;

@@ -22,6 +22,7 @@
 #include "llm/content.h"
 #include "llm/dialect.h"
 #include "llm/upstream_error.h"
+#include "llm/upstream_limits.h"
 #include "policy/auth.h"
 #include "proxy/fail.h"
 #include "proxy/retry.h"
@@ -96,7 +97,8 @@ struct exchange {
     enum answer_kind upstream_answer;
     enum should_retry should_retry;
     int64_t retry_after_us;
-    struct str upstream_id; /* request-id of the upstream */
+    struct str upstream_id;         /* request-id of the upstream */
+    struct upstream_limits *limits; /* in keep; NULL: it said nothing of them */
     struct sse sse;
     struct buf pending;
 
