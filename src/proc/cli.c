@@ -23,6 +23,7 @@ static const struct command commands[] = {
      "Make a key: it is printed once, and what to write into CCPROXY_CLIENTS."},
     {STR_INIT("keys hash"), CLI_KEYS_HASH, "Read a key from standard input, print its hash."},
     {STR_INIT("keys list"), CLI_KEYS_LIST, "Print the clients of the configuration."},
+    {STR_INIT("models"), CLI_MODELS, "Print the table of models and the names that mean them."},
     {STR_INIT("simulate"), CLI_SIMULATE,
      "Run the Claude simulator alone, as an upstream for tests."},
     {STR_INIT("help"), CLI_HELP, "Print this text; also --help."},

@@ -10,6 +10,7 @@ enum cli_command {
     CLI_KEYS_MINT,
     CLI_KEYS_HASH,
     CLI_KEYS_LIST,
+    CLI_MODELS,
     CLI_SIMULATE,
     CLI_HELP,
     CLI_VERSION,

@@ -4,6 +4,7 @@
 
 #include "ccproxy_version.h"
 #include "config/config.h"
+#include "proc/catalog.h"
 #include "proc/cli.h"
 #include "proc/keys.h"
 #include "proc/master.h"
@@ -65,6 +66,7 @@ int main(int argc, char **argv)
     case CLI_KEYS_MINT: return keys_mint(&cli);
     case CLI_KEYS_HASH: return keys_hash();
     case CLI_KEYS_LIST: return keys_list();
+    case CLI_MODELS: return catalog_print();
     case CLI_SIMULATE: return simulate_command(&cli);
     case CLI_HELP: return help(cli.markdown);
     case CLI_VERSION: return printf("ccproxy %s\n", CCPROXY_VERSION) > 0 ? 0 : 1;

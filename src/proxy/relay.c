@@ -191,6 +191,9 @@ static void begin_answer(struct exchange *x)
     x->phase_at_us = 0;
     x->progress_us = clock_us();
     count_upstream(x->proxy, FAIL_DONE);
+    if (x->unable) /* without it the request was taken: the table was wrong */
+        models_learn_cannot(x->proxy->models, x->decoded.model, x->unable);
+    x->unable = 0;
     if (!x->resumable && (!x->call || call_sent(x->call)))
         exchange_commit(x);
     if (x->rounds == 0) {

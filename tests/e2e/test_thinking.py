@@ -308,6 +308,8 @@ class Pause(Case):
 
 
 class Adapt(Case):
+    ENV = {"CCPROXY_WORKERS": "1"}
+
     def refused(self, message, messages=None, **extra):
         self.answers = [(400, "invalid_request_error", message), DONE]
         response = self.post(messages or [ASK], **extra)
@@ -320,6 +322,14 @@ class Adapt(Case):
                                      model="claude-sonnet-4-6", temperature=0.5)
         self.assertEqual(dropped, "temperature")
         self.assertNotIn("temperature", body)
+
+    def test_what_was_learnt_is_kept(self):
+        extra = {"model": "claude-sonnet-4-6", "temperature": 0.5}
+        self.refused("`temperature` is deprecated for this model.", **extra)
+        self.answers = [DONE]
+        response = self.post([ASK], **extra)
+        self.assertEqual((response.status, len(self.bodies)), (200, 3))
+        self.assertEqual(response.fields["x-ccproxy-dropped"], "temperature")
 
     def test_a_forced_tool(self):
         dropped, body = self.refused('tool_choice: forcing tools is not supported for this model',
