@@ -78,7 +78,7 @@ static bool think(struct chat *c)
 
 static bool cache_marks(struct chat *c)
 {
-    chat_limit_cache_marks(c);
+    chat_settle_cache_marks(c);
     return true;
 }
 
@@ -118,6 +118,7 @@ static bool run(struct chat *c)
         think,
         chat_read_sampling,
         end_conversation,
+        chat_read_betas,
         chat_read_caching,
         cache_marks,
         settle_dropped,

@@ -42,7 +42,10 @@ struct decode_options {
     const struct model_alias *aliases; /* the client's own names for models */
     size_t n_aliases;
     int64_t default_max_tokens; /* 0: the model's maximum */
+    struct str betas;           /* the client's anthropic-beta field, or absent */
     bool strict;                /* what would be dropped is refused */
+    bool auto_cache;            /* prompts are cached unless the client marks by itself */
+    bool fast_mode;             /* speed "fast", which costs more, may be asked for */
 };
 
 struct decoded {

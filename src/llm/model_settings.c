@@ -38,6 +38,7 @@ static const struct {
     {STR_INIT("thinking_between_tools"), CAN_THINK_BETWEEN},
     {STR_INIT("images"), CAN_IMAGE},
     {STR_INIT("pdfs"), CAN_PDF},
+    {STR_INIT("fast"), CAN_FAST},
 };
 
 struct str model_ability(size_t i, uint32_t *ret_bit)

@@ -28,6 +28,7 @@ enum model_can {
     CAN_THINK_BETWEEN = 1 << 8, /* between_tools */
     CAN_IMAGE = 1 << 9,
     CAN_PDF = 1 << 10,
+    CAN_FAST = 1 << 11, /* speed "fast" */
 };
 
 enum think_default { THINK_OFF, THINK_ON, THINK_ALWAYS };

@@ -66,7 +66,8 @@ struct exchange {
 
     const struct endpoint *endpoint;
     const struct client *client;
-    struct str id; /* x-request-id */
+    struct str id;    /* x-request-id */
+    struct str betas; /* anthropic-beta: the client's, then what of it is sent */
     enum h1_method verb;
     struct str method, path; /* as they came, for the log */
     struct str rest;         /* of the path, behind the endpoint's own: an id */

@@ -30,6 +30,7 @@ static void remember_head(struct exchange *x, const struct h1_head *head)
     struct str id = head->known[H1_X_REQUEST_ID];
     x->id = is_request_id(id) ? arena_dup(&x->keep, id) : exchange_make_id(x);
     x->verb = head->method;
+    x->betas = arena_dup(&x->keep, h1_field(head, STR("anthropic-beta")));
     x->method = arena_dup(&x->keep, head->method_text);
     x->path = arena_dup(&x->keep, str_head(head->path, size_min(head->path.n, PATH_SHOWN_MAX)));
 }
@@ -174,12 +175,16 @@ enum step_result step_decode(struct exchange *x)
         .aliases = x->client->aliases,
         .n_aliases = x->client->n_aliases,
         .default_max_tokens = p->config->default_max_tokens,
+        .betas = x->betas,
         .strict = p->config->strict,
+        .auto_cache = p->config->auto_cache,
+        .fast_mode = p->config->fast_mode,
     };
     struct request_error e = {0};
     if (!x->endpoint->dialect->decode(&options, &p->doc, buf_str(&x->body), &x->keep, &x->scratch,
                                       &x->decoded, &e))
         return exchange_fail_with(x, fail_of_fault(e.fault), e.code, e.param, e.message);
+    x->betas = arena_dup(&x->keep, x->decoded.request->betas);
     log_model(x);
     if (!may_use_model(x))
         return fail_model(x);
@@ -222,6 +227,7 @@ enum step_result step_send(struct exchange *x)
     x->key = route_pick(&p->route, clock_us(), &x->keys_tried);
     struct platform_call call = p->upstream;
     call.key = p->config->upstream_keys[x->key];
+    call.betas = x->betas;
     call.body_len = rope_len(&x->upstream);
     buf_clear(&p->scratch);
     bool fits = p->platform->messages_head(&call, &p->scratch);

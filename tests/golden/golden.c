@@ -80,6 +80,9 @@ static bool decode(struct run *r)
         .models = r->models,
         .default_max_tokens = max,
         .strict = json_true(json_get(config, STR("strict"))),
+        .auto_cache = json_true(json_get(config, STR("auto_cache"))),
+        .fast_mode = json_true(json_get(config, STR("fast_mode"))),
+        .betas = json_str(json_get(config, STR("anthropic_beta")), &r->keep),
     };
     return dialect_chat.decode(&o, &r->doc, request_body(r), &r->keep, &r->scratch, &r->d,
                                &r->error);
