@@ -10,6 +10,7 @@
  *   chat_tools.c     tools, names, tool_choice
  *   chat_schema.c    JSON schemas as upstream accepts them
  *   chat_format.c    response_format
+ *   completion.c     the legacy API, which shares most of this
  *   chat_answer.h    the way back
  *
  * A `struct chat` lives for one call of decode. Functions that return bool return false after
@@ -29,14 +30,23 @@ struct chat_name {
     bool custom;       /* a custom tool: its input is {"input": text} upstream */
 };
 
+/* Which of the APIs that share this code; bits. */
+enum chat_api { CHAT = 1, COMPLETIONS = 2, BOTH = CHAT | COMPLETIONS };
+
+enum { CHAT_STOPS_MAX = 4, CHAT_STOP_MAX = 64 };
+
 /* What the encoder must know of the request; in keep. */
 struct chat_reply {
     bool include_usage;
     bool functions;      /* the legacy form: function_call instead of tool_calls */
     bool hide_reasoning; /* reasoning.exclude */
     bool tier_asked;
-    bool unfence;   /* JSON was asked for in words: a code fence around it is taken off */
-    bool json_tool; /* JSON was asked for through our own tool: its input is the content */
+    bool unfence;      /* JSON was asked for in words: a code fence around it is taken off */
+    struct str *stops; /* insides: where the text ends though upstream goes on */
+    size_t n_stops;
+    bool completion; /* the legacy API, which has text only */
+    struct str echo; /* inside: the prompt, to stand before the answer, or absent */
+    bool json_tool;  /* JSON was asked for through our own tool: its input is the content */
     struct chat_name *names;
 };
 
@@ -72,6 +82,7 @@ struct chat_history {
 
 struct chat {
     const struct decode_options *o;
+    enum chat_api api;
     struct arena *keep, *scratch;
     struct decoded *ret;
     struct request_error *error;
@@ -109,6 +120,7 @@ bool chat_blank(struct str inside);
 /* chat_fields.c */
 struct jval chat_field(const struct chat *c, struct str name); /* absent when null, too */
 bool chat_collect_fields(struct chat *c);
+bool chat_check_model(struct chat *c);
 bool chat_check_required(struct chat *c);
 bool chat_check_types(struct chat *c);
 bool chat_apply_fields(struct chat *c);
@@ -170,6 +182,10 @@ struct str chat_schema_closed(struct chat *c, struct jval schema);
 
 /* chat_format.c */
 bool chat_read_format(struct chat *c);
+
+/* completion.c */
+bool completion_check_required(struct chat *c);
+bool completion_read_prompt(struct chat *c);
 
 /* chat_encode.c: the functions of the dialect */
 struct encoder *chat_open(struct arena *keep, const struct decoded *d,

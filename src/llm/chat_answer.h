@@ -18,7 +18,7 @@ struct fence {
     enum { FENCE_START, FENCE_INSIDE, FENCE_NONE } state;
 
     size_t n;
-    char held[FENCE_HOLD];
+    char *held; /* FENCE_HOLD bytes, when fences are looked for */
 };
 
 /* A cited source: {"type":"url_citation",...} once its text is complete. */
@@ -66,6 +66,9 @@ struct encoder {
     bool thought_text;   /* the open thinking block has had text */
     bool any_text;       /* content was produced */
     struct fence fence;
+    bool stream, stopped; /* one of reply->stops has come: the rest is not told */
+    size_t n_tail;        /* text held back, since it may begin such a stop */
+    char *tail;
     struct note *notes, *last_note;
     size_t n_notes;
     uint64_t chars, block_chars;                /* of content so far; when the open block began */
@@ -74,6 +77,7 @@ struct encoder {
 };
 
 extern const struct chat_form chat_form_stream, chat_form_whole;
+extern const struct chat_form completion_form_stream, completion_form_whole;
 
 /* Appends several spans at once; false, and nothing appended, when out is full. */
 bool chat_put(struct buf *out, const struct str *parts, size_t n);

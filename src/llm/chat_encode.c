@@ -41,8 +41,16 @@ struct encoder *chat_open(struct arena *keep, const struct decoded *d,
                           const struct encoder_options *o)
 {
     struct encoder *e = ARENA_NEW(keep, struct encoder);
-    e->form = o->stream ? &chat_form_stream : &chat_form_whole;
     e->reply = d->state;
+    e->stream = o->stream;
+    if (e->reply->unfence)
+        e->fence.held = arena_alloc(keep, FENCE_HOLD);
+    if (e->reply->n_stops > 0)
+        e->tail = arena_alloc(keep, CHAT_STOP_MAX);
+    if (e->reply->completion)
+        e->form = o->stream ? &completion_form_stream : &completion_form_whole;
+    else
+        e->form = o->stream ? &chat_form_stream : &chat_form_whole;
     e->keep = keep;
     e->created = o->created;
     e->fallback_id = o->id;
@@ -82,13 +90,73 @@ static uint64_t count_chars(struct str s)
     return n;
 }
 
-static bool emit_text(struct encoder *e, struct str inside, struct buf *out)
+static bool tell(struct encoder *e, struct str inside, struct buf *out)
 {
     if (inside.n == 0)
         return true;
     e->any_text = true;
     e->chars += count_chars(inside);
     return e->form->text(e, inside, out);
+}
+
+/* Bytes of the character at the start of an inside. */
+static size_t char_at(struct str s)
+{
+    size_t n = s.p[0] != '\\' ? 1 : s.n > 1 && s.p[1] == 'u' ? 6 : 2;
+    return size_min(n, s.n);
+}
+
+enum match { MATCH_NOT, MATCH_PART, MATCH_WHOLE };
+
+/* Whether one of the stops stands at the start of s, or s may be the beginning of one. */
+static enum match match_stop(const struct chat_reply *r, struct str s)
+{
+    enum match best = MATCH_NOT;
+    for (size_t i = 0; i < r->n_stops && best != MATCH_WHOLE; i++) {
+        if (str_starts(s, r->stops[i]))
+            best = MATCH_WHOLE;
+        else if (str_starts(r->stops[i], s))
+            best = MATCH_PART;
+    }
+    return best;
+}
+
+/* What of s is told: all before a stop, or before what may become one, which is held back. */
+static bool tell_until_stop(struct encoder *e, struct str s, struct buf *out)
+{
+    size_t at = 0;
+    enum match match = MATCH_NOT;
+    while (at < s.n && (match = match_stop(e->reply, str_skip(s, at))) == MATCH_NOT)
+        at += char_at(str_skip(s, at));
+    e->stopped = match == MATCH_WHOLE;
+    e->n_tail = match == MATCH_PART ? s.n - at : 0; /* shorter than the stop that it begins */
+    if (e->n_tail > 0)
+        memcpy(e->tail, s.p + at, e->n_tail);
+    return tell(e, str_head(s, at), out);
+}
+
+static bool emit_text(struct encoder *e, struct str inside, struct buf *out)
+{
+    if (e->reply->n_stops == 0)
+        return tell(e, inside, out);
+    if (e->stopped || inside.n == 0)
+        return true;
+    if (e->n_tail == 0)
+        return tell_until_stop(e, inside, out);
+    struct buf joined;
+    buf_init(&joined, e->n_tail + inside.n);
+    bool ok = buf_append(&joined, str_of(e->tail, e->n_tail)) && buf_append(&joined, inside) &&
+              tell_until_stop(e, buf_str(&joined), out);
+    buf_done(&joined);
+    return ok;
+}
+
+/* What was held back was no stop after all. */
+static bool emit_tail(struct encoder *e, struct buf *out)
+{
+    struct str tail = str_of(e->tail, e->n_tail);
+    e->n_tail = 0;
+    return tell(e, tail, out);
 }
 
 /* Bytes of white space at the start of an inside. */
@@ -155,7 +223,8 @@ static bool fence_start(struct encoder *e, struct str s, struct buf *out)
 {
     char all[2 * FENCE_HOLD];
     size_t n = size_min(s.n, sizeof(all) - e->fence.n);
-    memcpy(all, e->fence.held, e->fence.n);
+    if (e->fence.n > 0)
+        memcpy(all, e->fence.held, e->fence.n);
     memcpy(all + e->fence.n, s.p, n);
     struct str seen = str_of(all, e->fence.n + n);
     struct str word = str_skip(seen, leading_space(seen));
@@ -228,7 +297,7 @@ static bool on_message_start(struct encoder *e, const struct answer *a, const st
     (void)a;
     struct str id = str_starts(ev->id, STR("msg_")) ? str_skip(ev->id, 4) : ev->id;
     id = id.n > 0 ? id : e->fallback_id;
-    e->id = arena_join(e->keep, STR("chatcmpl-"), id);
+    e->id = arena_join(e->keep, e->reply->completion ? STR("cmpl-") : STR("chatcmpl-"), id);
     e->model = ev->model.n > 0 ? arena_dup(e->keep, ev->model) : e->fallback_model;
     if (e->reply->tier_asked)
         e->tier = tier_of(ev->service_tier);
@@ -414,7 +483,7 @@ static bool on_ping(struct encoder *e, const struct answer *a, const struct even
 {
     (void)a;
     (void)ev;
-    if (e->form == &chat_form_stream)
+    if (e->stream)
         dialect_chat.keepalive(out);
     return true;
 }
@@ -442,7 +511,7 @@ bool chat_event(struct encoder *e, const struct answer *a, const struct event *e
 
 bool chat_finish(struct encoder *e, const struct answer *a, struct buf *out)
 {
-    return fence_end(e, out) && e->form->finish(e, a, out);
+    return fence_end(e, out) && emit_tail(e, out) && e->form->finish(e, a, out);
 }
 
 /* --- what both forms end with --- */
@@ -451,7 +520,7 @@ const char *chat_finish_reason(const struct encoder *e, const struct answer *a)
 {
     if (a->stop == STOP_REFUSAL)
         return "content_filter";
-    if (a->stop == STOP_MAX_TOKENS || a->stop == STOP_CONTEXT_FULL)
+    if (!e->stopped && (a->stop == STOP_MAX_TOKENS || a->stop == STOP_CONTEXT_FULL))
         return "length";
     if (a->tool_uses == 0 || e->reply->json_tool)
         return "stop";

@@ -19,6 +19,7 @@ struct field {
     enum field_type type;
     double min, max;
     bool (*apply)(struct chat *c, const struct field *f, struct jval v); /* NULL: ignored */
+    enum chat_api api;
 };
 
 static bool drop(struct chat *c, const struct field *f, struct jval v)
@@ -44,14 +45,31 @@ static bool drop_if_true(struct chat *c, const struct field *f, struct jval v)
     return !json_true(v) || drop(c, f, v);
 }
 
+static bool refuse(struct chat *c, const struct field *f)
+{
+    return chat_refuse(c, STR("unsupported_parameter"), f->name,
+                       "Unsupported parameter: '%.*s' is not supported with this model.",
+                       STR_FMT(f->name));
+}
+
+static bool refuse_text(struct chat *c, const struct field *f, struct jval v)
+{
+    return json_str_raw(v).n == 0 || refuse(c, f);
+}
+
+/* In Completions 0 asks for something, too. */
+static bool refuse_number(struct chat *c, const struct field *f, struct jval v)
+{
+    (void)v;
+    return refuse(c, f);
+}
+
 static bool refuse_if_set(struct chat *c, const struct field *f, struct jval v)
 {
     int64_t n = 0;
     if (!json_true(v) && (!json_i64(v, &n) || n == 0))
         return true;
-    return chat_refuse(c, STR("unsupported_parameter"), f->name,
-                       "Unsupported parameter: '%.*s' is not supported with this model.",
-                       STR_FMT(f->name));
+    return refuse(c, f);
 }
 
 static bool only_one_choice(struct chat *c, const struct field *f, struct jval v)
@@ -60,9 +78,9 @@ static bool only_one_choice(struct chat *c, const struct field *f, struct jval v
     if (!json_i64(v, &n) || n == 1)
         return true;
     return chat_refuse(c, STR("unsupported_value"), f->name,
-                       "Unsupported value: 'n' does not support %lld with this model. Only the "
-                       "default (1) value is supported.",
-                       (long long)n);
+                       "Unsupported value: '%.*s' does not support %lld with this model. Only "
+                       "the default (1) value is supported.",
+                       STR_FMT(f->name), (long long)n);
 }
 
 static bool only_text(struct chat *c, const struct field *f, struct jval v)
@@ -136,11 +154,17 @@ static bool speed(struct chat *c, const struct field *f, struct jval v)
     return chat_ask_fast(c) || drop(c, f, v);
 }
 
+/* Upstream: each stop sequence must contain non-whitespace. Others are looked for in the answer. */
 static void add_stop(struct chat *c, struct jval v)
 {
     struct str s = json_str_raw(v);
-    if (!chat_blank(s)) /* upstream: each stop sequence must contain non-whitespace */
+    if (!chat_blank(s))
         c->m->stops[c->m->n_stops++] = s;
+    else if (s.n > 0 && s.n <= CHAT_STOP_MAX && c->reply->n_stops < CHAT_STOPS_MAX) {
+        if (!c->reply->stops)
+            c->reply->stops = arena_alloc(c->keep, CHAT_STOPS_MAX * sizeof(struct str));
+        c->reply->stops[c->reply->n_stops++] = arena_dup(c->keep, s);
+    }
 }
 
 static bool stop(struct chat *c, const struct field *f, struct jval v)
@@ -168,59 +192,64 @@ static bool system_field(struct chat *c, const struct field *f, struct jval v)
 
 /* The row's order is the order of application. */
 static const struct field fields[] = {
-    {STR_INIT("model"), TEXT, 0, 0, NULL},
-    {STR_INIT("messages"), LIST, 0, 0, NULL},
-    {STR_INIT("max_completion_tokens"), INTEGER, 1, UNBOUNDED, NULL},
-    {STR_INIT("max_tokens"), INTEGER, 1, UNBOUNDED, NULL},
-    {STR_INIT("stream"), BOOLEAN, 0, 0, stream},
-    {STR_INIT("stream_options"), OBJECT, 0, 0, include_usage},
-    {STR_INIT("usage"), ANY, 0, 0, include_usage},
-    {STR_INIT("n"), INTEGER, 1, 128, only_one_choice},
-    {STR_INIT("logprobs"), BOOLEAN, 0, 0, refuse_if_set},
-    {STR_INIT("top_logprobs"), INTEGER, 0, 20, refuse_if_set},
-    {STR_INIT("modalities"), LIST, 0, 0, only_text},
-    {STR_INIT("audio"), ANY, 0, 0, NULL},
-    {STR_INIT("moderation"), OBJECT, 0, 0, moderation},
-    {STR_INIT("system"), TEXT_OR_LIST, 0, 0, system_field},
-    {STR_INIT("stop"), TEXT_OR_LIST, 0, 0, stop},
-    {STR_INIT("temperature"), NUMBER, 0, 2, NULL},
-    {STR_INIT("top_p"), NUMBER, 0, 1, NULL},
-    {STR_INIT("top_k"), INTEGER, 0, UNBOUNDED, NULL},
-    {STR_INIT("frequency_penalty"), NUMBER, -2, 2, drop_unless_zero},
-    {STR_INIT("presence_penalty"), NUMBER, -2, 2, drop_unless_zero},
-    {STR_INIT("logit_bias"), OBJECT, 0, 0, drop_unless_empty},
-    {STR_INIT("seed"), INTEGER, -UNBOUNDED, UNBOUNDED, NULL},
-    {STR_INIT("tools"), LIST, 0, 0, NULL},
-    {STR_INIT("tool_choice"), ANY, 0, 0, NULL},
-    {STR_INIT("parallel_tool_calls"), BOOLEAN, 0, 0, NULL},
-    {STR_INIT("functions"), LIST, 0, 0, NULL},
-    {STR_INIT("function_call"), ANY, 0, 0, NULL},
-    {STR_INIT("response_format"), OBJECT, 0, 0, NULL},
-    {STR_INIT("web_search_options"), OBJECT, 0, 0, NULL},
-    {STR_INIT("reasoning_effort"), TEXT, 0, 0, NULL},
-    {STR_INIT("reasoning"), OBJECT, 0, 0, NULL},
-    {STR_INIT("include_reasoning"), BOOLEAN, 0, 0, NULL},
-    {STR_INIT("thinking"), OBJECT, 0, 0, NULL},
-    {STR_INIT("enable_thinking"), ANY, 0, 0, NULL},
-    {STR_INIT("think"), ANY, 0, 0, NULL},
-    {STR_INIT("output_config"), OBJECT, 0, 0, NULL},
-    {STR_INIT("effort"), TEXT, 0, 0, NULL},
-    {STR_INIT("chat_template_kwargs"), ANY, 0, 0, NULL},
-    {STR_INIT("verbosity"), TEXT, 0, 0, NULL},
-    {STR_INIT("user"), TEXT, 0, 0, NULL},
-    {STR_INIT("safety_identifier"), TEXT, 0, 0, NULL},
-    {STR_INIT("metadata"), OBJECT, 0, 0, NULL},
-    {STR_INIT("service_tier"), TEXT, 0, 0, service_tier},
-    {STR_INIT("speed"), TEXT, 0, 0, speed},
-    {STR_INIT("anthropic_beta"), TEXT_OR_LIST, 0, 0, NULL},
-    {STR_INIT("store"), BOOLEAN, 0, 0, drop_if_true},
-    {STR_INIT("prediction"), OBJECT, 0, 0, drop},
-    {STR_INIT("cache_control"), OBJECT, 0, 0, NULL},
-    {STR_INIT("prompt_cache_key"), TEXT, 0, 0, NULL},
-    {STR_INIT("prompt_cache_options"), OBJECT, 0, 0, NULL},
-    {STR_INIT("prompt_cache_retention"), TEXT, 0, 0, NULL},
-    {STR_INIT("extra_body"), ANY, 0, 0, NULL},
-    {STR_INIT("extra_headers"), ANY, 0, 0, NULL},
+    {STR_INIT("model"), TEXT, 0, 0, NULL, BOTH},
+    {STR_INIT("messages"), LIST, 0, 0, NULL, CHAT},
+    {STR_INIT("max_completion_tokens"), INTEGER, 1, UNBOUNDED, NULL, CHAT},
+    {STR_INIT("max_tokens"), INTEGER, 1, UNBOUNDED, NULL, BOTH},
+    {STR_INIT("stream"), BOOLEAN, 0, 0, stream, BOTH},
+    {STR_INIT("stream_options"), OBJECT, 0, 0, include_usage, BOTH},
+    {STR_INIT("usage"), ANY, 0, 0, include_usage, CHAT},
+    {STR_INIT("n"), INTEGER, 1, 128, only_one_choice, BOTH},
+    {STR_INIT("logprobs"), BOOLEAN, 0, 0, refuse_if_set, CHAT},
+    {STR_INIT("top_logprobs"), INTEGER, 0, 20, refuse_if_set, CHAT},
+    {STR_INIT("modalities"), LIST, 0, 0, only_text, CHAT},
+    {STR_INIT("audio"), ANY, 0, 0, NULL, CHAT},
+    {STR_INIT("moderation"), OBJECT, 0, 0, moderation, CHAT},
+    {STR_INIT("system"), TEXT_OR_LIST, 0, 0, system_field, CHAT},
+    {STR_INIT("stop"), TEXT_OR_LIST, 0, 0, stop, BOTH},
+    {STR_INIT("temperature"), NUMBER, 0, 2, NULL, BOTH},
+    {STR_INIT("top_p"), NUMBER, 0, 1, NULL, BOTH},
+    {STR_INIT("top_k"), INTEGER, 0, UNBOUNDED, NULL, BOTH},
+    {STR_INIT("frequency_penalty"), NUMBER, -2, 2, drop_unless_zero, BOTH},
+    {STR_INIT("presence_penalty"), NUMBER, -2, 2, drop_unless_zero, BOTH},
+    {STR_INIT("logit_bias"), OBJECT, 0, 0, drop_unless_empty, BOTH},
+    {STR_INIT("seed"), INTEGER, -UNBOUNDED, UNBOUNDED, NULL, BOTH},
+    {STR_INIT("tools"), LIST, 0, 0, NULL, CHAT},
+    {STR_INIT("tool_choice"), ANY, 0, 0, NULL, CHAT},
+    {STR_INIT("parallel_tool_calls"), BOOLEAN, 0, 0, NULL, CHAT},
+    {STR_INIT("functions"), LIST, 0, 0, NULL, CHAT},
+    {STR_INIT("function_call"), ANY, 0, 0, NULL, CHAT},
+    {STR_INIT("response_format"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("web_search_options"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("reasoning_effort"), TEXT, 0, 0, NULL, CHAT},
+    {STR_INIT("reasoning"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("include_reasoning"), BOOLEAN, 0, 0, NULL, CHAT},
+    {STR_INIT("thinking"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("enable_thinking"), ANY, 0, 0, NULL, CHAT},
+    {STR_INIT("think"), ANY, 0, 0, NULL, CHAT},
+    {STR_INIT("output_config"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("effort"), TEXT, 0, 0, NULL, CHAT},
+    {STR_INIT("chat_template_kwargs"), ANY, 0, 0, NULL, CHAT},
+    {STR_INIT("verbosity"), TEXT, 0, 0, NULL, CHAT},
+    {STR_INIT("user"), TEXT, 0, 0, NULL, BOTH},
+    {STR_INIT("safety_identifier"), TEXT, 0, 0, NULL, BOTH},
+    {STR_INIT("metadata"), OBJECT, 0, 0, NULL, BOTH},
+    {STR_INIT("service_tier"), TEXT, 0, 0, service_tier, BOTH},
+    {STR_INIT("speed"), TEXT, 0, 0, speed, BOTH},
+    {STR_INIT("anthropic_beta"), TEXT_OR_LIST, 0, 0, NULL, BOTH},
+    {STR_INIT("store"), BOOLEAN, 0, 0, drop_if_true, BOTH},
+    {STR_INIT("prediction"), OBJECT, 0, 0, drop, CHAT},
+    {STR_INIT("cache_control"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("prompt_cache_key"), TEXT, 0, 0, NULL, BOTH},
+    {STR_INIT("prompt_cache_options"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("prompt_cache_retention"), TEXT, 0, 0, NULL, CHAT},
+    {STR_INIT("extra_body"), ANY, 0, 0, NULL, BOTH},
+    {STR_INIT("extra_headers"), ANY, 0, 0, NULL, BOTH},
+    {STR_INIT("prompt"), ANY, 0, 0, NULL, COMPLETIONS},
+    {STR_INIT("echo"), BOOLEAN, 0, 0, NULL, COMPLETIONS},
+    {STR_INIT("suffix"), TEXT, 0, 0, refuse_text, COMPLETIONS},
+    {STR_INIT("best_of"), INTEGER, 1, 20, only_one_choice, COMPLETIONS},
+    {STR_INIT("logprobs"), INTEGER, 0, 5, refuse_number, COMPLETIONS},
 };
 
 /* Looks among the few that are there; what the table does not name is nowhere. */
@@ -232,10 +261,10 @@ struct jval chat_field(const struct chat *c, struct str name)
     return JVAL_NONE;
 }
 
-static const struct field *field_of(struct jval key)
+static const struct field *field_of(const struct chat *c, struct jval key)
 {
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        if (json_str_is(key, fields[i].name))
+        if ((fields[i].api & c->api) && json_str_is(key, fields[i].name))
             return &fields[i];
     return NULL;
 }
@@ -245,7 +274,7 @@ static void collect_from(struct chat *c, struct jval object)
 {
     json_each_member (key, object) {
         struct jval v = json_value(key);
-        const struct field *f = field_of(key);
+        const struct field *f = field_of(c, key);
         if (json_is(v, JSON_NULL))
             continue;
         if (!f)
@@ -269,13 +298,18 @@ bool chat_collect_fields(struct chat *c)
     return true;
 }
 
-bool chat_check_required(struct chat *c)
+bool chat_check_model(struct chat *c)
 {
     struct jval model = chat_field(c, STR("model"));
     if (!json_present(model))
-        return chat_refuse_missing(c, STR("model"));
-    if (!json_is(model, JSON_STRING))
-        return chat_refuse_type(c, STR("model"), "a string", model);
+        return c->o->path_model.n > 0 || chat_refuse_missing(c, STR("model"));
+    return json_is(model, JSON_STRING) || chat_refuse_type(c, STR("model"), "a string", model);
+}
+
+bool chat_check_required(struct chat *c)
+{
+    if (!chat_check_model(c))
+        return false;
     struct jval messages = chat_field(c, STR("messages"));
     if (!json_present(messages))
         return chat_refuse_missing(c, STR("messages"));

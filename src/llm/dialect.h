@@ -42,6 +42,7 @@ struct decode_options {
     const struct model_alias *aliases; /* the client's own names for models */
     size_t n_aliases;
     int64_t default_max_tokens; /* 0: the model's maximum */
+    struct str path_model;      /* where the URL names the model: for bodies that do not; plain */
     struct str betas;           /* the client's anthropic-beta field, or absent */
     bool strict;                /* what would be dropped is refused */
     bool auto_cache;            /* prompts are cached unless the client marks by itself */
@@ -95,12 +96,15 @@ struct dialect {
     void (*error_body)(const struct api_error *err, struct buf *out);
 };
 
-extern const struct dialect dialect_chat; /* OpenAI Chat Completions */
+extern const struct dialect dialect_chat;        /* OpenAI Chat Completions */
+extern const struct dialect dialect_completions; /* OpenAI Completions, the legacy API */
 
 /* The body of GET /v1/models and /v1/models/{id} in OpenAI's shape. False: no such model. */
 void openai_models_list(const struct models *m, struct buf *out);
 bool openai_models_one(const struct models *m, struct str name, struct arena *scratch,
                        struct buf *out);
+/* GET /v1/models in Anthropic's shape: the Claude models alone. */
+void anthropic_models_list(const struct models *m, struct buf *out);
 /* {"error":{...}} in OpenAI's shape. */
 void openai_error_body(const struct api_error *err, struct buf *out);
 

@@ -5,6 +5,7 @@
 
 static const struct endpoint endpoints[] = {
     {STR_INIT("/chat/completions"), METHOD_POST, RIGHT_CHAT, &dialect_chat, NULL},
+    {STR_INIT("/completions"), METHOD_POST, RIGHT_CHAT, &dialect_completions, NULL},
     {STR_INIT("/models"), METHOD_GET, RIGHT_MODELS, NULL, local_models},
     {STR_INIT("/models/"), METHOD_GET, RIGHT_MODELS, NULL, local_model},
     {STR_INIT("/health"), METHOD_GET, 0, NULL, local_health},
@@ -38,8 +39,22 @@ static bool is_below(struct str path, struct str top)
     return str_starts(path, top) && (path.n == top.n || path.p[top.n] == '/');
 }
 
-static struct str canonical(struct str path)
+/* Azure's form, /openai/deployments/{model}/chat/completions: the model is part of the path. */
+static struct str skip_deployment(struct str path, struct str *ret_model)
 {
+    static const struct str prefix = STR_INIT("/openai/deployments/");
+    if (is_below(path, STR("/openai/v1")))
+        return str_skip(path, sizeof("/openai") - 1);
+    if (!str_starts(path, prefix))
+        return path;
+    struct str rest = str_skip(path, prefix.n);
+    *ret_model = str_head(rest, str_find(rest, '/'));
+    return str_skip(rest, ret_model->n);
+}
+
+static struct str canonical(struct str path, struct str *ret_model)
+{
+    path = skip_deployment(path, ret_model);
     while (is_below(path, STR("/v1")))
         path = str_skip(path, 3);
     if (path.n > 1 && path.p[path.n - 1] == '/')
@@ -50,12 +65,14 @@ static struct str canonical(struct str path)
 const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
                                      const char **ret_unsupported)
 {
-    path = canonical(path);
+    *ret_rest = STR_NONE;
+    path = canonical(path, ret_rest);
     for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
         const struct endpoint *e = &endpoints[i];
         bool takes_id = e->path.p[e->path.n - 1] == '/';
         if (takes_id ? str_starts(path, e->path) && path.n > e->path.n : str_eq(path, e->path)) {
-            *ret_rest = str_skip(path, e->path.n);
+            if (takes_id)
+                *ret_rest = str_skip(path, e->path.n);
             return e;
         }
     }

@@ -19,7 +19,7 @@ struct endpoint {
 };
 
 /* The endpoint of a path as it came. Any number of /v1 prefixes and a trailing slash are skipped.
- * *ret_rest is what follows the endpoint's own path (an id). NULL: unknown; *ret_unsupported then
+ * *ret_rest is what follows the endpoint's own path (an id), or the model that the path names. NULL: unknown; *ret_unsupported then
  * says what Claude does not have ("embeddings"), or is NULL. */
 const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
                                      const char **ret_unsupported);

@@ -67,10 +67,11 @@ struct exchange {
     const struct endpoint *endpoint;
     const struct client *client;
     struct str id;    /* x-request-id */
+    bool anthropic;   /* the client speaks Anthropic's API: it sent anthropic-version */
     struct str betas; /* anthropic-beta: the client's, then what of it is sent */
     enum h1_method verb;
     struct str method, path; /* as they came, for the log */
-    struct str rest;         /* of the path, behind the endpoint's own: an id */
+    struct str rest;         /* of the path, behind the endpoint's own: an id; or a model in it */
 
     struct arena keep, scratch;
     struct buf body;

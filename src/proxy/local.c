@@ -25,7 +25,10 @@ static void reply_json(struct exchange *x, int status, struct buf *body)
 void local_models(struct exchange *x)
 {
     struct buf *body = clean_scratch(x);
-    openai_models_list(x->proxy->models, body);
+    if (x->anthropic)
+        anthropic_models_list(x->proxy->models, body);
+    else
+        openai_models_list(x->proxy->models, body);
     reply_json(x, 200, body);
 }
 

@@ -1,6 +1,7 @@
 /* steps.c - the steps of an exchange up to the call, in the order in which they run. */
 #include "base/clock.h"
 #include "base/rand.h"
+#include "base/text.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/local.h"
@@ -30,6 +31,7 @@ static void remember_head(struct exchange *x, const struct h1_head *head)
     struct str id = head->known[H1_X_REQUEST_ID];
     x->id = is_request_id(id) ? arena_dup(&x->keep, id) : exchange_make_id(x);
     x->verb = head->method;
+    x->anthropic = h1_field(head, STR("anthropic-version")).n > 0;
     x->betas = arena_dup(&x->keep, h1_field(head, STR("anthropic-beta")));
     x->method = arena_dup(&x->keep, head->method_text);
     x->path = arena_dup(&x->keep, str_head(head->path, size_min(head->path.n, PATH_SHOWN_MAX)));
@@ -165,6 +167,13 @@ static enum step_result fail_model(struct exchange *x)
                                            STR_FMT(x->decoded.asked_model)));
 }
 
+/* The model that the URL names, when it does; broken escapes are no name. */
+static struct str path_model(struct exchange *x)
+{
+    struct str name = STR_NONE;
+    return x->rest.n && text_percent_decode(&x->scratch, x->rest, &name) ? name : STR_NONE;
+}
+
 enum step_result step_decode(struct exchange *x)
 {
     struct proxy *p = x->proxy;
@@ -176,6 +185,7 @@ enum step_result step_decode(struct exchange *x)
         .n_aliases = x->client->n_aliases,
         .default_max_tokens = p->config->default_max_tokens,
         .betas = x->betas,
+        .path_model = path_model(x),
         .strict = p->config->strict,
         .auto_cache = p->config->auto_cache,
         .fast_mode = p->config->fast_mode,

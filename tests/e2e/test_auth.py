@@ -125,3 +125,27 @@ class Clients(harness.TestCase):
                                  CCPROXY_CONFIG=file.name).stdout
         self.assertRegex(listed, r"carol +1 +chat,models")
         self.assertNotIn(key, listed)
+
+
+class Urls(harness.TestCase):
+    def test_model_of_the_path(self):
+        """Azure's clients name the model in the URL; a model in the body goes before it."""
+        seen = []
+        upstream = self.upstream(harness.each_request(lambda c: (seen.append(c.json()["model"]), c.answer())))
+        proxy = self.proxy(upstream)
+        client = proxy.client()
+        for path, model in (("gpt-4o-mini", None), ("claude%2Fclaude-opus-5", None), ("gpt-4o", "gpt-4o-mini")):
+            body = {"messages": [{"role": "user", "content": "hi"}], **({"model": model} if model else {})}
+            client.request("POST", f"/openai/deployments/{path}/chat/completions?api-version=1", body,
+                           fields={"api-key": harness.KEY}, key=None)
+            self.assertEqual(client.response().status, 200)
+        self.assertEqual(seen, ["claude-haiku-5-5", "claude-opus-5", "claude-haiku-5-5"])
+
+    def test_models_for_anthropic_clients(self):
+        proxy = self.proxy(self.upstream(harness.each_request(lambda c: c.answer())))
+        client = proxy.client()
+        client.request("GET", "/v1/models", fields={"anthropic-version": "2023-06-01"})
+        body = client.response().json()
+        self.assertEqual((body["data"][0]["type"], body["has_more"]), ("model", False))
+        self.assertNotIn("gpt-4o", [m["id"] for m in body["data"]])
+        self.assertEqual(body["last_id"], body["data"][-1]["id"])

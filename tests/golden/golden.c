@@ -22,6 +22,7 @@ struct run {
     struct json in, doc, event;
     struct arena keep, scratch;
     struct models *models;
+    const struct dialect *dialect;
     struct decoded d;
     struct request_error error;
     struct buf out;
@@ -71,6 +72,8 @@ static bool decode(struct run *r)
     int64_t max = 0;
     if (!json_i64(json_get(config, STR("default_max_tokens")), &max))
         max = 0;
+    bool legacy = json_str_is(json_get(json_root(&r->in), STR("dialect")), STR("completions"));
+    r->dialect = legacy ? &dialect_completions : &dialect_chat;
     r->models = models_new(&options, why);
     if (!r->models) {
         fprintf(stderr, "%s\n", why);
@@ -84,8 +87,8 @@ static bool decode(struct run *r)
         .fast_mode = json_true(json_get(config, STR("fast_mode"))),
         .betas = json_str(json_get(config, STR("anthropic_beta")), &r->keep),
     };
-    return dialect_chat.decode(&o, &r->doc, request_body(r), &r->keep, &r->scratch, &r->d,
-                               &r->error);
+    return r->dialect->decode(&o, &r->doc, request_body(r), &r->keep, &r->scratch, &r->d,
+                              &r->error);
 }
 
 static void print_error(struct run *r)
@@ -137,9 +140,9 @@ static void print_broken(struct run *r, struct str message, bool stream)
         .message = message,
     };
     if (stream)
-        dialect_chat.error_frame(&e, &r->out);
+        r->dialect->error_frame(&e, &r->out);
     else
-        dialect_chat.error_body(&e, &r->out);
+        r->dialect->error_body(&e, &r->out);
 }
 
 struct telling {
@@ -156,7 +159,7 @@ static bool tell(void *ctx, const struct event *ev)
         t->broken = STR("The upstream broke its protocol.");
     else if (ev->type == EVENT_ERROR)
         t->broken = STR("The upstream failed.");
-    else if (!dialect_chat.event(t->e, &t->a, ev, &t->r->out))
+    else if (!t->r->dialect->event(t->e, &t->a, ev, &t->r->out))
         t->broken = STR("The answer is too long.");
     return !t->broken.p;
 }
@@ -181,7 +184,7 @@ static void print_answer(struct run *r, bool stream)
         .whole_max = CASE_MAX,
     };
     struct jval message = json_get(json_root(&r->in), STR("anthropic_response"));
-    struct telling t = {.r = r, .e = dialect_chat.open(&r->keep, &r->d, &o)};
+    struct telling t = {.r = r, .e = r->dialect->open(&r->keep, &r->d, &o)};
     answer_init(&t.a);
     if (!json_present(message))
         tell_events(&t, json_get(json_root(&r->in), STR("anthropic_events")));
@@ -191,9 +194,9 @@ static void print_answer(struct run *r, bool stream)
         t.broken = STR("The upstream closed the connection before the answer was complete.");
     if (t.broken.p)
         print_broken(r, t.broken, stream);
-    else if (!dialect_chat.finish(t.e, &t.a, &r->out))
+    else if (!r->dialect->finish(t.e, &t.a, &r->out))
         exit(3);
-    dialect_chat.close(t.e);
+    r->dialect->close(t.e);
 }
 
 int main(int argc, char **argv)

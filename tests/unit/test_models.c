@@ -191,9 +191,10 @@ static void test_settings(void **state)
         "},"
         "\"claude-sonnet-7\":{}}";
     char why[MODELS_ERROR] = "";
-    struct models *m = models_new(
-        &(struct models_options){.settings = str_c(text), .map = STR("{\"mine\":\"claude-new-9\"}")},
-        why);
+    struct models *m =
+        models_new(&(struct models_options){.settings = str_c(text),
+                                            .map = STR("{\"mine\":\"claude-new-9\"}")},
+                   why);
     const struct model *row;
     struct arena a;
     arena_init(&a);

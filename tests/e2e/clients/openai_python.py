@@ -119,6 +119,28 @@ def test_tool_call_streamed():
     assert json.loads(final.message.tool_calls[0].function.arguments)["city"]
 
 
+def test_completions():
+    legacy = client.completions
+    whole = legacy.create(model="gpt-3.5-turbo", prompt="Once upon a time")
+    assert whole.object == "text_completion" and whole.choices[0].finish_reason == "stop"
+    assert whole.choices[0].text and whole.usage.total_tokens > 0
+    chunks = list(legacy.create(model="gpt-3.5-turbo", prompt="Once upon a time", stream=True,
+                                stream_options={"include_usage": True}))
+    assert "".join(c.choices[0].text for c in chunks if c.choices) == whole.choices[0].text
+    assert chunks[-1].usage == whole.usage and chunks[-2].choices[0].finish_reason == "stop"
+    echo = legacy.create(model="gpt-3.5-turbo", prompt="Once upon a time", echo=True)
+    assert echo.choices[0].text == "Once upon a time" + whole.choices[0].text
+    raises(openai.BadRequestError, lambda: legacy.create(model="gpt-3.5-turbo", prompt="x", suffix="y"),
+           code="unsupported_parameter", param="suffix")
+
+
+def test_azure_client():
+    azure = openai.AzureOpenAI(azure_endpoint=BASE.removesuffix("/v1"), api_key=KEY,
+                               api_version="2024-10-21", azure_deployment="gpt-4o")
+    answer = azure.chat.completions.create(model="gpt-4o", messages=HELLO)
+    assert answer.choices[0].message.content
+
+
 def test_images():
     for url in (PNG, "https://example.com/cat.png"):
         content = [{"type": "text", "text": "What is this?"},
