@@ -111,7 +111,7 @@ static void test_wrong(void **state)
         {STR_INIT("*64\r\n"), "BAD"},
         {STR_INIT("*2147483647\r\n"), "BAD"},
         {STR_INIT("*1152921504606846977\r\n"), "BAD"},
-        {STR_INIT("*2\r\n*40\r\n*1\r\n*40\r\n"), "BAD"},
+        {STR_INIT("*2\r\n*61\r\n*1\r\n*61\r\n"), "BAD"},
         {STR_INIT("*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n"), "BAD"},
     };
 
