@@ -579,6 +579,11 @@ bool redis_is_up(const struct redis *r)
     return r->state == REDIS_UP && r->n_late == 0;
 }
 
+uint64_t redis_timeout_us(const struct redis *r)
+{
+    return r->timeout_us;
+}
+
 struct redis_health redis_health(const struct redis *r)
 {
     uint64_t now = clock_us();

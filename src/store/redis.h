@@ -84,7 +84,9 @@ struct redis_call *redis_send(struct redis *r, struct str commands, unsigned n_r
 /* The answer will be dropped and fn not be called; the command has its effect or not. */
 void redis_cancel(struct redis_call *c);
 
+/* Whether a call would be sent now. */
 bool redis_is_up(const struct redis *r);
+uint64_t redis_timeout_us(const struct redis *r); /* the options' */
 struct redis_health redis_health(const struct redis *r);
 
 #endif
