@@ -5,7 +5,8 @@
 
 /* clang-format off */
 #define PRELUDE \
-    "local time = redis.call('TIME')\n" \
+    "local call, floor = redis.call, math.floor\n" \
+    "local time = call('TIME')\n" \
     "local now = time[1] * 1000000 + time[2]\n" \
     "local place = 1\n" \
     "local function arg()\n" \
@@ -13,12 +14,12 @@
       "return tonumber(ARGV[place])\n" \
     "end\n" \
     "local function whole(x) return string.format('%.0f', x) end\n" \
-    "local function up(a, b) return math.floor((a + b - 1) / b) end\n" \
+    "local function up(a, b) return floor((a + b - 1) / b) end\n" \
     "local MOST = 9000000000000000\n" \
     "local id, cells, budgets, leases, at = ARGV[1], arg(), arg(), arg(), arg()\n" \
     "local held = {}\n" \
     "if cells + budgets > 0 then\n" \
-      "held = redis.call('MGET', unpack(KEYS, 1, cells + budgets))\n" \
+      "held = call('MGET', unpack(KEYS, 1, cells + budgets))\n" \
     "end\n" \
     /* what another program left under the key counts as nothing */ \
     "local function pair(i)\n" \
@@ -27,17 +28,17 @@
     "end\n" \
     "local function keep(i, a, b, us)\n" \
       "if a == 0 then\n" \
-        "if held[i] then redis.call('DEL', KEYS[i]) end\n" \
+        "if held[i] then call('DEL', KEYS[i]) end\n" \
       "else\n" \
         "local ms = math.min(us / 1000 + 1000, 300000000000)\n" \
-        "redis.call('SET', KEYS[i], whole(a) .. ' ' .. whole(b), 'PX', whole(ms))\n" \
+        "call('SET', KEYS[i], whole(a) .. ' ' .. whole(b), 'PX', whole(ms))\n" \
       "end\n" \
     "end\n" \
     \
     "local function read_cell(i)\n" \
       "local c = {limit = arg(), burst = arg(), ticks = arg(), tick = arg(), cost = arg()}\n" \
       "local owed, since = pair(i)\n" \
-      "c.now = math.floor(now / c.tick)\n" \
+      "c.now = floor(now / c.tick)\n" \
     /* a product beyond 2^53 is rounded, but beyond anything owed too */ \
       "c.owed = math.max(0, owed - math.max(0, c.now - since) * c.limit)\n" \
       "return c\n" \
@@ -45,16 +46,17 @@
     "local function rest_us(c, owed) return math.min(up(owed, c.limit) * c.tick, MOST) end\n" \
     "local function keep_cell(i, c) keep(i, c.owed, c.now, rest_us(c, c.owed)) end\n" \
     \
+    "local function new_year(y)\n" \
+      "y = y - 1\n" \
+      "return 365 * (y - 1969) - 477 + floor(y / 4) - floor(y / 100) + floor(y / 400)\n" \
+    "end\n" \
     "local function month_start(day)\n" \
-      "local first, year = 0, 1970\n" \
-      "local function days(y)\n" \
-        "return (y % 4 == 0 and (y % 100 ~= 0 or y % 400 == 0)) and 366 or 365\n" \
-      "end\n" \
-      "while first + days(year) <= day do\n" \
-        "first = first + days(year)\n" \
-        "year = year + 1\n" \
-      "end\n" \
-      "local months = {31, days(year) - 337, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}\n" \
+      /* a year that is not too late, and hardly too early */ \
+      "local year = 1970 + floor(day / 366)\n" \
+      "while new_year(year + 1) <= day do year = year + 1 end\n" \
+      "local first = new_year(year)\n" \
+      "local february = new_year(year + 1) - first - 337\n" \
+      "local months = {31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}\n" \
       "for _, n in ipairs(months) do\n" \
         "if first + n > day then return first end\n" \
         "first = first + n\n" \
@@ -64,11 +66,11 @@
       "offset = offset * 1000000\n" \
       "if period > 0 then\n" \
         "period = period * 1000000\n" \
-        "local start = math.floor((t - offset) / period) * period + offset\n" \
+        "local start = floor((t - offset) / period) * period + offset\n" \
         "return start, start + period\n" \
       "end\n" \
       "local day = 86400000000\n" \
-      "local first = month_start(math.floor((t - offset) / day))\n" \
+      "local first = month_start(floor((t - offset) / day))\n" \
       "return first * day + offset, month_start(first + 31) * day + offset\n" \
     "end\n" \
     /* a window that lies ahead was begun before the clock stepped back */ \
@@ -81,7 +83,7 @@
       "return b\n" \
     "end\n" \
     "local function keep_budget(i, b) keep(i, b.used, b.start, b.stop - now) end\n" \
-    "local now_ms = math.floor(now / 1000)\n"
+    "local now_ms = floor(now / 1000)\n"
 
 #define ADMIT \
     "local items, admitted = {}, 1\n" \
@@ -98,8 +100,8 @@
     "end\n" \
     "for i = cells + budgets + 1, cells + budgets + leases do\n" \
       "local l = {limit = arg(), ms = arg()}\n" \
-      "redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', whole(now_ms))\n" \
-      "l.count = redis.call('ZCARD', KEYS[i])\n" \
+      "call('ZREMRANGEBYSCORE', KEYS[i], '-inf', whole(now_ms))\n" \
+      "l.count = call('ZCARD', KEYS[i])\n" \
       "l.retry = l.limit > 0 and l.count >= l.limit and 0 or -1\n" \
       "items[i] = l\n" \
     "end\n" \
@@ -118,7 +120,7 @@
           "item.owed = item.owed + item.cost * item.ticks\n" \
           "keep_cell(i, item)\n" \
         "end\n" \
-        "tell(math.floor((item.burst * item.ticks - item.owed) / item.ticks),\n" \
+        "tell(floor((item.burst * item.ticks - item.owed) / item.ticks),\n" \
              "rest_us(item, item.owed), item.retry)\n" \
       "elseif i <= cells + budgets then\n" \
         "if admitted == 1 and item.cost > 0 then\n" \
@@ -128,9 +130,9 @@
         "tell(item.limit - item.used, item.stop - now, item.retry)\n" \
       "else\n" \
         "if admitted == 1 then\n" \
-          "redis.call('ZADD', KEYS[i], whole(now_ms + item.ms), id)\n" \
-          "if redis.call('PTTL', KEYS[i]) < item.ms then\n" \
-            "redis.call('PEXPIRE', KEYS[i], whole(item.ms))\n" \
+          "call('ZADD', KEYS[i], whole(now_ms + item.ms), id)\n" \
+          "if call('PTTL', KEYS[i]) < item.ms then\n" \
+            "call('PEXPIRE', KEYS[i], whole(item.ms))\n" \
           "end\n" \
           "item.count = item.count + 1\n" \
         "end\n" \
@@ -142,7 +144,7 @@
 #define SETTLE \
     "local ours = 1\n" \
     "for i = cells + budgets + leases, cells + budgets + 1, -1 do\n" \
-      "ours = redis.call('ZREM', KEYS[i], id)\n" \
+      "ours = call('ZREM', KEYS[i], id)\n" \
     "end\n" \
     "if ours == 0 then return {0, now} end\n" \
     "for i = 1, cells do\n" \
