@@ -288,6 +288,39 @@ static bool scripts_refused(const struct redis_limit *l)
     return l->plain_connect == redis_health(l->redis).stats.connects;
 }
 
+static uint64_t at_most(uint64_t n, uint64_t most)
+{
+    return n < most ? n : most;
+}
+
+/* What is longer than anything an operator writes goes by its hash. */
+static struct str whole_key(struct redis_limit_call *c, struct str key)
+{
+    char hex[2 * sizeof(struct sha256)];
+    if (c->limits->prefix.n + key.n <= REDIS_LIMIT_KEY_MAX)
+        return arena_join(&c->arena, c->limits->prefix, key);
+    struct sha256 sum = hash_sha256(key);
+    text_hex(sum.bytes, sizeof(sum.bytes), hex);
+    return arena_join(&c->arena, c->limits->prefix, str_of(hex, sizeof(hex)));
+}
+
+static struct redis_limit_item within_bounds(struct redis_limit_item it)
+{
+    uint64_t most = REDIS_LIMIT_BUDGET_MAX;
+    switch (it.kind) {
+    case REDIS_LIMIT_CELL:
+        ASSERT(it.limit > 0 && it.period_us > 0);
+        most = REDIS_LIMIT_COUNT_MAX;
+        break;
+    case REDIS_LIMIT_BUDGET: ASSERT(it.period_us % 1000000 == 0); break;
+    case REDIS_LIMIT_LEASE: ASSERT(it.period_us >= 1000); break;
+    }
+    it.limit = at_most(it.limit, most);
+    it.burst = at_most(it.burst, most);
+    it.cost = at_most(it.cost, most);
+    return it;
+}
+
 static struct redis_limit_call *make_call(struct redis_limit *l, const struct redis_limit_ticket *t,
                                           const struct redis_limit_item *items, size_t n)
 {
@@ -301,19 +334,8 @@ static struct redis_limit_call *make_call(struct redis_limit *l, const struct re
     list_init(&c->node);
     arena_init(&c->arena);
     for (size_t i = 0; i < n; i++) {
-        struct redis_limit_item *it = &c->items[i];
-        *it = items[i];
-        it->key = arena_join(&c->arena, l->prefix, items[i].key);
-        ASSERT(it->key.n <= REDIS_LIMIT_KEY_MAX);
-        if (it->kind == REDIS_LIMIT_CELL) {
-            ASSERT(it->limit > 0 && it->limit <= REDIS_LIMIT_COUNT_MAX && it->period_us > 0);
-            ASSERT(it->burst <= REDIS_LIMIT_COUNT_MAX);
-            if (it->cost > REDIS_LIMIT_COUNT_MAX)
-                it->cost = REDIS_LIMIT_COUNT_MAX;
-        }
-        ASSERT(it->limit <= REDIS_LIMIT_BUDGET_MAX);
-        if (it->cost > REDIS_LIMIT_BUDGET_MAX)
-            it->cost = REDIS_LIMIT_BUDGET_MAX;
+        c->items[i] = within_bounds(items[i]);
+        c->items[i].key = whole_key(c, items[i].key);
     }
     ASSERT(count_of(c, REDIS_LIMIT_LEASE) > 0);
     return c;
@@ -385,8 +407,7 @@ static int64_t difference(uint64_t actual, const struct redis_limit_item *it)
 {
     uint64_t most =
         it->kind == REDIS_LIMIT_CELL ? (uint64_t)REDIS_LIMIT_COUNT_MAX : REDIS_LIMIT_BUDGET_MAX;
-    uint64_t reserved = it->cost < most ? it->cost : most;
-    return (int64_t)(actual < most ? actual : most) - (int64_t)reserved;
+    return (int64_t)at_most(actual, most) - (int64_t)at_most(it->cost, most);
 }
 
 void redis_limit_settle(struct redis_limit *l, const struct redis_limit_ticket *ticket,
