@@ -168,8 +168,8 @@ static void measure(const char *name, const struct models *m, const struct recal
 
 int main(void)
 {
-    struct str error;
-    struct models *m = models_new(STR_NONE, STR_NONE, &error);
+    char error[MODELS_ERROR];
+    struct models *m = models_new(&(struct models_options){0}, error);
     struct buf agent, image;
     buf_init(&agent, 16 * 1024 * 1024);
     buf_init(&image, 16 * 1024 * 1024);

@@ -45,7 +45,8 @@ static void done(struct once *o)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct str why, in = str_of((const char *)data, size);
+    char why[MODELS_ERROR] = "";
+    struct str in = str_of((const char *)data, size);
     struct json check;
     struct once first, second;
     if (size == 0)
@@ -53,8 +54,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool strict = in.p[0] == 's', fallback = in.p[0] == 'd';
     if (strict || fallback)
         in = str_skip(in, 1);
-    struct models *models =
-        models_new(STR_NONE, fallback ? STR("claude-sonnet-4-5") : STR_NONE, &why);
+    struct models *models = models_new(
+        &(struct models_options){.default_model = fallback ? STR("claude-sonnet-4-5") : STR_NONE},
+        why);
     translate(&first, models, in, strict);
     translate(&second, models, in, strict);
     ASSERT(first.ok == second.ok);

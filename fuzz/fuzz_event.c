@@ -83,14 +83,15 @@ static void play(const struct decoded *d, struct str lines, bool stream)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct str why, in = str_of((const char *)data, size);
+    char why[MODELS_ERROR] = "";
+    struct str in = str_of((const char *)data, size);
     struct arena keep, scratch;
     struct json doc;
     struct decoded d;
     struct request_error error;
     if (size == 0)
         return 0;
-    struct models *models = models_new(STR_NONE, STR_NONE, &why);
+    struct models *models = models_new(&(struct models_options){0}, why);
     struct decode_options o = {.models = models};
     struct str request = str_c(requests[data[0] % ARRAY_LEN(requests)]);
     arena_init(&keep);

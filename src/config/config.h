@@ -15,15 +15,21 @@
 
 struct config_given;
 
+enum auth_method {
+    AUTH_BY_KEY,   /* api_key: keys of clients */
+    AUTH_BY_TOKEN, /* bearer_token: one token for all */
+};
+
 struct config {
     struct arena arena; /* owns everything below */
 
-    /* options.def, in its types: str for STRING, SECRET, PATH and MAP (the JSON text); int64_t for
+    /* options.def, in its types: str for STRING, SECRET, PATH, MAP and JSON (its text); int64_t for
      * INT, BYTES and DURATION (microseconds); bool; struct url; enum log_level; enum log_format. */
 #define CONFIG_STRING   struct str
 #define CONFIG_SECRET   struct str
 #define CONFIG_PATH     struct str
 #define CONFIG_MAP      struct str
+#define CONFIG_JSON     struct str
 #define CONFIG_INT      int64_t
 #define CONFIG_BYTES    int64_t
 #define CONFIG_DURATION int64_t
@@ -40,8 +46,8 @@ struct config {
     /* Worked out from the options. */
     struct str *upstream_keys; /* at most ROUTE_KEYS_MAX */
     size_t n_upstream_keys;
-    struct auth_key *client_keys; /* named "client-1" and so on where no name is given */
-    size_t n_client_keys;
+    struct clients clients; /* named "client-1" and so on where no name is given */
+    enum auth_method auth;
     bool demo; /* no upstream key and the default address: the simulator is the upstream */
 
     struct config_given *given; /* each option's text and where it came from (options.h) */

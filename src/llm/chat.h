@@ -88,6 +88,7 @@ struct chat {
     struct chat_history h;
     struct chat_wish wish;
     size_t message, part;   /* where we are, for params of errors */
+    bool search_reserved;   /* web_search is upstream's own here */
     bool names_synthesised; /* declarations were made up from the history */
     uint32_t n_strict;
 };
@@ -116,14 +117,19 @@ bool chat_apply_fields(struct chat *c);
 bool chat_read_max_tokens(struct chat *c);
 bool chat_read_user(struct chat *c);
 bool chat_read_caching(struct chat *c);
+bool chat_ask_fast(struct chat *c); /* false: it cannot be had */
+bool chat_read_betas(struct chat *c);
 bool chat_read_sampling(struct chat *c);
 
 /* chat_messages.c */
 bool chat_read_messages(struct chat *c);
+/* Anthropic-shaped parts of content. */
+bool chat_read_tool_use(struct chat *c, struct jval part, struct blocks *into);
+bool chat_read_tool_result(struct chat *c, struct jval part, struct blocks *into);
 /* The turn that must not be the last one: prefill, or a fixed user turn behind it. */
 void chat_end_conversation(struct chat *c);
-/* At most four cache marks: those that later requests profit from most. */
-void chat_limit_cache_marks(struct chat *c);
+/* Cache marks as upstream takes them: at most four, and the long ones first. */
+void chat_settle_cache_marks(struct chat *c);
 
 /* chat_parts.c */
 enum chat_place { IN_SYSTEM = 1, IN_USER = 2, IN_ASSISTANT = 4, IN_TOOL = 8 };
@@ -131,6 +137,8 @@ enum chat_place { IN_SYSTEM = 1, IN_USER = 2, IN_ASSISTANT = 4, IN_TOOL = 8 };
 /* Appends the blocks of a message's content. */
 bool chat_read_content(struct chat *c, struct jval content, enum chat_place place,
                        struct blocks *into);
+/* An object of Anthropic's own, fit to be sent; its cache_control apart, or absent. */
+struct str chat_raw_object(struct chat *c, struct jval object, struct str *ret_cache);
 struct str chat_message_param(struct chat *c, const char *suffix); /* messages[i]suffix */
 
 /* chat_thinking.c */

@@ -40,6 +40,12 @@ static bool resolve_model(struct chat *c)
 {
     struct str name = json_str(chat_field(c, STR("model")), c->scratch);
     c->ret->asked_model = arena_dup(c->keep, name);
+    for (size_t i = 0; i < c->o->n_aliases; i++) {
+        if (!str_eq(c->o->aliases[i].name, c->ret->asked_model))
+            continue;
+        name = c->o->aliases[i].model;
+        break;
+    }
     c->ret->match = models_resolve(c->o->models, name, c->keep, &c->m->model);
     c->ret->model = c->m->model;
     return c->ret->match != MODEL_UNKNOWN || model_unknown(c, name);
@@ -72,7 +78,7 @@ static bool think(struct chat *c)
 
 static bool cache_marks(struct chat *c)
 {
-    chat_limit_cache_marks(c);
+    chat_settle_cache_marks(c);
     return true;
 }
 
@@ -112,6 +118,7 @@ static bool run(struct chat *c)
         think,
         chat_read_sampling,
         end_conversation,
+        chat_read_betas,
         chat_read_caching,
         cache_marks,
         settle_dropped,

@@ -213,6 +213,7 @@ static struct str tier_of(struct str tier)
         {STR_INIT("standard"), STR_INIT("default")},
         {STR_INIT("priority"), STR_INIT("priority")},
         {STR_INIT("batch"), STR_INIT("flex")},
+        {STR_INIT("fast"), STR_INIT("fast")},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(tiers); i++)

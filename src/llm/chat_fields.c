@@ -122,9 +122,18 @@ static bool service_tier(struct chat *c, const struct field *f, struct jval v)
         }
     }
     if (json_str_is(v, STR("fast")))
-        return drop(c, f, v);
+        return chat_ask_fast(c) || drop(c, f, v);
     return chat_refuse_value(c, f->name, v,
                              "'auto', 'default', 'flex', 'scale', 'priority', and 'fast'");
+}
+
+static bool speed(struct chat *c, const struct field *f, struct jval v)
+{
+    if (json_str_is(v, STR("standard")))
+        return true;
+    if (!json_str_is(v, STR("fast")))
+        return chat_refuse_value(c, f->name, v, "'standard' and 'fast'");
+    return chat_ask_fast(c) || drop(c, f, v);
 }
 
 static void add_stop(struct chat *c, struct jval v)
@@ -202,6 +211,8 @@ static const struct field fields[] = {
     {STR_INIT("safety_identifier"), TEXT, 0, 0, NULL},
     {STR_INIT("metadata"), OBJECT, 0, 0, NULL},
     {STR_INIT("service_tier"), TEXT, 0, 0, service_tier},
+    {STR_INIT("speed"), TEXT, 0, 0, speed},
+    {STR_INIT("anthropic_beta"), TEXT_OR_LIST, 0, 0, NULL},
     {STR_INIT("store"), BOOLEAN, 0, 0, drop_if_true},
     {STR_INIT("prediction"), OBJECT, 0, 0, drop},
     {STR_INIT("cache_control"), OBJECT, 0, 0, NULL},

@@ -45,7 +45,8 @@ static void remember_name(struct chat *c, struct str sent, struct str theirs, bo
 struct str chat_tool_name(struct chat *c, struct jval name)
 {
     struct str plain = json_str(name, c->scratch);
-    if (is_clean(plain))
+    bool taken = c->search_reserved && str_eq(plain, STR("web_search"));
+    if (is_clean(plain) && !taken)
         return plain;
     char *out = arena_alloc(c->scratch, NAME_CUT + 1 + 8);
     size_t n = size_min(plain.n, NAME_CUT);
@@ -141,7 +142,7 @@ static bool read_function(struct chat *c, struct jval v, struct jval function, s
         c->n_strict++;
     }
     read_extras(c, v, function, &t);
-    if (!is_clean(json_str_raw(name)) && !strmap_get(&c->tools, t.name))
+    if (!str_eq(json_str_raw(name), t.name) && !strmap_get(&c->tools, t.name))
         remember_name(c, t.name, json_str_raw(name), false);
     return admit_tool(c, &t, param);
 }
@@ -215,7 +216,7 @@ static bool read_native_tool(struct chat *c, struct jval v, size_t i, bool serve
                            "Invalid value: a tool is defined twice.");
     struct tool *t = messages_add_tool(c->scratch, c->m);
     t->name = name;
-    t->value = json_raw(v);
+    t->value = chat_raw_object(c, v, &t->cache);
     t->server = server;
     *slot = t;
     return true;
@@ -258,10 +259,21 @@ static bool read_functions(struct chat *c, struct jval functions)
     return true;
 }
 
+/* A client's tool of the name that upstream's own search has gets another one. */
+static void reserve_search(struct chat *c, struct jval tools)
+{
+    c->search_reserved = json_present(chat_field(c, STR("web_search_options")));
+    json_each (v, tools)
+        c->search_reserved |=
+            json_is(v, JSON_OBJECT) &&
+            str_starts(json_str_raw(json_get(v, STR("type"))), STR("web_search_"));
+}
+
 bool chat_read_tools(struct chat *c)
 {
     struct jval tools = chat_field(c, STR("tools")), functions = chat_field(c, STR("functions"));
     size_t i = 0;
+    reserve_search(c, tools);
     if (json_empty(tools) && !json_empty(functions))
         return read_functions(c, functions);
     json_each (v, tools)

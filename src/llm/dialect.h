@@ -38,9 +38,14 @@ struct request_error {
 
 struct decode_options {
     const struct models *models;
-    const struct recall *recall; /* NULL: nothing is recalled */
+    const struct recall *recall;       /* NULL: nothing is recalled */
+    const struct model_alias *aliases; /* the client's own names for models */
+    size_t n_aliases;
     int64_t default_max_tokens; /* 0: the model's maximum */
+    struct str betas;           /* the client's anthropic-beta field, or absent */
     bool strict;                /* what would be dropped is refused */
+    bool auto_cache;            /* prompts are cached unless the client marks by itself */
+    bool fast_mode;             /* speed "fast", which costs more, may be asked for */
 };
 
 struct decoded {
@@ -49,6 +54,7 @@ struct decoded {
     enum model_match match;
     struct str asked_model; /* the client's name for the model, plain text, in keep */
     bool stream;
+    struct str max_tokens_name; /* the client's field for it; absent when it set none */
     struct str dropped; /* "temperature, seed": named in x-ccproxy-dropped; absent when none */
     void *state;        /* the dialect's own, in keep, for its encoder */
 };

@@ -43,8 +43,10 @@ static void read_usage(struct jval v, struct event *e)
         return;
     json_each_member (key, v) {
         struct jval value = json_value(key);
-        if (json_str_is(key, STR("service_tier")))
+        if (json_str_is(key, STR("service_tier")) && !e->service_tier.p)
             e->service_tier = json_str_raw(value);
+        if (json_str_is(key, STR("speed")) && json_str_is(value, STR("fast")))
+            e->service_tier = json_str_raw(value); /* which says more */
         for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
             if (!json_str_is(key, counts[i].name))
                 continue;

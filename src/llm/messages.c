@@ -96,6 +96,19 @@ static void write_cache(struct jsonw *w, struct str cache)
         jsonw_field_raw(w, "cache_control", cache);
 }
 
+/* An object as it came, with the mark put in before its end. */
+static void write_raw(struct jsonw *w, struct str object, struct str cache)
+{
+    if (!cache.p) {
+        jsonw_raw(w, object);
+        return;
+    }
+    jsonw_raw(w, str_head(object, object.n - 1));
+    rope_add(w->rope, STR(",\"cache_control\":"));
+    rope_add(w->rope, cache);
+    rope_add(w->rope, STR("}"));
+}
+
 static void write_source(struct jsonw *w, const struct block *b)
 {
     static const struct {
@@ -187,7 +200,7 @@ static void write_block(struct jsonw *w, const struct block *b)
     };
 
     if (b->type == BLOCK_RAW) {
-        jsonw_raw(w, b->value);
+        write_raw(w, b->value, b->cache);
         return;
     }
     jsonw_object(w);
@@ -200,7 +213,7 @@ static void write_block(struct jsonw *w, const struct block *b)
 static void write_tool(struct jsonw *w, const struct tool *t)
 {
     if (t->value.p) {
-        jsonw_raw(w, t->value);
+        write_raw(w, t->value, t->cache);
         return;
     }
     jsonw_object(w);
@@ -258,6 +271,8 @@ static void write_thinking_mode(struct jsonw *w, const struct messages_request *
         jsonw_field_i64(w, "budget_tokens", m->thinking_budget);
     if (m->show_thinking)
         jsonw_field_str_raw(w, "display", STR("summarized"));
+    if (m->block_binding.p)
+        jsonw_field_raw(w, "block_binding", m->block_binding);
     jsonw_object_end(w);
 }
 
@@ -297,6 +312,8 @@ static void write_settings(struct jsonw *w, const struct messages_request *m)
     }
     if (m->service_tier.p)
         jsonw_field_str_raw(w, "service_tier", m->service_tier);
+    if (m->fast)
+        jsonw_field_str_raw(w, "speed", STR("fast"));
 }
 
 static void write_turn(struct jsonw *w, const struct turn *t)

@@ -37,7 +37,7 @@ struct block {
     struct str id;         /* inside */
     struct str name;       /* inside */
     struct str input;      /* value */
-    struct str value;      /* value */
+    struct str value;      /* value; without its cache_control */
     struct str signature;  /* inside */
     struct str title;      /* inside */
     struct str media_type; /* inside */
@@ -95,6 +95,9 @@ struct messages_request {
     struct str temperature, top_p, top_k; /* values, or absent */
     struct str user_id;                   /* inside, or absent */
     struct str service_tier;              /* inside, or absent */
+    bool fast;                            /* speed: fast */
+    struct str betas;         /* of the anthropic-beta field, comma-separated, or absent */
+    struct str block_binding; /* value of thinking.block_binding, or absent */
     enum thinking thinking;
     int64_t thinking_budget;
     bool show_thinking;    /* display: summarized */

@@ -4,12 +4,12 @@
 #include "proxy/local.h"
 
 static const struct endpoint endpoints[] = {
-    {STR_INIT("/chat/completions"), METHOD_POST, ACCESS_CLIENT, &dialect_chat, NULL},
-    {STR_INIT("/models"), METHOD_GET, ACCESS_CLIENT, NULL, local_models},
-    {STR_INIT("/models/"), METHOD_GET, ACCESS_CLIENT, NULL, local_model},
-    {STR_INIT("/health"), METHOD_GET, ACCESS_OPEN, NULL, local_health},
-    {STR_INIT("/livez"), METHOD_GET, ACCESS_OPEN, NULL, local_livez},
-    {STR_INIT("/readyz"), METHOD_GET, ACCESS_OPEN, NULL, local_readyz},
+    {STR_INIT("/chat/completions"), METHOD_POST, RIGHT_CHAT, &dialect_chat, NULL},
+    {STR_INIT("/models"), METHOD_GET, RIGHT_MODELS, NULL, local_models},
+    {STR_INIT("/models/"), METHOD_GET, RIGHT_MODELS, NULL, local_model},
+    {STR_INIT("/health"), METHOD_GET, 0, NULL, local_health},
+    {STR_INIT("/livez"), METHOD_GET, 0, NULL, local_livez},
+    {STR_INIT("/readyz"), METHOD_GET, 0, NULL, local_readyz},
 };
 
 /* Parts of OpenAI's API that Claude has nothing behind; each covers the paths below it. */

@@ -3,21 +3,17 @@
 #define CCPROXY_PROXY_ENDPOINT_H
 
 #include "llm/dialect.h"
+#include "policy/clients.h"
 #include "wire/h1.h"
 
 struct exchange;
-
-enum access {
-    ACCESS_OPEN,   /* anybody; the answer says nothing secret */
-    ACCESS_CLIENT, /* a client key */
-};
 
 enum { METHOD_GET = 1, METHOD_POST = 2 }; /* HEAD comes with GET, OPTIONS with all */
 
 struct endpoint {
     struct str path; /* without /v1 and a trailing slash; ends in '/' when an id follows */
     unsigned methods;
-    enum access access;
+    uint32_t right; /* enum right that a client needs; 0: anybody, the answer says nothing secret */
     const struct dialect *dialect;      /* a call to Claude, or NULL */
     void (*answer)(struct exchange *x); /* served here, or NULL */
 };

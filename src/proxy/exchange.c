@@ -167,9 +167,9 @@ static const char *when(bool says, const char *key)
 
 static void log_access(const struct exchange *x)
 {
-    static const struct auth_key nobody = {.name = {NULL, 0}};
+    static const struct client nobody = {.name = {NULL, 0}};
     const struct fail_row *row = fail_row(x->ending);
-    const struct auth_key *client = x->client ? x->client : &nobody;
+    const struct client *client = x->client ? x->client : &nobody;
     bool used = x->answer.state != ANSWER_EMPTY, estimated;
     int64_t output = output_tokens(x, &estimated);
     LOG(row->level, "request", LOG_STR("id", x->id),

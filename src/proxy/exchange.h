@@ -22,6 +22,7 @@
 #include "llm/content.h"
 #include "llm/dialect.h"
 #include "llm/upstream_error.h"
+#include "llm/upstream_limits.h"
 #include "policy/auth.h"
 #include "proxy/fail.h"
 #include "proxy/retry.h"
@@ -64,8 +65,9 @@ struct exchange {
     enum step_id step;
 
     const struct endpoint *endpoint;
-    const struct auth_key *client;
-    struct str id; /* x-request-id */
+    const struct client *client;
+    struct str id;    /* x-request-id */
+    struct str betas; /* anthropic-beta: the client's, then what of it is sent */
     enum h1_method verb;
     struct str method, path; /* as they came, for the log */
     struct str rest;         /* of the path, behind the endpoint's own: an id */
@@ -96,7 +98,8 @@ struct exchange {
     enum answer_kind upstream_answer;
     enum should_retry should_retry;
     int64_t retry_after_us;
-    struct str upstream_id; /* request-id of the upstream */
+    struct str upstream_id;         /* request-id of the upstream */
+    struct upstream_limits *limits; /* in keep; NULL: it said nothing of them */
     struct sse sse;
     struct buf pending;
 

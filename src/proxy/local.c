@@ -69,7 +69,7 @@ void local_health(struct exchange *x)
     jsonw_key(&w, STR("checks"));
     jsonw_object(&w);
     jsonw_field_bool(&w, "claude_api", upstream);
-    jsonw_field_bool(&w, "auth", p->config->n_client_keys > 0);
+    jsonw_field_bool(&w, "auth", p->config->clients.n > 0);
     jsonw_field_bool(&w, "accepting", ready);
     jsonw_object_end(&w);
     jsonw_field_str(&w, "timestamp", clock_rfc3339(clock_wall_us(), when));

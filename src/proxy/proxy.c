@@ -150,10 +150,15 @@ static void init_upstream(struct proxy *p)
 
 static bool init_models(struct proxy *p, char *ret_error, size_t error_size)
 {
-    struct str error = STR_NONE;
-    p->models = models_new(p->config->model_map, p->config->default_model, &error);
+    char error[MODELS_ERROR];
+    const struct models_options options = {
+        .settings = p->config->models,
+        .map = p->config->model_map,
+        .default_model = p->config->default_model,
+    };
+    p->models = models_new(&options, error);
     if (!p->models)
-        snprintf(ret_error, error_size, "CCPROXY_MODEL_MAP: %.*s", STR_FMT(error));
+        (void)snprintf(ret_error, error_size, "%s", error);
     return p->models != NULL;
 }
 

@@ -40,16 +40,21 @@ static bool is_relaying(const struct exchange *x, unsigned attempt)
 
 /* --- attempts ------------------------------------------------------------------------------- */
 
+static bool is_rate_limit(enum fail why)
+{
+    return why == FAIL_UPSTREAM_RATE_LIMIT || why == FAIL_UPSTREAM_RATE_REQUESTS ||
+           why == FAIL_UPSTREAM_RATE_TOKENS;
+}
+
 static bool is_about_key(enum fail why)
 {
-    return why == FAIL_UPSTREAM_RATE_LIMIT || why == FAIL_UPSTREAM_AUTH ||
-           why == FAIL_UPSTREAM_QUOTA;
+    return is_rate_limit(why) || why == FAIL_UPSTREAM_AUTH || why == FAIL_UPSTREAM_QUOTA;
 }
 
 static void rest_key(struct exchange *x, enum fail why)
 {
     uint64_t rest = KEY_REST_US;
-    if (why == FAIL_UPSTREAM_RATE_LIMIT)
+    if (is_rate_limit(why))
         rest = x->retry_after_us >= 0 ? (uint64_t)x->retry_after_us : KEY_PAUSE_US;
     route_rest(&x->proxy->route, x->key, clock_us() + rest);
 }
@@ -99,7 +104,7 @@ void relay_failed(struct exchange *x, enum fail why, const struct upstream_error
         return;
     }
     if (error)
-        exchange_fail_with(x, why, STR_NONE, error->param, error->message);
+        exchange_fail_with(x, why, error->said, error->param, error->message);
     else
         exchange_fail(x, why);
 }
@@ -139,6 +144,17 @@ static bool adapt(struct exchange *x, struct str message)
     return true;
 }
 
+/* Which of upstream's limits it was, as OpenAI would name it. */
+static enum fail exhausted(const struct exchange *x, enum fail why)
+{
+    const struct upstream_limits *l = x->limits;
+    if (why != FAIL_UPSTREAM_RATE_LIMIT || !l)
+        return why;
+    if (l->requests.known && l->requests.remaining == 0)
+        return FAIL_UPSTREAM_RATE_REQUESTS;
+    return l->tokens.known && l->tokens.remaining == 0 ? FAIL_UPSTREAM_RATE_TOKENS : why;
+}
+
 /* An error object instead of an answer (status set), or an error event in one (status 0). What the
  * upstream says of our credentials is never shown to a client; its words, which may quote anything,
  * never stand in the log. */
@@ -153,7 +169,9 @@ static void on_upstream_error(struct exchange *x, int status, struct str body)
         return;
     if (e.kind == UPSTREAM_AUTH || e.kind == UPSTREAM_QUOTA)
         e.message = STR_NONE;
-    relay_failed(x, fail_of_upstream(e.kind), &e);
+    if (str_eq(e.param, STR("max_tokens")) && x->decoded.max_tokens_name.n)
+        e.param = x->decoded.max_tokens_name;
+    relay_failed(x, exhausted(x, fail_of_upstream(e.kind)), &e);
 }
 
 /* --- events --------------------------------------------------------------------------------- */
@@ -173,6 +191,9 @@ static void begin_answer(struct exchange *x)
     x->phase_at_us = 0;
     x->progress_us = clock_us();
     count_upstream(x->proxy, FAIL_DONE);
+    if (x->unable) /* without it the request was taken: the table was wrong */
+        models_learn_cannot(x->proxy->models, x->decoded.model, x->unable);
+    x->unable = 0;
     if (!x->resumable && (!x->call || call_sent(x->call)))
         exchange_commit(x);
     if (x->rounds == 0) {
@@ -399,6 +420,17 @@ static enum answer_kind kind_of_answer(const struct exchange *x, const struct h1
     return ANSWER_ERROR;
 }
 
+static void remember_limits(struct exchange *x, const struct h1_head *head)
+{
+    struct upstream_limits said;
+    upstream_limits_read(head, &said);
+    x->limits = NULL;
+    if (!said.known)
+        return;
+    x->limits = ARENA_NEW(&x->keep, struct upstream_limits);
+    *x->limits = said;
+}
+
 static void on_head(void *ctx, const struct h1_head *head)
 {
     struct exchange *x = ctx;
@@ -408,6 +440,7 @@ static void on_head(void *ctx, const struct h1_head *head)
         buf_expect(&x->pending, (size_t)head->content_length);
     x->should_retry = parse_should_retry(head->known[H1_X_SHOULD_RETRY]);
     x->retry_after_us = retry_after_us(head->known[H1_RETRY_AFTER_MS], head->known[H1_RETRY_AFTER]);
+    remember_limits(x, head);
     if (head->known[H1_REQUEST_ID].n <= 128)
         x->upstream_id = arena_dup(&x->keep, head->known[H1_REQUEST_ID]);
     if (head->status < 400 && x->upstream_answer == ANSWER_ERROR)

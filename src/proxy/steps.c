@@ -30,6 +30,7 @@ static void remember_head(struct exchange *x, const struct h1_head *head)
     struct str id = head->known[H1_X_REQUEST_ID];
     x->id = is_request_id(id) ? arena_dup(&x->keep, id) : exchange_make_id(x);
     x->verb = head->method;
+    x->betas = arena_dup(&x->keep, h1_field(head, STR("anthropic-beta")));
     x->method = arena_dup(&x->keep, head->method_text);
     x->path = arena_dup(&x->keep, str_head(head->path, size_min(head->path.n, PATH_SHOWN_MAX)));
 }
@@ -87,20 +88,24 @@ enum step_result step_identify(struct exchange *x)
 enum step_result step_authenticate(struct exchange *x)
 {
     const struct h1_head *head = x->request->head;
-    if (x->endpoint->access == ACCESS_OPEN || head->method == H1_OPTIONS)
+    if (x->endpoint->right == 0 || head->method == H1_OPTIONS)
         return STEP_NEXT;
-    const struct config *c = x->proxy->config;
+    const int64_t now_s = (int64_t)(clock_wall_us() / 1000000);
     const struct auth_fields fields = {
         .authorization = head->known[H1_AUTHORIZATION],
         .x_api_key = head->known[H1_X_API_KEY],
         .api_key = h1_field(head, STR("api-key")),
     };
-    switch (auth_check(c->client_keys, c->n_client_keys, &fields, &x->client)) {
-    case AUTH_OK: return STEP_NEXT;
+    switch (auth_check(&x->proxy->config->clients, &fields, now_s, &x->client)) {
+    case AUTH_OK: break;
     case AUTH_REFUSED: return exchange_fail(x, FAIL_UNAUTHENTICATED);
     case AUTH_CONFLICT: return exchange_fail(x, FAIL_CREDENTIALS_DIFFER);
     }
-    UNREACHABLE();
+    if ((x->client->rights & x->endpoint->right) == 0)
+        return exchange_fail_with(x, FAIL_FORBIDDEN, STR_NONE, STR_NONE,
+                                  arena_printf(&x->keep, "This key lacks the right \"%s\".",
+                                               right_name(x->endpoint->right)));
+    return STEP_NEXT;
 }
 
 enum step_result step_receive(struct exchange *x)
@@ -146,6 +151,20 @@ static void prepare_content(struct exchange *x)
     content_init(&x->content, x->resumable ? RESUMED_MAX : KEPT_MAX);
 }
 
+/* A client may be held to models by the names it uses or by Claude's. */
+static bool may_use_model(const struct exchange *x)
+{
+    return client_may_use(x->client, x->decoded.asked_model) ||
+           client_may_use(x->client, x->decoded.model->id);
+}
+
+static enum step_result fail_model(struct exchange *x)
+{
+    return exchange_fail_with(x, FAIL_MODEL_FORBIDDEN, STR_NONE, STR("model"),
+                              arena_printf(&x->keep, "This key may not use the model '%.*s'.",
+                                           STR_FMT(x->decoded.asked_model)));
+}
+
 enum step_result step_decode(struct exchange *x)
 {
     struct proxy *p = x->proxy;
@@ -153,14 +172,22 @@ enum step_result step_decode(struct exchange *x)
     const struct decode_options options = {
         .models = p->models,
         .recall = &recall,
+        .aliases = x->client->aliases,
+        .n_aliases = x->client->n_aliases,
         .default_max_tokens = p->config->default_max_tokens,
+        .betas = x->betas,
         .strict = p->config->strict,
+        .auto_cache = p->config->auto_cache,
+        .fast_mode = p->config->fast_mode,
     };
     struct request_error e = {0};
     if (!x->endpoint->dialect->decode(&options, &p->doc, buf_str(&x->body), &x->keep, &x->scratch,
                                       &x->decoded, &e))
         return exchange_fail_with(x, fail_of_fault(e.fault), e.code, e.param, e.message);
+    x->betas = arena_dup(&x->keep, x->decoded.request->betas);
     log_model(x);
+    if (!may_use_model(x))
+        return fail_model(x);
     prepare_content(x);
     x->asks_whole = !x->decoded.stream && x->decoded.request->max_tokens <= WHOLE_TOKENS_MAX;
     x->decoded.request->whole = x->asks_whole;
@@ -200,6 +227,7 @@ enum step_result step_send(struct exchange *x)
     x->key = route_pick(&p->route, clock_us(), &x->keys_tried);
     struct platform_call call = p->upstream;
     call.key = p->config->upstream_keys[x->key];
+    call.betas = x->betas;
     call.body_len = rope_len(&x->upstream);
     buf_clear(&p->scratch);
     bool fits = p->platform->messages_head(&call, &p->scratch);

@@ -1,7 +1,6 @@
 """Thinking that clients do not send back, answers that pause, and fields that upstream refuses."""
 import copy
 import json
-import unittest
 
 import harness
 from harness import MESSAGE_STOP, block_stop, message_delta, message_start, text_delta, text_start
@@ -63,17 +62,15 @@ def whole(events, model="claude-sonnet-5-5"):
             "usage": {"input_tokens": 10, **usage}}
 
 
-class Case(unittest.TestCase):
+class Case(harness.TestCase):
     ENV = {}
 
     def setUp(self):
         self.answers = []  # what the upstream says next: events, or (status, type, message)
-        self.upstream = harness.Upstream(harness.each_request(self.reply))
-        self.addCleanup(self.upstream.close)
         self.bodies = []
+        upstream = self.upstream(harness.each_request(self.reply))
         env = {"CCPROXY_API_KEYS": "ann:key-of-ann-00000000,bob:key-of-bob-00000000", **self.ENV}
-        self.proxy = harness.Proxy(self.upstream.url, **env)
-        self.addCleanup(self.proxy.stop)
+        self.gateway = self.proxy(upstream.url, **env)
 
     def reply(self, call):
         self.bodies.append(call.json())
@@ -89,7 +86,7 @@ class Case(unittest.TestCase):
     def post(self, messages, key="key-of-ann-00000000", stream=False, **extra):
         body = {"model": "claude-sonnet-5-5", "messages": messages, "tools": [TOOL],
                 "stream": stream, **extra}
-        client = self.proxy.client()
+        client = self.gateway.client()
         client.request("POST", CHAT, body, key=key)
         response = client.response()
         client.close()
@@ -218,8 +215,8 @@ class Stash(Case):
 
     def test_survives_a_reload(self):
         said = self.begin()
-        self.proxy.process.send_signal(harness.signal.SIGHUP)
-        self.proxy.wait_log("reloaded")
+        self.gateway.process.send_signal(harness.signal.SIGHUP)
+        self.gateway.wait_log("reloaded")
         self.assertFalse(self.lost([ASK, said, result()]))
 
     def test_budget_thinking_goes_on_in_a_tool_loop(self):
@@ -311,11 +308,13 @@ class Pause(Case):
 
 
 class Adapt(Case):
+    ENV = {"CCPROXY_WORKERS": "1"}
+
     def refused(self, message, messages=None, **extra):
         self.answers = [(400, "invalid_request_error", message), DONE]
         response = self.post(messages or [ASK], **extra)
         self.assertEqual(response.status, 200, response.body)
-        self.proxy.wait_log("upstream refused what the table of models allows, sent again without it")
+        self.gateway.wait_log("upstream refused what the table of models allows, sent again without it")
         return response.fields["x-ccproxy-dropped"], self.bodies[-1]
 
     def test_a_parameter(self):
@@ -323,6 +322,14 @@ class Adapt(Case):
                                      model="claude-sonnet-4-6", temperature=0.5)
         self.assertEqual(dropped, "temperature")
         self.assertNotIn("temperature", body)
+
+    def test_what_was_learnt_is_kept(self):
+        extra = {"model": "claude-sonnet-4-6", "temperature": 0.5}
+        self.refused("`temperature` is deprecated for this model.", **extra)
+        self.answers = [DONE]
+        response = self.post([ASK], **extra)
+        self.assertEqual((response.status, len(self.bodies)), (200, 3))
+        self.assertEqual(response.fields["x-ccproxy-dropped"], "temperature")
 
     def test_a_forced_tool(self):
         dropped, body = self.refused('tool_choice: forcing tools is not supported for this model',

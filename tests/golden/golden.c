@@ -60,19 +60,29 @@ static bool decode(struct run *r)
 {
     struct jval config = json_get(json_root(&r->in), STR("config"));
     struct jval map = json_get(config, STR("model_map"));
-    struct str default_model = json_str(json_get(config, STR("default_model")), &r->keep), why;
+    struct str default_model = json_str(json_get(config, STR("default_model")), &r->keep);
+    struct jval settings = json_get(config, STR("models"));
+    char why[MODELS_ERROR] = "";
+    const struct models_options options = {
+        .settings = json_present(settings) ? json_raw(settings) : STR_NONE,
+        .map = json_present(map) ? json_raw(map) : STR_NONE,
+        .default_model = default_model,
+    };
     int64_t max = 0;
     if (!json_i64(json_get(config, STR("default_max_tokens")), &max))
         max = 0;
-    r->models = models_new(json_present(map) ? json_raw(map) : STR_NONE, default_model, &why);
+    r->models = models_new(&options, why);
     if (!r->models) {
-        fprintf(stderr, "%.*s\n", STR_FMT(why));
+        fprintf(stderr, "%s\n", why);
         exit(2);
     }
     struct decode_options o = {
         .models = r->models,
         .default_max_tokens = max,
         .strict = json_true(json_get(config, STR("strict"))),
+        .auto_cache = json_true(json_get(config, STR("auto_cache"))),
+        .fast_mode = json_true(json_get(config, STR("fast_mode"))),
+        .betas = json_str(json_get(config, STR("anthropic_beta")), &r->keep),
     };
     return dialect_chat.decode(&o, &r->doc, request_body(r), &r->keep, &r->scratch, &r->d,
                                &r->error);
