@@ -15,7 +15,8 @@
  * answers say `approximate`:
  *   - cells are windows that start with their first request: up to twice the limit may pass around
  *     a window's end, and the burst is the limit;
- *   - a refused request counts until it has been taken out again;
+ *   - a refused request counts until it has been taken out again, and what is given back after its
+ *     window has ended is the next one's;
  *   - leases and calendar windows go by the nodes' clocks;
  *   - settling happens at most once, and is not repeated after a lost connection.
  * Scripts are tried again on each new connection.

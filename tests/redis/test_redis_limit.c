@@ -437,6 +437,34 @@ static void test_cancel(void **state)
     assert_true(admit(items, 2));
 }
 
+/* A node that dies leaves its leases; they end by themselves. */
+static void test_leases_end(void **state)
+{
+    struct redis_limit_item items[] = {lease_of("l", 1), cell_of("c", 60000, 60000, 1)};
+    unsigned tries = 1;
+    (void)state;
+    items[0].period_us = 50 * 1000;
+    assert_true(admit(items, 2));
+    uint64_t until_us = got.ticket.at_us + items[0].period_us;
+    while (!admit(items, 2))
+        tries++;
+    assert_true(tries > 1 && got.ticket.at_us / 1000 >= until_us / 1000);
+    assert_int_equal(got.items[0].remaining, 0);
+}
+
+static void test_long_keys(void **state)
+{
+    static char name[5000];
+    (void)state;
+    memset(name, 'n', sizeof(name) - 1);
+    const struct redis_limit_item items[] = {lease_of(name, 1), cell_of("c", 60, 5, 1)};
+    assert_true(admit(items, 2));
+    struct redis_limit_ticket t = got.ticket;
+    assert_false(admit(items, 2));
+    settle(&t, items, 2, (const uint64_t[]){0, 1});
+    assert_true(admit(items, 2));
+}
+
 /* --- without scripts --- */
 
 static void test_without_scripts(void **state)
@@ -681,6 +709,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nothing_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(test_script_flush, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_leases_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_long_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_without_scripts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_processes_admit_what_one_would, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scripts_flushed_under_load, setup, teardown),

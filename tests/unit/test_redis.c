@@ -1,10 +1,10 @@
-/* test_redis.c - the client against a scripted server: greeting, order, deadlines, the breaker, and
- * servers that say what they should not. The clock is the test's. */
+/* test_redis.c - the client, and limits over it, against a scripted server: greeting, order,
+ * deadlines, the breaker, and servers that say what they should not. The clock is the test's. */
 #include "store/redis.h"
 
 #include "peer.h"
 
-#include "base/rand.h"
+#include "store/redis_limit.h"
 
 enum { MS = 1000, SECOND = 1000 * MS };
 
@@ -597,9 +597,223 @@ static void test_calls_inside_calls(void **state)
     assert_int_equal(rounds, 11);
 }
 
+/* --- limits --- */
+
+static struct redis_limit *limits;
+static struct redis_limit_answer last;
+static int told, nothings;
+
+static void on_limit(void *ctx, const struct redis_limit_answer *a)
+{
+    assert_ptr_equal(ctx, &last);
+    told++;
+    nothings += a == NULL;
+    if (a)
+        last = *a;
+}
+
+static const struct redis_limit_item two[] = {
+    {.kind = REDIS_LIMIT_LEASE, .key = STR_INIT("l"), .limit = 5, .period_us = 60 * SECOND},
+    {.kind = REDIS_LIMIT_CELL,
+     .key = STR_INIT("c"),
+     .limit = 60,
+     .burst = 7,
+     .period_us = 60 * SECOND,
+     .cost = 3},
+};
+
+static struct redis_limit_call *admit(void)
+{
+    struct redis_limit_ticket t;
+    redis_limit_ticket(&t);
+    told = nothings = 0;
+    memset(&last, 0, sizeof(last));
+    return redis_limit_admit(limits, &t, two, ARRAY_LEN(two), on_limit, &last);
+}
+
+static int setup_limits(void **state)
+{
+    (void)setup(state);
+    open_up();
+    limits = redis_limit_new(loop, redis, STR("{t}:"));
+    return 0;
+}
+
+static int teardown_limits(void **state)
+{
+    redis_limit_free(limits);
+    return teardown(state);
+}
+
+/* Cells stand before leases on the wire, whatever the caller's order. */
+static void test_limit_words(void **state)
+{
+    (void)state;
+    assert_non_null(admit());
+    RUN_UNTIL(peer_has(&server, "60000\r\n"));
+    assert_true(str_starts(str_c(server.text), STR("*17\r\n$7\r\nEVALSHA\r\n$40\r\n")));
+    assert_non_null(strstr(server.text, "\r\n$1\r\n2\r\n$5\r\n{t}:c\r\n$5\r\n{t}:l\r\n$16\r\n"));
+    assert_non_null(strstr(server.text, "$2\r\n60\r\n$1\r\n7\r\n$8\r\n60000000\r\n$1\r\n1\r\n"
+                                        "$1\r\n3\r\n$1\r\n5\r\n$5\r\n60000\r\n"));
+    peer_say(&server, "*8\r\n:1\r\n:1700000000000000\r\n:4\r\n:3000000\r\n:-1\r\n"
+                      ":2\r\n:0\r\n:-1\r\n");
+    RUN_UNTIL(told);
+    assert_true(last.admitted && last.items[0].fits && last.items[1].fits);
+    assert_int_equal(last.ticket.at_us, 1700000000000000);
+    assert_int_equal(last.items[0].remaining, 2);
+    assert_int_equal(last.items[1].remaining, 4);
+    assert_int_equal(last.items[1].reset_us, 3000000);
+}
+
+static void test_limit_wrong_answers(void **state)
+{
+    static const struct str cases[] = {
+        STR_INIT("+OK\r\n"),
+        STR_INIT(":1\r\n"),
+        STR_INIT("$-1\r\n"),
+        STR_INIT("*0\r\n"),
+        STR_INIT("*2\r\n:1\r\n:1\r\n"),
+        STR_INIT("*8\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n+1\r\n"),
+        STR_INIT("*8\r\n*0\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n"),
+        STR_INIT("*9\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n"),
+        STR_INIT("-ERR Error running script\r\n"),
+        STR_INIT("-WRONGTYPE x\r\n"),
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_non_null(admit());
+        peer_send(&server, cases[i]);
+        RUN_UNTIL(told);
+        assert_int_equal(nothings, 1);
+        assert_int_equal(state_of(), REDIS_UP);
+    }
+}
+
+static void test_limit_script_unknown(void **state)
+{
+    (void)state;
+    assert_non_null(admit());
+    RUN_UNTIL(peer_has(&server, "EVALSHA"));
+    peer_forget(&server);
+    advance(2 * MS);
+    peer_say(&server, "-NOSCRIPT No matching script. Please use EVAL.\r\n");
+    RUN_UNTIL(peer_has(&server, "$4\r\nEVAL\r\n") && peer_has(&server, "60000\r\n"));
+    assert_int_equal(told, 0);
+    peer_say(&server, "-NOSCRIPT again\r\n"); /* never in a circle */
+    RUN_UNTIL(told);
+    assert_int_equal(nothings, 1);
+
+    assert_non_null(admit());
+    RUN_UNTIL(peer_has(&server, "EVALSHA"));
+    advance(2 * MS);
+    peer_say(&server, "-NOSCRIPT\r\n");
+    turns(5);
+    advance(3 * MS - 1);
+    assert_int_equal(told, 0);
+    advance(1); /* one deadline for both */
+    assert_int_equal(nothings, 1);
+}
+
+static void test_limit_scripts_refused(void **state)
+{
+    static const struct str refusals[] = {
+        STR_INIT("-NOPERM this user has no permissions to run the 'evalsha' command\r\n"),
+        STR_INIT("-ERR unknown command 'evalsha', with args beginning with: \r\n"),
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+        assert_non_null(admit());
+        RUN_UNTIL(peer_has(&server, "EVALSHA"));
+        peer_send(&server, refusals[i]);
+        RUN_UNTIL(peer_has(&server, "MULTI") && peer_has(&server, "EXEC"));
+        assert_true(redis_limit_stats(limits).approximate);
+        peer_say(&server, "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n"
+                          "+QUEUED\r\n+QUEUED\r\n"
+                          "*7\r\n:0\r\n:1\r\n:1\r\n:2\r\n+OK\r\n:9\r\n:59000\r\n");
+        RUN_UNTIL(told);
+        assert_int_equal(nothings, 0);
+        assert_true(last.admitted && last.ticket.approximate);
+        assert_int_equal(last.items[0].remaining, 3);
+        assert_int_equal(last.items[1].remaining, 51);
+        peer_forget(&server);
+        peer_close(&server); /* the next connection is asked again */
+        RUN_UNTIL(state_of() == REDIS_WAITING);
+        reconnect();
+        assert_false(redis_limit_stats(limits).approximate);
+    }
+}
+
+static void test_limit_down(void **state)
+{
+    static const uint64_t actual[] = {0, 3};
+    struct redis_limit_ticket t;
+    (void)state;
+    redis_limit_ticket(&t);
+    peer_close(&server);
+    RUN_UNTIL(state_of() == REDIS_WAITING);
+    assert_null(admit());
+    for (int i = 0; i < 5; i++)
+        redis_limit_settle(limits, &t, two, 2, actual);
+    assert_int_equal(redis_limit_stats(limits).waiting, 5);
+    reconnect();
+    advance(100 * MS);
+    RUN_UNTIL(peer_count(&server, "EVALSHA") == 5);
+    for (int i = 0; i < 3; i++)
+        peer_say(&server, "*2\r\n:1\r\n:1\r\n");
+    RUN_UNTIL(redis_limit_stats(limits).settled == 3);
+    peer_close(&server); /* two had no answer, and are said again */
+    RUN_UNTIL(redis_limit_stats(limits).waiting == 2);
+    reconnect();
+    advance(100 * MS);
+    RUN_UNTIL(peer_count(&server, "EVALSHA") == 2);
+    peer_say(&server, "*2\r\n:0\r\n:1\r\n-OOM\r\n");
+    RUN_UNTIL(redis_limit_stats(limits).settled == 4);
+    assert_int_equal(redis_limit_stats(limits).waiting, 1);
+    peer_close(&server);
+    RUN_UNTIL(state_of() == REDIS_WAITING);
+    for (int i = 0; i < 70; i++) /* until its leases would have ended */
+        advance(1 * SECOND);
+    RUN_UNTIL(redis_limit_stats(limits).waiting == 0);
+    assert_int_equal(redis_limit_stats(limits).dropped, 1);
+}
+
+/* Who hangs up while Redis decides leaves nothing taken. */
+static void test_limit_cancel(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        redis_limit_cancel(admit());
+        RUN_UNTIL(peer_has(&server, "60000\r\n"));
+        peer_forget(&server);
+        if (way == 0)
+            peer_say(&server, "*8\r\n:1\r\n:1\r\n:4\r\n:3\r\n:-1\r\n:2\r\n:0\r\n:-1\r\n");
+        if (way == 1)
+            peer_say(&server, "*8\r\n:0\r\n:1\r\n:4\r\n:3\r\n:-1\r\n:0\r\n:0\r\n:0\r\n");
+        if (way == 2) {
+            advance(REDIS_TIMEOUT_US);
+            peer_say(&server, "+late\r\n");
+            RUN_UNTIL(redis_is_up(redis));
+            advance(100 * MS);
+        }
+        turns(10);
+        if (way == 1) {
+            assert_false(peer_has(&server, "EVALSHA")); /* refused: there is nothing to give back */
+            continue;
+        }
+        RUN_UNTIL(peer_has(&server, "\r\n-3\r\n"));
+        peer_forget(&server);
+        peer_say(&server, "*2\r\n:1\r\n:1\r\n");
+        turns(10);
+    }
+    assert_int_equal(told, 0);
+    assert_non_null(admit()); /* and one that is under way when all ends */
+    turns(2);
+}
+
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define LIMIT_TEST(name) cmocka_unit_test_setup_teardown(name, setup_limits, teardown_limits)
+#define TEST(name)       cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_greetings),
         TEST(test_refused_greetings),
@@ -620,6 +834,12 @@ int main(void)
         TEST(test_idle),
         TEST(test_too_many_calls),
         TEST(test_calls_inside_calls),
+        LIMIT_TEST(test_limit_words),
+        LIMIT_TEST(test_limit_wrong_answers),
+        LIMIT_TEST(test_limit_script_unknown),
+        LIMIT_TEST(test_limit_scripts_refused),
+        LIMIT_TEST(test_limit_down),
+        LIMIT_TEST(test_limit_cancel),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
