@@ -41,7 +41,7 @@ stage() {
 tools/install-packages.sh test
 tests/e2e/clients/install.sh
 build "$@"
-stage "unit, simulation, fuzz corpora, layers" tools/meson_test.py "$dir"
+stage "unit, Redis, simulation, fuzz corpora, layers" tools/meson_test.py "$dir"
 stage golden tests/golden/run.py "$dir/golden" tests/golden/*/
 stage "end to end" tests/e2e/run.py "$dir/ccproxy"
 

@@ -82,6 +82,11 @@ bool hash_equal(const struct sha256 *a, const struct sha256 *b)
     return str_eq_secret(digest_str(a), digest_str(b));
 }
 
+void hash_sha1(struct str s, uint8_t out[SHA1_SIZE])
+{
+    ASSERT(EVP_Digest(s.p, s.n, out, NULL, EVP_sha1(), NULL) == 1);
+}
+
 static uint64_t rotate(uint64_t x, unsigned n)
 {
     return x << n | x >> (64 - n);

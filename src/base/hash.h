@@ -15,6 +15,11 @@ struct sha256 hash_hmac(struct str key, struct str s); /* HMAC-SHA-256 */
 void hash_chain(struct sha256 *h, struct str s);
 bool hash_equal(const struct sha256 *a, const struct sha256 *b); /* constant time */
 
+/* SHA-1, which names things and protects nothing: Redis calls its scripts so. */
+enum { SHA1_SIZE = 20 };
+
+void hash_sha1(struct str s, uint8_t out[SHA1_SIZE]);
+
 /* SipHash-2-4 of s under the process's random key: for tables that peers can fill. */
 uint64_t hash_sip(struct str s);
 

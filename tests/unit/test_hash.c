@@ -181,6 +181,29 @@ static void test_chain(void **state)
     assert_false(hash_equal(&one, &two));
 }
 
+/* FIPS 180-4, the examples of its publisher. */
+static void test_sha1(void **state)
+{
+    static const struct {
+        struct str s;
+        const char *hex;
+    } cases[] = {
+        {STR_INIT("abc"), "a9993e364706816aba3e25717850c26c9cd0d89d"},
+        {STR_INIT(""), "da39a3ee5e6b4b0d3255bfef95601890afd80709"},
+        {STR_INIT("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+         "84983e441c3bd26ebaae4aa1f95129e5e54670f1"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint8_t sha[SHA1_SIZE];
+        char hex[2 * SHA1_SIZE + 1] = {0};
+        hash_sha1(cases[i].s, sha);
+        text_hex(sha, sizeof(sha), hex);
+        assert_string_equal(hex, cases[i].hex);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -188,6 +211,7 @@ int main(void)
         cmocka_unit_test(test_equal),     cmocka_unit_test(test_siphash),
         cmocka_unit_test(test_sip_keyed), cmocka_unit_test(test_chain),
         cmocka_unit_test(test_seal),      cmocka_unit_test(test_seal_vector),
+        cmocka_unit_test(test_sha1),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
