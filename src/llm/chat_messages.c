@@ -336,6 +336,22 @@ static struct turn *assistant_turn(struct chat *c)
     return messages_turn(c->scratch, c->m, ROLE_ASSISTANT);
 }
 
+/* An empty answer: the user's turn goes on behind it, but what was sent for that answer must stand as
+ * it stood then. A system turn cannot have a user's behind it, so there the answer gets a word. */
+static void pass_empty_answer(struct chat *c)
+{
+    if (span_is_empty(&c->h))
+        return;
+    if (c->h.late.first && (c->m->model->can & CAN_MID_SYSTEM)) {
+        add_text(c, &assistant_turn(c)->blocks, STR("(empty)"));
+        return;
+    }
+    answer_open_calls(c);
+    demote_late(c);
+    if (c->h.had_user && !c->h.results.first && !c->h.rest.first && !c->h.late.first)
+        add_text(c, &c->h.rest, STR("(empty)"));
+}
+
 static bool read_assistant(struct chat *c, struct jval message)
 {
     struct blocks said = {0}, whole = {0};
@@ -346,8 +362,10 @@ static bool read_assistant(struct chat *c, struct jval message)
     struct str refusal = json_str_raw(json_get(message, STR("refusal")));
     if (!chat_blank(refusal))
         add_text(c, &said, refusal);
-    if (!said.first && json_empty(calls) && !json_is(function, JSON_OBJECT))
+    if (!said.first && json_empty(calls) && !json_is(function, JSON_OBJECT)) {
+        pass_empty_answer(c);
         return true; /* nothing in it: its neighbours become one turn */
+    }
     struct turn *turn = assistant_turn(c);
     enter_calls(c, &said);
     if (!read_calls(c, calls, function, &said))

@@ -279,11 +279,14 @@ static uint32_t nearest_effort(uint32_t effort, uint32_t supported)
 static void think_not(struct chat *c)
 {
     const struct model *model = c->m->model;
+    uint32_t effort =
+        c->m->effort > EFFORT_HIGH ? EFFORT_HIGH : c->m->effort; /* more needs thinking */
     if ((model->can & CAN_THINK_DISABLED) && (model->can & CAN_THINK_ADAPTIVE)) {
         c->m->thinking = THINKING_DISABLED;
-        c->m->effort = c->m->effort > EFFORT_HIGH ? EFFORT_HIGH : c->m->effort;
+        c->m->effort = effort;
     } else if (model->can & CAN_THINK_BETWEEN) {
         c->m->thinking = THINKING_BETWEEN;
+        c->m->effort = effort;
     } else if (model->think != THINK_OFF) {
         c->m->effort = nearest_effort(EFFORT_LOW, model->efforts);
         chat_drop(c, c->wish.from);
