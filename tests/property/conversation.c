@@ -68,6 +68,16 @@ static void add_text(struct conversation *c, const char *key)
     add(c, "\"");
 }
 
+static void add_mark(struct conversation *c)
+{
+    static const char *const marks[] = {
+        ",\"cache_control\":{\"type\":\"ephemeral\"}",
+        ",\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\"}", ",\"cache_control\":null",
+        NULL};
+    if (c->marks && pick(c, 4) == 0)
+        add(c, pick_of(c, marks));
+}
+
 static void add_part(struct conversation *c)
 {
     static const char *const parts[] = {
@@ -85,7 +95,9 @@ static void add_part(struct conversation *c)
     if (pick(c, 2)) {
         add(c, "{\"type\":\"text\",\"text\":\"");
         add(c, any_text(c));
-        add(c, "\"}");
+        add(c, "\"");
+        add_mark(c);
+        add(c, pick(c, 5) ? "}" : ",\"prompt_cache_breakpoint\":null}");
     } else {
         add(c, pick_of(c, parts));
     }
@@ -105,6 +117,7 @@ static void add_parts(struct conversation *c)
 static void say_user(struct conversation *c)
 {
     begin(c, "user");
+    add_mark(c);
     if (pick(c, 3))
         add_text(c, "content");
     else
@@ -117,13 +130,26 @@ static void say_user(struct conversation *c)
 static void say_system(struct conversation *c)
 {
     begin(c, pick(c, 2) ? "system" : "developer");
+    add_mark(c);
     add_text(c, "content");
     add(c, "}");
 }
 
 static void say_result(struct conversation *c, const char *id)
 {
+    if (c->marks && pick(c, 6) == 0) { /* as Anthropic's clients write it */
+        begin(c, "user");
+        add(c, ",\"content\":[{\"type\":\"text\",\"text\":\"and\"},{\"type\":\"tool_result\","
+               "\"tool_use_id\":\"");
+        add(c, id);
+        add(c, "\"");
+        add_mark(c);
+        add(c, ",\"content\":[{\"type\":\"text\",\"text\":\"r\",\"cache_control\":{\"type\":"
+               "\"ephemeral\"}}]}]}");
+        return;
+    }
     begin(c, "tool");
+    add_mark(c);
     add(c, ",\"tool_call_id\":\"");
     add(c, id);
     add(c, "\"");
@@ -229,8 +255,26 @@ static void add_thinking(struct conversation *c)
 
 void conversation_assistant(struct conversation *c)
 {
+    static const char *const own[] = {
+        ",\"content\":[{\"type\":\"text\",\"text\":\"t\"},{\"type\":\"server_tool_use\",\"id\":"
+        "\"srvtoolu_1\",\"name\":\"web_search\",\"input\":{\"query\":\"q\"},\"caller\":{\"type\":"
+        "\"direct\"}},{\"type\":\"web_search_tool_result\",\"tool_use_id\":\"srvtoolu_1\","
+        "\"content\":[]}]}",
+        ",\"content\":[{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"c2ln\"},{\"type\":"
+        "\"tool_use\",\"id\":\"toolu_own\",\"name\":\"weather\",\"input\":{},\"caller\":null}]}",
+        ",\"content\":null,\"function_call\":{\"name\":\"weather\",\"arguments\":\"{}\"}},{"
+        "\"role\":"
+        "\"function\",\"name\":\"weather\",\"content\":\"sun\"},{\"role\":\"assistant\","
+        "\"content\":"
+        "\"ok\"}",
+        ",\"content\":[{\"type\":\"refusal\",\"refusal\":\"no\"}],\"refusal\":\"no\"}", NULL};
     bool calls = pick(c, 2);
     begin(c, "assistant");
+    add_mark(c);
+    if (c->marks && pick(c, 6) == 0) {
+        add(c, pick_of(c, own));
+        return;
+    }
     if (calls && pick(c, 2))
         add(c, ",\"content\":null");
     else

@@ -17,7 +17,8 @@ struct conversation {
     struct buf messages; /* messages separated by commas */
     char open[4][48];    /* ids of the calls that wait for results, as JSON insides */
     unsigned n_open, n_calls;
-    bool wild; /* also what only broken clients send */
+    bool wild;  /* also what only broken clients send */
+    bool marks; /* also cache marks, which wander, legacy functions and Anthropic's own shapes */
 };
 
 void conversation_init(struct conversation *c, uint64_t seed, bool wild);

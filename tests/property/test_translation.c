@@ -291,6 +291,8 @@ static void add_tools(struct conversation *c, struct buf *b)
         buf_printf(b, ",\"tool_choice\":%s", pick_of(c, choices));
 }
 
+static uint64_t accepted; /* of those that check_valid made */
+
 static int check_valid(const struct models *models, uint64_t seed)
 {
     struct conversation c;
@@ -299,6 +301,7 @@ static int check_valid(const struct models *models, uint64_t seed)
     struct buf body;
     int failed = 0;
     conversation_init(&c, seed, true);
+    c.marks = pick(&c, 2);
     const struct decode_options options = {
         .models = models, .auto_cache = pick(&c, 2), .fast_mode = pick(&c, 2)};
     for (unsigned rounds = pick(&c, 5); rounds > 0; rounds--) {
@@ -317,6 +320,7 @@ static int check_valid(const struct models *models, uint64_t seed)
     struct sim_request request = {.version = SIM_VERSION_OLD, .betas = STR("fast-mode-2026-02-01")};
     if (sent.ok && !sim_validate_request(&sent.doc, &sent.arena, &request, &error))
         failed = report(seed, "refused upstream", buf_str(&body), sent.body, error.message);
+    accepted += sent.ok;
     sent_done(&sent);
     buf_done(&body);
     conversation_done(&c);
@@ -336,6 +340,8 @@ int main(int argc, char **argv)
     models_free(models);
     sim_models_done();
     ASSERT(mem_live() == 0);
+    printf("%llu of %llu requests were accepted\n", (unsigned long long)accepted,
+           (unsigned long long)count);
     printf("translation: %llu passed, %llu failed\n", (unsigned long long)(2 * count - failed),
            (unsigned long long)failed);
     return failed > 0;
