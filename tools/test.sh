@@ -43,6 +43,7 @@ tests/e2e/clients/install.sh
 build "$@"
 stage "unit, Redis, simulation, fuzz corpora, layers" tools/meson_test.py "$dir"
 stage golden tests/golden/run.py "$dir/golden" tests/golden/*/
+stage "golden streams, cut and disturbed" "$dir/recut" tests/golden/*/*.json
 stage "end to end" tests/e2e/run.py "$dir/ccproxy"
 
 echo
