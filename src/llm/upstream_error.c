@@ -36,6 +36,7 @@ static const struct rule words[] = {
     {STR_INIT("credit balance is too low"), UPSTREAM_QUOTA, {NULL, 0}},
     {STR_INIT("specified API usage limits"), UPSTREAM_QUOTA, {NULL, 0}},
     {STR_INIT("Could not process image"), UPSTREAM_IMAGE, STR_INIT("invalid_image")},
+    {STR_INIT("image.source.base64.media_type"), UPSTREAM_IMAGE, STR_INIT("invalid_image_format")},
     {STR_INIT("image exceeds"), UPSTREAM_IMAGE, STR_INIT("image_too_large")},
     {STR_INIT("image was specified using"), UPSTREAM_IMAGE, STR_INIT("invalid_image_format")},
     {STR_INIT("image dimensions"), UPSTREAM_IMAGE, STR_INIT("image_too_large")},
@@ -223,7 +224,11 @@ static enum upstream_error_kind kind_of(int status, struct upstream_error *e)
         return status == 0 ? UPSTREAM_SERVER_ERROR : kind_of_status(status);
     if (rule->kind == UPSTREAM_INVALID_REQUEST && status > 400)
         return kind_of_status(status); /* the status says more: 405, 413 */
-    if (rule->kind == UPSTREAM_NOT_FOUND && str_starts(e->message, STR("model:")))
+    bool of_model = rule->kind == UPSTREAM_NOT_FOUND
+                        ? str_starts(e->message, STR("model:"))
+                        : rule->kind == UPSTREAM_PERMISSION &&
+                              str_find_str(e->message, STR(" model")) < e->message.n;
+    if (of_model) /* OpenAI does not tell the two apart */
         return UPSTREAM_MODEL_NOT_FOUND;
     return rule->kind;
 }

@@ -29,7 +29,7 @@ struct member {
     struct timer again;
     uint64_t born_us;
     uint64_t wait_us; /* before the next one: 0 unless this one died young */
-    bool ready;
+    bool ready, quiet;
 };
 
 struct crew {
@@ -39,6 +39,7 @@ struct crew {
     enum { STARTING, SERVING, LEAVING } state;
     struct timer limit;
     size_t n_ready, n_alive;
+    bool is_quiet;
     struct member members[];
 };
 
@@ -85,16 +86,31 @@ static void set_ready(struct member *m)
     c->handler.on_ready(c);
 }
 
+/* Tells once that the last of a leaving crew has stopped taking requests, or is gone. */
+static void check_quiet(struct crew *c)
+{
+    if (c->state != LEAVING || c->is_quiet)
+        return;
+    for (size_t i = 0; i < c->o.n; i++)
+        if (c->members[i].pid && !c->members[i].quiet)
+            return;
+    c->is_quiet = true;
+    c->handler.on_quiet(c);
+}
+
 static void on_channel(struct io_watch *w, unsigned events)
 {
     struct member *m = CONTAINER_OF(w, struct member, channel);
-    char said;
 
     (void)events;
-    if (read(w->fd, &said, 1) == 1)
-        set_ready(m);
-    else
-        close_channel(m); /* the end; SIGCHLD tells the rest */
+    switch (spawn_hear(w->fd)) {
+    case SPAWN_READY: set_ready(m); break;
+    case SPAWN_QUIET:
+        m->quiet = true;
+        check_quiet(m->crew);
+        break;
+    case SPAWN_ENDED: close_channel(m); break; /* SIGCHLD tells the rest */
+    }
 }
 
 static bool start(struct member *m)
@@ -191,6 +207,7 @@ void crew_leave(struct crew *c, int signal, uint64_t limit_us)
         timer_stop(c->o.loop, &c->members[i].again);
     signal_all(c, signal);
     timer_after(c->o.loop, &c->limit, limit_us);
+    check_quiet(c);
     if (!c->n_alive)
         c->handler.on_gone(c);
 }
@@ -200,6 +217,7 @@ static void fail(struct crew *c)
     c->state = LEAVING;
     signal_all(c, SIGKILL);
     timer_stop(c->o.loop, &c->limit);
+    c->is_quiet = true; /* it never took anything */
     c->handler.on_failed(c);
     if (!c->n_alive)
         c->handler.on_gone(c);
@@ -253,8 +271,9 @@ bool crew_reap(struct crew *c, pid_t pid, int status)
     m->pid = 0;
     c->n_alive--;
     c->n_ready -= m->ready;
-    m->ready = false;
+    m->ready = m->quiet = false;
     close_channel(m);
+    check_quiet(c);
     if (c->state == SERVING) {
         replace(m, pid, status);
     } else if (c->state == STARTING) {

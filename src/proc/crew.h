@@ -21,7 +21,8 @@ struct crew;
 struct crew_handler {
     void (*on_ready)(struct crew *c);  /* every worker listens; called once */
     void (*on_failed)(struct crew *c); /* it never will; those that did are being killed */
-    void (*on_gone)(struct crew *c);
+    void (*on_quiet)(struct crew *c);  /* leaving, and none of it takes anything new */
+    void (*on_gone)(struct crew *c);   /* after on_quiet */
 };
 
 struct crew_options {

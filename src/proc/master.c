@@ -128,13 +128,22 @@ static void on_ready(struct crew *c)
     }
     self.n_served = self.listeners->n;
     log_init(crew_config(c)->log_level, crew_config(c)->log_format, "master");
-    say_ready(c, old ? "reloaded" : "ready");
+    if (!old)
+        say_ready(c, "ready");
     if (old)
         crew_leave(old, SIGQUIT, patience_us(crew_config(old)));
     else if (crew_config(c)->demo)
         demo_say(&self.demo, &self.listeners->addr);
     if (self.reload_again)
         reload();
+}
+
+/* Only now does nobody serve by the old configuration any more: a key that was revoked is. */
+static void on_quiet(struct crew *c)
+{
+    (void)c;
+    if (self.state == RUNNING && self.serving)
+        say_ready(self.serving, "reloaded");
 }
 
 /* Takes back what was opened for a crew that will not serve. */
@@ -227,7 +236,7 @@ static struct listeners *listeners_for(const struct config *c, char error[LISTEN
 static bool start_crew(struct config *c, char error[LISTENERS_ERROR])
 {
     static const struct crew_handler handler = {
-        .on_ready = on_ready, .on_failed = on_failed, .on_gone = on_gone};
+        .on_ready = on_ready, .on_failed = on_failed, .on_quiet = on_quiet, .on_gone = on_gone};
     struct crew_options o = {
         .loop = self.loop, .config = c, .shared = &self.shared, .n = workers_of(c)};
 

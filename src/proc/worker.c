@@ -47,6 +47,7 @@ static void enter(enum state next)
     case DRAINING:
         proxy_unready(self.proxy);
         proxy_drain(self.proxy);
+        spawn_quiet(self.channel.fd);
         timer_after(self.loop, &self.timer, (uint64_t)self.config->drain_timeout);
         break;
     case ABORTING:
