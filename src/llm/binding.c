@@ -12,14 +12,16 @@ static void flush(struct binding *b)
 
 static void take_bytes(struct binding *b, const void *p, size_t n)
 {
+    if (n == 0)
+        return;
+    ASSERT(p);
     if (b->n + n > BINDING_HELD)
         flush(b);
     if (n > BINDING_HELD) {
         hash_chain(&b->hash, str_of(p, n));
         return;
     }
-    if (n > 0)
-        memcpy(b->held + b->n, p, n);
+    memcpy(b->held + b->n, p, n);
     b->n += n;
 }
 

@@ -130,7 +130,7 @@ static bool tell_until_stop(struct encoder *e, struct str s, struct buf *out)
         at += char_at(str_skip(s, at));
     e->stopped = match == MATCH_WHOLE;
     e->n_tail = match == MATCH_PART ? s.n - at : 0; /* shorter than the stop that it begins */
-    if (e->n_tail > 0)
+    if (e->n_tail > 0 && s.p)
         memcpy(e->tail, s.p + at, e->n_tail);
     return tell(e, str_head(s, at), out);
 }

@@ -124,7 +124,7 @@ static void add_citation(struct content *c, struct str value)
 
 static bool is_blank(struct str inside)
 {
-    for (size_t i = 0; i < inside.n; i++) {
+    for (size_t i = 0; inside.p && i < inside.n; i++) {
         bool escape = inside.p[i] == '\\' && i + 1 < inside.n && memchr("nrt", inside.p[i + 1], 3);
         if (inside.p[i] != ' ' && !escape)
             return false;

@@ -152,10 +152,10 @@ static const struct model *newest_of_line(const struct models *m, struct str nam
 
 /* A model that nobody knows: what the newest ones agree on, so that nothing is sent it may refuse.
  */
-struct model models_assumed(const struct models *m, struct str name)
+struct model models_assumed(const struct models *m, struct str id)
 {
-    struct model row = *newest_of_line(m, name);
-    row.id = name;
+    struct model row = *newest_of_line(m, id);
+    row.id = id;
     row.alias = STR_NONE;
     row.lifecycle = MODEL_ACTIVE;
     row.can = CAN_STRUCTURED | CAN_IMAGE | CAN_PDF | CAN_THINK_ADAPTIVE;

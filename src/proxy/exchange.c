@@ -159,6 +159,21 @@ static int64_t output_tokens(const struct exchange *x, bool *ret_estimated)
     return *ret_estimated ? estimate : x->answer.usage.output;
 }
 
+/* What the prompt cache has saved, in millionths of a dollar: less than nothing when it was written
+ * and not read. Prices are per million tokens. */
+static int64_t cache_saved_micro_usd(const struct exchange *x)
+{
+    const struct usage *u = &x->answer.usage;
+    const struct model_price *p = &x->decoded.model->price;
+    double hour = u->cache_write_1h > 0 ? (double)u->cache_write_1h : 0;
+    double written = u->cache_write > 0 ? (double)u->cache_write - hour : 0;
+    double read = u->cache_read > 0 ? (double)u->cache_read : 0;
+    double saved = read * (double)(p->input - p->read) -
+                   written * (double)(p->write_5m - p->input) -
+                   hour * (double)(p->write_1h - p->input);
+    return (int64_t)(saved / 1e6);
+}
+
 /* The key of a field that is there only when it says something. */
 static const char *when(bool says, const char *key)
 {
@@ -172,6 +187,7 @@ static void log_access(const struct exchange *x)
     const struct client *client = x->client ? x->client : &nobody;
     bool used = x->answer.state != ANSWER_EMPTY, estimated;
     int64_t output = output_tokens(x, &estimated);
+    bool cached = used && (x->answer.usage.cache_read > 0 || x->answer.usage.cache_write > 0);
     LOG(row->level, "request", LOG_STR("id", x->id),
         LOG_STR(when(x->upstream_id.n, "upstream_id"), x->upstream_id),
         LOG_STR(when(client->name.n, "client"), client->name), LOG_STR("method", x->method),
@@ -181,6 +197,9 @@ static void log_access(const struct exchange *x)
         LOG_INT(when(x->attempts, "attempts"), x->attempts),
         LOG_INT(when(x->upstream_status, "upstream_status"), x->upstream_status),
         LOG_INT(when(used, "prompt_tokens"), usage_prompt_tokens(&x->answer.usage)),
+        LOG_INT(when(cached, "cache_read_tokens"), x->answer.usage.cache_read),
+        LOG_INT(when(cached, "cache_write_tokens"), x->answer.usage.cache_write),
+        LOG_INT(when(cached, "cache_saved_micro_usd"), cached ? cache_saved_micro_usd(x) : 0),
         LOG_INT(when(used, "output_tokens"), output), LOG_BOOL(when(estimated, "estimated"), true),
         LOG_MS(when(x->first_event_us, "first_event_ms"), x->first_event_us),
         LOG_MS("duration_ms", clock_us() - x->started_us));

@@ -228,6 +228,27 @@ class Stash(Case):
         self.assertEqual(self.sent()[0]["type"], "thinking")
 
 
+class Caching(Case):
+    def test_is_asked_for_and_its_saving_is_logged(self):
+        self.answers = [answer(text(0, "a"), stop="end_turn", cache_read_input_tokens=1000000,
+                               cache_creation_input_tokens=100000)]
+        self.ask([ASK])
+        self.assertEqual(self.bodies[-1]["cache_control"], {"type": "ephemeral"})
+        line = self.gateway.ended()
+        # Sonnet 5.5: input 2, read 0.10, write 2.50 dollars a million
+        self.assertEqual((line["cache_read_tokens"], line["cache_write_tokens"],
+                          line["cache_saved_micro_usd"]), (1000000, 100000, 1900000 - 50000))
+
+
+class NoCaching(Case):
+    ENV = {"CCPROXY_AUTO_CACHE": "false"}
+
+    def test_is_switched_off(self):
+        self.answers = [DONE]
+        self.ask([ASK])
+        self.assertNotIn("cache_control", self.bodies[-1])
+
+
 class NoStash(Case):
     ENV = {"CCPROXY_THINKING_STASH": "0"}
 
