@@ -1,7 +1,7 @@
-/* fuzz_chat.c - any bytes as a Chat Completions request.
+/* fuzz_chat.c - any bytes as a Chat Completions request, or as one of the legacy API.
  *
  * What is accepted must write a JSON object that our own strict reader takes, and twice the same
- * bytes; what is refused must say why. The first byte chooses strict mode and a default model.
+ * bytes; what is refused must say why. The first byte chooses strict mode, a default model, or the legacy API.
  */
 #include "base/mem.h"
 #include "llm/dialect.h"
@@ -18,7 +18,8 @@ struct once {
     bool ok;
 };
 
-static void translate(struct once *o, const struct models *models, struct str in, bool strict)
+static void translate(struct once *o, const struct dialect *dialect, const struct models *models,
+                      struct str in, bool strict)
 {
     struct decode_options options = {.models = models, .strict = strict};
     struct decoded d;
@@ -27,7 +28,7 @@ static void translate(struct once *o, const struct models *models, struct str in
     arena_init(&o->scratch);
     json_init(&o->doc);
     rope_init(&o->rope, BODY_MAX);
-    o->ok = dialect_chat.decode(&options, &o->doc, in, &o->keep, &o->scratch, &d, &error);
+    o->ok = dialect->decode(&options, &o->doc, in, &o->keep, &o->scratch, &d, &error);
     ASSERT(o->ok || error.message.n > 0);
     if (!o->ok)
         return;
@@ -52,13 +53,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     bool strict = in.p[0] == 's', fallback = in.p[0] == 'd';
-    if (strict || fallback)
+    bool legacy = in.p[0] == 'c';
+    const struct dialect *dialect = legacy ? &dialect_completions : &dialect_chat;
+    if (strict || fallback || legacy)
         in = str_skip(in, 1);
     struct models *models = models_new(
         &(struct models_options){.default_model = fallback ? STR("claude-sonnet-4-5") : STR_NONE},
         why);
-    translate(&first, models, in, strict);
-    translate(&second, models, in, strict);
+    translate(&first, dialect, models, in, strict);
+    translate(&second, dialect, models, in, strict);
     ASSERT(first.ok == second.ok);
     if (first.ok) {
         ASSERT(str_eq(first.body, second.body));
