@@ -2,6 +2,7 @@
 #include "policy/clients.h"
 
 #include "base/clock.h"
+#include "policy/limit.h"
 #include "wire/json.h"
 
 struct reading {
@@ -250,8 +251,10 @@ static struct client *new_client(struct clients *c, struct str name, struct aren
     }
     ASSERT(c->n < c->cap); /* keys point to clients, so the list must not move */
     struct client *client = &c->list[c->n++];
-    *client = (struct client){
-        .name = arena_dup(a, name), .rights = RIGHTS_DEFAULT, .limits = {-1, -1, -1, -1, -1, -1}};
+    *client = (struct client){.name = arena_dup(a, name),
+                              .limit_id = limit_id(name),
+                              .rights = RIGHTS_DEFAULT,
+                              .limits = {-1, -1, -1, -1, -1, -1}};
     return client;
 }
 

@@ -33,6 +33,7 @@ struct client_limits {
 
 struct client {
     struct str name;
+    uint64_t limit_id;        /* limit.h */
     uint32_t rights;          /* enum right */
     const struct str *models; /* names it may ask for, "claude-*" for all that begin so */
     size_t n_models;          /* 0: any */

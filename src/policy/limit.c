@@ -61,13 +61,22 @@ void limits_free(struct limits *l)
     mem_free(l);
 }
 
-uint64_t limit_key(struct str of, struct str what)
+uint64_t limit_id(struct str name)
 {
-    struct sha256 h = hash_sha256(of);
-    uint64_t key;
-    hash_chain(&h, what);
-    memcpy(&key, h.bytes, sizeof(key));
-    return key ? key : 1; /* 0 is a free place */
+    struct sha256 h = hash_sha256(name);
+    uint64_t id;
+    memcpy(&id, h.bytes, sizeof(id));
+    return id;
+}
+
+/* Spread by the finisher of SplitMix64, which maps no two inputs to one. */
+uint64_t limit_key(uint64_t id, unsigned which)
+{
+    uint64_t x = id + (uint64_t)which * 0x9e3779b97f4a7c15;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+    x = (x ^ x >> 27) * 0x94d049bb133111eb;
+    x ^= x >> 31;
+    return x ? x : 1; /* 0 is a free place */
 }
 
 /* Whether this place is the key's, or free and now the key's. */
@@ -279,6 +288,14 @@ void limits_bury(struct limits *l, unsigned owner)
         if (held)
             atomic_fetch_sub(&e->total, held);
     }
+}
+
+int64_t limits_held(const struct limits *l)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < LEASES; i++)
+        n += atomic_load(&l->leases[i].total);
+    return n;
 }
 
 /* --- requests --- */

@@ -47,8 +47,9 @@ struct limits;
 struct limits *limits_new(size_t n);
 void limits_free(struct limits *l); /* NULL is fine */
 
-/* Which value an item means: of whom, and what ("rpm"). */
-uint64_t limit_key(struct str of, struct str what);
+/* Which value an item means: of whom, by a hash of the name, and which one of theirs. */
+uint64_t limit_id(struct str name);
+uint64_t limit_key(uint64_t id, unsigned which);
 
 /* True: all are taken. False: none is, and at least one result does not fit. A table that is full
  * admits (nothing is held against a client for a lack of memory). owner < LIMIT_OWNERS. */
@@ -59,6 +60,9 @@ void limits_settle(struct limits *l, const struct limit_item *items, size_t n,
                    const uint64_t *actual, const struct limit_clock *c, unsigned owner);
 /* The leases of an owner that is no more end. */
 void limits_bury(struct limits *l, unsigned owner);
+
+/* Leases held at the moment, by all owners. */
+int64_t limits_held(const struct limits *l);
 
 /* A number that is learnt: a high percentile (nine of ten are below) of what was seen, of which the
  * first guess is `prior`. */

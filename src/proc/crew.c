@@ -29,6 +29,7 @@ struct member {
     struct timer again;
     uint64_t born_us;
     uint64_t wait_us; /* before the next one: 0 unless this one died young */
+    unsigned owner;   /* shared.h */
     bool ready, quiet;
 };
 
@@ -53,6 +54,7 @@ NORETURN static void become_worker(const struct member *m, const int *fds, size_
         .number = m->number,
         .config = m->crew->o.config,
         .shared = m->crew->o.shared,
+        .owner = m->owner,
         .user = m->crew->o.user,
         .fds = fds,
         .n_fds = n_fds,
@@ -118,10 +120,13 @@ static bool start(struct member *m)
     struct crew *c = m->crew;
     int fds[LISTENERS_MAX], channel;
     size_t n_fds = listeners_of(c->o.listeners, m->number - 1, c->o.n, fds);
+    m->owner = shared_join(c->o.shared);
     pid_t pid = spawn(fds, n_fds, &channel);
 
-    if (pid < 0)
+    if (pid < 0) {
+        shared_leave(c->o.shared, m->owner);
         return false;
+    }
     if (pid == 0)
         become_worker(m, fds, n_fds, channel);
     m->pid = pid;
@@ -269,6 +274,7 @@ bool crew_reap(struct crew *c, pid_t pid, int status)
     if (!m)
         return false;
     m->pid = 0;
+    shared_leave(c->o.shared, m->owner);
     c->n_alive--;
     c->n_ready -= m->ready;
     m->ready = m->quiet = false;

@@ -28,7 +28,7 @@ struct crew_handler {
 struct crew_options {
     struct loop *loop;
     struct config *config;             /* the crew's from now on */
-    const struct shared *shared;       /* of all crews */
+    struct shared *shared;             /* of all crews */
     const struct listeners *listeners; /* must live while the crew is not leaving */
     struct sandbox_user user;
     size_t n;

@@ -1,10 +1,10 @@
 /* exchange.c - the life of one exchange: the table of steps and its driver. Read this file first.
  *
- *   identify > authenticate > receive > answer > decode > route > send > relay > settle > end
- *                                          |                ^______|       |               ^
- *                                          |                ^ retry        |               |
- *                                          |                +--------------+ pause_turn    |
- *                                          +-----------------------------------------------+
+ *   identify > authenticate > receive > answer > decode > admit > route > send > relay > settle > end
+ *                                          |                        ^______|       |               ^
+ *                                          |                        ^ retry        |               |
+ *                                          |                        +--------------+ pause_turn    |
+ *                                          +-------------------------------------------------------+
  *                                            (from any step: an error, or the client leaves)
  *
  * A step is a short function that returns next, wait or over. Nothing but exchange_goto changes
@@ -16,6 +16,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "llm/price.h"
+#include "proxy/admit.h"
 #include "proxy/endpoint.h"
 #include "proxy/proxy_int.h"
 
@@ -32,7 +34,8 @@ static const struct step {
     [STEP_AUTHENTICATE] = {"authenticate", step_authenticate, TO(RECEIVE)},
     [STEP_RECEIVE] = {"receive", step_receive, TO(ANSWER)},
     [STEP_ANSWER] = {"answer", step_answer, TO(DECODE)},
-    [STEP_DECODE] = {"decode", step_decode, TO(ROUTE)},
+    [STEP_DECODE] = {"decode", step_decode, TO(ADMIT)},
+    [STEP_ADMIT] = {"admit", step_admit, TO(ROUTE)},
     [STEP_ROUTE] = {"route", step_route, TO(SEND)},
     [STEP_SEND] = {"send", step_send, TO(RELAY) | TO(ROUTE)},
     [STEP_RELAY] = {"relay", step_relay, TO(SETTLE) | TO(ROUTE)},
@@ -152,26 +155,11 @@ enum step_result exchange_fail(struct exchange *x, enum fail why)
 }
 
 /* An answer that broke off was not told what it cost; four characters of text are about a token. */
-static int64_t output_tokens(const struct exchange *x, bool *ret_estimated)
+int64_t exchange_output_tokens(const struct exchange *x, bool *ret_estimated)
 {
     int64_t estimate = (int64_t)(x->relayed_chars / 4);
     *ret_estimated = x->answer.state == ANSWER_OPEN && estimate > x->answer.usage.output;
     return *ret_estimated ? estimate : x->answer.usage.output;
-}
-
-/* What the prompt cache has saved, in millionths of a dollar: less than nothing when it was written
- * and not read. Prices are per million tokens. */
-static int64_t cache_saved_micro_usd(const struct exchange *x)
-{
-    const struct usage *u = &x->answer.usage;
-    const struct model_price *p = &x->decoded.model->price;
-    double hour = u->cache_write_1h > 0 ? (double)u->cache_write_1h : 0;
-    double written = u->cache_write > 0 ? (double)u->cache_write - hour : 0;
-    double read = u->cache_read > 0 ? (double)u->cache_read : 0;
-    double saved = read * (double)(p->input - p->read) -
-                   written * (double)(p->write_5m - p->input) -
-                   hour * (double)(p->write_1h - p->input);
-    return (int64_t)(saved / 1e6);
 }
 
 /* The key of a field that is there only when it says something. */
@@ -186,7 +174,7 @@ static void log_access(const struct exchange *x)
     const struct fail_row *row = fail_row(x->ending);
     const struct client *client = x->client ? x->client : &nobody;
     bool used = x->answer.state != ANSWER_EMPTY, estimated;
-    int64_t output = output_tokens(x, &estimated);
+    int64_t output = exchange_output_tokens(x, &estimated);
     bool cached = used && (x->answer.usage.cache_read > 0 || x->answer.usage.cache_write > 0);
     LOG(row->level, "request", LOG_STR("id", x->id),
         LOG_STR(when(x->upstream_id.n, "upstream_id"), x->upstream_id),
@@ -199,7 +187,8 @@ static void log_access(const struct exchange *x)
         LOG_INT(when(used, "prompt_tokens"), usage_prompt_tokens(&x->answer.usage)),
         LOG_INT(when(cached, "cache_read_tokens"), x->answer.usage.cache_read),
         LOG_INT(when(cached, "cache_write_tokens"), x->answer.usage.cache_write),
-        LOG_INT(when(cached, "cache_saved_micro_usd"), cached ? cache_saved_micro_usd(x) : 0),
+        LOG_INT(when(cached, "cache_saved_micro_usd"),
+                cached ? price_cache_saved_micro_usd(x->decoded.model, &x->answer.usage) : 0),
         LOG_INT(when(used, "output_tokens"), output), LOG_BOOL(when(estimated, "estimated"), true),
         LOG_MS(when(x->first_event_us, "first_event_ms"), x->first_event_us),
         LOG_MS("duration_ms", clock_us() - x->started_us));
@@ -224,6 +213,7 @@ void exchange_end(struct exchange *x, enum fail ending)
         call_cancel(x->call);
     x->call = NULL;
     x->request = NULL;
+    admit_settle(x);
     log_access(x);
     if (x->encoder)
         x->endpoint->dialect->close(x->encoder);

@@ -38,6 +38,7 @@ enum step_id {
     STEP_RECEIVE,      /* waits for the body */
     STEP_ANSWER,       /* endpoints that need no upstream reply here and are done */
     STEP_DECODE,       /* the client's dialect becomes a Messages request */
+    STEP_ADMIT,        /* limits and budgets */
     STEP_ROUTE,        /* which key; waits out the pause before a retry */
     STEP_SEND,         /* waits for the first event, or for the error that comes instead */
     STEP_RELAY,        /* moves events until message_stop */
@@ -101,6 +102,8 @@ struct exchange {
     int64_t retry_after_us;
     struct str upstream_id;         /* request-id of the upstream */
     struct upstream_limits *limits; /* in keep; NULL: it said nothing of them */
+    struct upstream_limits own_limits;
+    struct admission *admission; /* what was taken and is to be settled, in keep; see admit.c */
     struct sse sse;
     struct buf pending;
 
@@ -144,6 +147,8 @@ void exchange_end(struct exchange *x, enum fail ending);
 struct recall exchange_recall(const struct exchange *x);
 /* Writes the request anew after it was changed. */
 void exchange_rewrite(struct exchange *x);
+/* Tokens of the answer; of one that broke off, by what was relayed of it. */
+int64_t exchange_output_tokens(const struct exchange *x, bool *ret_estimated);
 /* The request cannot be sent again from here on: its memory goes. */
 void exchange_commit(struct exchange *x);
 

@@ -163,12 +163,13 @@ static bool init_models(struct proxy *p, char *ret_error, size_t error_size)
 }
 
 struct proxy *proxy_new(struct loop *l, const struct config *c, const struct shared *s,
-                        char *ret_error, size_t error_size)
+                        unsigned owner, char *ret_error, size_t error_size)
 {
     struct proxy *p = mem_zalloc(sizeof(*p));
     p->loop = l;
     p->config = c;
     p->shared = s;
+    p->owner = owner;
     p->started_wall_us = clock_wall_us();
     list_init(&p->open);
     json_init(&p->doc);

@@ -15,7 +15,7 @@ struct proxy;
 /* NULL with a reason when the configuration cannot be put to work (a certificate that cannot be
  * read). */
 struct proxy *proxy_new(struct loop *l, const struct config *c, const struct shared *s,
-                        char *ret_error, size_t error_size);
+                        unsigned owner, char *ret_error, size_t error_size);
 NODISCARD bool proxy_listen(struct proxy *p, int fd);
 /* From now on /readyz fails. */
 void proxy_unready(struct proxy *p);

@@ -23,6 +23,7 @@ struct proxy {
     struct loop *loop;
     const struct config *config;
     const struct shared *shared;
+    unsigned owner;
     struct server *server;
     struct dns *dns;
     struct tls_ctx *tls;

@@ -28,6 +28,14 @@ static void reply_limit(struct request *r, const struct upstream_limit *l, bool 
                 upstream_duration(l->reset_us > now ? l->reset_us - now : 0, text));
 }
 
+static const struct upstream_limit *tighter(const struct upstream_limit *a,
+                                            const struct upstream_limit *b)
+{
+    if (!a->known || !b->known)
+        return a->known ? a : b;
+    return a->remaining < b->remaining ? a : b;
+}
+
 static void reply_notices(struct exchange *x)
 {
     const struct decoded *d = &x->decoded;
@@ -52,10 +60,10 @@ void reply_head(struct exchange *x, int status, struct str content_type)
         reply_field_u64(r, STR("Openai-Processing-Ms"), (clock_us() - x->started_us) / 1000);
         if (x->upstream_id.n)
             reply_field(r, STR("Request-Id"), x->upstream_id);
-        if (x->limits) {
-            reply_limit(r, &x->limits->requests, false);
-            reply_limit(r, &x->limits->tokens, true);
-        }
+        static const struct upstream_limits unsaid;
+        const struct upstream_limits *theirs = x->limits ? x->limits : &unsaid;
+        reply_limit(r, tighter(&theirs->requests, &x->own_limits.requests), false);
+        reply_limit(r, tighter(&theirs->tokens, &x->own_limits.tokens), true);
         reply_notices(x);
     }
 }
@@ -79,7 +87,7 @@ static void reply_retry_fields(struct exchange *x, enum fail why)
         after_us = OVERLOAD_PAUSE_US;
     bool hopeless = row->status < 500 && row->status != 408 && row->status != 409 &&
                     row->status != 429; /* the same request would fail again */
-    if (hopeless || why == FAIL_UPSTREAM_QUOTA) {
+    if (hopeless || why == FAIL_UPSTREAM_QUOTA || why == FAIL_BUDGET) {
         reply_field(r, STR("X-Should-Retry"), STR("false"));
         return;
     }

@@ -680,6 +680,9 @@ static struct config *make_config(void)
                    (char[]){"ANTHROPIC_BASE_URL=http://127.0.0.1:9000"},
                    (char[]){"CCPROXY_API_KEYS=sim:sk-sim-12345678"},
                    (char[]){"CCPROXY_REFRESH_MODELS=false"},
+                   (char[]){"CCPROXY_RATE_LIMIT_RPM=0"},
+                   (char[]){"CCPROXY_RATE_LIMIT_TPM=0"},
+                   (char[]){"CCPROXY_CONCURRENT_REQUESTS=1000"},
                    (char[]){"CCPROXY_SILENCE_TIMEOUT=30s"},
                    (char[]){"CCPROXY_FIRST_BYTE_TIMEOUT=20s"},
                    (char[]){"CCPROXY_WRITE_TIMEOUT=600s"},
@@ -745,7 +748,7 @@ static void run(uint64_t seed)
     struct shared shared;
     shared_init(&shared, c);
     char error[256];
-    struct proxy *p = proxy_new(l, c, &shared, error, sizeof(error));
+    struct proxy *p = proxy_new(l, c, &shared, shared_join(&shared), error, sizeof(error));
     ASSERT(p);
     struct sock_addr at = local_addr(PORT), up = local_addr(UPSTREAM_PORT);
     world_serve(&up, up_accept, NULL);
@@ -759,6 +762,7 @@ static void run(uint64_t seed)
     proxy_free(p);
     loop_turn(l, 0);
     loop_free(l);
+    ASSERT(limits_held(shared.limits) == 0); /* whatever happened, everything was given back */
     shared_done(&shared);
     config_free(c);
     world_end();

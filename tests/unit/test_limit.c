@@ -26,7 +26,8 @@ static struct limit_clock after(uint64_t us)
 
 static struct limit_item rate(const char *what, uint64_t limit, uint64_t cost)
 {
-    return (struct limit_item){LIMIT_RATE, limit_key(STR("ann"), str_c(what)), limit, MINUTE, cost};
+    return (struct limit_item){LIMIT_RATE, limit_key(limit_id(str_c(what)), 0), limit, MINUTE,
+                               cost};
 }
 
 static bool take(struct limits *l, struct limit_item it, uint64_t at_us, struct limit_result *r)
@@ -121,8 +122,8 @@ static void test_budget(void **state)
     (void)state;
     struct limits *l = limits_new(64);
     struct limit_result r;
-    struct limit_item day = {LIMIT_DAY, limit_key(STR("ann"), STR("day")), 100, 0, 0};
-    struct limit_item month = {LIMIT_MONTH, limit_key(STR("ann"), STR("month")), 1000, 0, 0};
+    struct limit_item day = {LIMIT_DAY, limit_key(limit_id(STR("day")), 1), 100, 0, 0};
+    struct limit_item month = {LIMIT_MONTH, limit_key(limit_id(STR("month")), 1), 1000, 0, 0};
     assert_true(take(l, day, 0, &r));
     settle(l, day, 99, 0);
     assert_true(take(l, day, 0, &r));
@@ -144,7 +145,7 @@ static void test_lease(void **state)
 {
     (void)state;
     struct limits *l = limits_new(64);
-    struct limit_item it = {LIMIT_LEASE, limit_key(STR("ann"), STR("open")), 2, 0, 1};
+    struct limit_item it = {LIMIT_LEASE, limit_key(limit_id(STR("open")), 1), 2, 0, 1};
     struct limit_result r;
     uint64_t none = 0;
     assert_true(limits_take(l, &it, 1, &zero, 3, &r));
@@ -168,7 +169,7 @@ static void test_all_or_nothing(void **state)
     struct limit_result r[3];
     struct limit_item items[3] = {rate("rpm", 10, 1),
                                   rate("tpm", 1000, 500),
-                                  {LIMIT_LEASE, limit_key(STR("ann"), STR("open")), 1, 0, 1}};
+                                  {LIMIT_LEASE, limit_key(limit_id(STR("open")), 1), 1, 0, 1}};
     uint64_t actual[3] = {1, 0, 0};
     assert_true(limits_take(l, items, 3, &zero, 0, r));
     for (int i = 0; i < 100; i++) {
@@ -198,7 +199,7 @@ static void test_learning(void **state)
 {
     (void)state;
     struct limits *l = limits_new(64);
-    uint64_t key = limit_key(STR("ann"), STR("output")), seed = 1;
+    uint64_t key = limit_key(limit_id(STR("output")), 1), seed = 1;
     assert_int_equal(limits_learnt(l, key, 1000), 1000);
     for (int i = 0; i < 5000; i++) { /* evenly up to 2000: nine of ten are below 1800 */
         seed = seed * 6364136223846793005 + 1442695040888963407;
@@ -230,7 +231,7 @@ static void test_processes(void **state)
             struct limit_result r[2];
             struct limit_item items[2] = {
                 rate("rpm", RPM, 1),
-                {LIMIT_LEASE, limit_key(STR("ann"), STR("open")), AT_ONCE, 0, 1}};
+                {LIMIT_LEASE, limit_key(limit_id(STR("open")), 1), AT_ONCE, 0, 1}};
             uint64_t actual[2] = {1, 0};
             seed = seed * 6364136223846793005 + 1442695040888963407;
             if (!limits_take(l, items, 2, &c, w, r))
@@ -253,7 +254,7 @@ static void test_processes(void **state)
     assert_true(atomic_load(&s->admitted) >= RPM);
     assert_true(atomic_load(&s->most) <= AT_ONCE);
     limits_bury(l, 0);
-    struct limit_item it = {LIMIT_LEASE, limit_key(STR("ann"), STR("open")), AT_ONCE, 0, 1};
+    struct limit_item it = {LIMIT_LEASE, limit_key(limit_id(STR("open")), 1), AT_ONCE, 0, 1};
     struct limit_result r;
     for (int i = 0; i < AT_ONCE; i++)
         assert_true(limits_take(l, &it, 1, &zero, 9, &r));
