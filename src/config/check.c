@@ -118,6 +118,47 @@ static void check_token(struct config *c, struct report *r)
         report_fault(r, at, "is not at least %d visible characters", KEY_MIN);
 }
 
+static void add_jwt_key(struct config *c, struct report *r, enum option_id id,
+                        struct verify_key *key, const char *error)
+{
+    if (!key)
+        report_fault(r, where(c, id), "%s", error);
+    else if (!jwt_keys_add(c->jwt_keys, STR_NONE, key, UINT32_MAX))
+        verify_key_free(key);
+}
+
+static void check_url(const struct config *c, struct report *r, enum option_id id, struct str text)
+{
+    struct url url;
+    if (text.n && (!url_parse(text, &url) || url.userinfo.p || url.scheme == URL_UNIX))
+        report_fault(r, where(c, id), "is not an address like https://host/path");
+}
+
+/* Clients of the map have no keys here: they are settings for subjects of that name. */
+static void check_jwt(struct config *c, struct report *r)
+{
+    char error[CLIENTS_ERROR];
+
+    clients_init(&c->clients, 1, &c->arena);
+    if (c->clients_map.n && !clients_read(&c->clients, c->clients_map, &c->arena, error))
+        report_fault(r, where(c, OPT_clients_map), "%s", error);
+    c->jwt_keys = arena_zalloc(&c->arena, sizeof(*c->jwt_keys));
+    jwt_keys_init(c->jwt_keys);
+    if (c->jwt_secret.n)
+        add_jwt_key(c, r, OPT_jwt_secret, verify_key_secret(c->jwt_secret, error), error);
+    if (c->jwt_public_key.n)
+        add_jwt_key(c, r, OPT_jwt_public_key, verify_key_pem(c->jwt_public_key, error), error);
+    if (c->jwks.n && !jwt_keys_read(c->jwt_keys, c->jwks))
+        report_fault(r, where(c, OPT_jwks), "holds no key that can verify tokens");
+    check_url(c, r, OPT_jwks_url, c->jwks_url);
+    check_url(c, r, OPT_oidc_issuer, c->oidc_issuer);
+    if (!c->jwt_secret.n && !c->jwt_public_key.n && !c->jwks.n && !c->jwks_url.n &&
+        !c->oidc_issuer.n)
+        report_fault(r, where(c, OPT_auth_method),
+                     "oauth2 needs a key: CCPROXY_JWT_SECRET, CCPROXY_JWT_PUBLIC_KEY, "
+                     "CCPROXY_JWKS, CCPROXY_JWKS_URL or CCPROXY_OIDC_ISSUER");
+}
+
 static void check_method(struct config *c, struct report *r)
 {
     static const struct {
@@ -127,6 +168,7 @@ static void check_method(struct config *c, struct report *r)
     } methods[] = {
         {STR_INIT("api_key"), AUTH_BY_KEY, check_client_keys},
         {STR_INIT("bearer_token"), AUTH_BY_TOKEN, check_token},
+        {STR_INIT("oauth2"), AUTH_BY_JWT, check_jwt},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
@@ -136,7 +178,7 @@ static void check_method(struct config *c, struct report *r)
         methods[i].check(c, r);
         return;
     }
-    report_fault(r, where(c, OPT_auth_method), "\"%.*s\" is not api_key or bearer_token",
+    report_fault(r, where(c, OPT_auth_method), "\"%.*s\" is not api_key, bearer_token or oauth2",
                  STR_FMT(c->auth_method));
 }
 
@@ -146,7 +188,7 @@ static void check_keys(struct config *c, struct report *r)
 
     check_upstream_keys(c, r);
     check_method(c, r);
-    if (c->n_upstream_keys && c->clients.n_keys)
+    if (c->n_upstream_keys && (c->clients.n_keys || c->auth != AUTH_BY_KEY))
         return;
     c->demo = !c->n_upstream_keys && c->auth == AUTH_BY_KEY && !c->clients.n &&
               str_eq(base, options[OPT_anthropic_base_url].def);

@@ -322,7 +322,7 @@ static void parse(struct loading *l, enum option_id id)
     if (!text.n || !follow_map(l, id, &text))
         return;
     /* JSON may have line ends, and refuses what is unclean by itself. */
-    if (!is_json(id) && !parse_is_clean(text))
+    if (!is_json(id) && !(options[id].flags & OPTION_LINES) && !parse_is_clean(text))
         report_fault(&l->report, place, "the value holds control characters or is not UTF-8");
     else if (!parse_option(&options[id], text, l->c, expected))
         wrong_value(l, id, expected);
@@ -387,6 +387,8 @@ void config_free(struct config *c)
         if (option_is_secret(&options[i]) && text.n)
             mem_wipe((void *)(uintptr_t)text.p, text.n);
     }
+    if (c->jwt_keys)
+        jwt_keys_done(c->jwt_keys);
     arena_done(&c->arena);
     mem_free(c);
 }

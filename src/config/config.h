@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "policy/auth.h"
+#include "policy/jwt.h"
 #include "wire/url.h"
 
 struct config_given;
@@ -18,6 +19,7 @@ struct config_given;
 enum auth_method {
     AUTH_BY_KEY,   /* api_key: keys of clients */
     AUTH_BY_TOKEN, /* bearer_token: one token for all */
+    AUTH_BY_JWT,   /* oauth2: tokens that an identity provider has signed */
 };
 
 struct config {
@@ -48,6 +50,7 @@ struct config {
     size_t n_upstream_keys;
     struct clients clients; /* named "client-1" and so on where no name is given */
     enum auth_method auth;
+    struct jwt_keys *jwt_keys; /* of the configuration itself; NULL: none */
     bool demo; /* no upstream key and the default address: the simulator is the upstream */
 
     struct config_given *given; /* each option's text and where it came from (options.h) */
@@ -56,6 +59,7 @@ struct config {
 enum {
     OPTION_SECRET_URL = 1, /* a user and password in it are not shown */
     OPTION_LIST = 2,       /* comma-separated; a list in the YAML file */
+    OPTION_LINES = 4,      /* may have line ends */
 };
 
 /* Reads and checks everything. On failure NULL, with one line per fault appended to problems; on

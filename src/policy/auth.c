@@ -19,12 +19,18 @@ static bool merge(struct str *presented, struct str credential)
     return true;
 }
 
+bool auth_presented(const struct auth_fields *f, struct str *ret)
+{
+    *ret = STR_NONE;
+    return merge(ret, bearer_token(f->authorization)) && merge(ret, f->x_api_key) &&
+           merge(ret, f->api_key);
+}
+
 enum auth_result auth_check(const struct clients *clients, const struct auth_fields *f,
                             int64_t now_s, const struct client **ret)
 {
-    struct str presented = STR_NONE;
-    if (!merge(&presented, bearer_token(f->authorization)) || !merge(&presented, f->x_api_key) ||
-        !merge(&presented, f->api_key))
+    struct str presented;
+    if (!auth_presented(f, &presented))
         return AUTH_CONFLICT;
     if (presented.n == 0)
         return AUTH_REFUSED;

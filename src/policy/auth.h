@@ -17,6 +17,8 @@ struct auth_fields {
     struct str api_key;
 };
 
+/* The one credential that was presented; absent when none was. False when several differ. */
+NODISCARD bool auth_presented(const struct auth_fields *f, struct str *ret);
 /* On AUTH_OK *ret is the client whose key fits. */
 enum auth_result auth_check(const struct clients *clients, const struct auth_fields *f,
                             int64_t now_s, const struct client **ret);

@@ -90,7 +90,9 @@ static void init_server(struct proxy *p)
 static bool init_tls(struct proxy *p, char *ret_error, size_t error_size)
 {
     const struct config *c = p->config;
-    if (c->anthropic_base_url.scheme != URL_HTTPS)
+    bool others = str_starts_nocase(c->jwks_url, STR("https:")) ||
+                  str_starts_nocase(c->oidc_issuer, STR("https:"));
+    if (c->anthropic_base_url.scheme != URL_HTTPS && !others)
         return true;
     const struct tls_options options = {
         .ca_file = c->ca_file.p,
@@ -185,6 +187,8 @@ struct proxy *proxy_new(struct loop *l, const struct config *c, const struct sha
     init_pool(p);
     init_server(p);
     refresh_start(p);
+    if (c->auth == AUTH_BY_JWT)
+        p->keyring = keyring_new(p);
     return p;
 }
 
@@ -230,6 +234,7 @@ void proxy_free(struct proxy *p)
     proxy_abort(p);
     if (p->server)
         server_free(p->server);
+    keyring_free(p->keyring);
     if (p->pool)
         pool_free(p->pool);
     if (p->dns)

@@ -7,6 +7,7 @@
 #include "llm/models.h"
 #include "llm/platform.h"
 #include "policy/route.h"
+#include "proxy/keyring.h"
 #include "proxy/proxy.h"
 #include "proxy/retry.h"
 #include "wire/json.h"
@@ -34,8 +35,9 @@ struct proxy {
     struct route route;
     struct retry_budget retries;
     struct refresh refresh;
-    struct json doc;    /* parser memory, used within one callback at a time */
-    struct buf scratch; /* heads and answers that are written whole, likewise */
+    struct keyring *keyring; /* NULL: clients have keys */
+    struct json doc;         /* parser memory, used within one callback at a time */
+    struct buf scratch;      /* heads and answers that are written whole, likewise */
     struct buf authority;
     struct list open; /* exchanges */
     size_t n_open;

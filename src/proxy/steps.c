@@ -87,6 +87,18 @@ enum step_result step_identify(struct exchange *x)
     return STEP_NEXT;
 }
 
+static enum auth_result check_credential(struct exchange *x, const struct auth_fields *fields,
+                                         int64_t now_s)
+{
+    struct str token;
+    if (!x->proxy->keyring)
+        return auth_check(&x->proxy->config->clients, fields, now_s, &x->client);
+    if (!auth_presented(fields, &token))
+        return AUTH_CONFLICT;
+    x->client = keyring_client(x->proxy->keyring, token, now_s, &x->keep);
+    return x->client ? AUTH_OK : AUTH_REFUSED;
+}
+
 enum step_result step_authenticate(struct exchange *x)
 {
     const struct h1_head *head = x->request->head;
@@ -98,7 +110,7 @@ enum step_result step_authenticate(struct exchange *x)
         .x_api_key = head->known[H1_X_API_KEY],
         .api_key = h1_field(head, STR("api-key")),
     };
-    switch (auth_check(&x->proxy->config->clients, &fields, now_s, &x->client)) {
+    switch (check_credential(x, &fields, now_s)) {
     case AUTH_OK: break;
     case AUTH_REFUSED: return exchange_fail(x, FAIL_UNAUTHENTICATED);
     case AUTH_CONFLICT: return exchange_fail(x, FAIL_CREDENTIALS_DIFFER);
