@@ -294,6 +294,30 @@ static void check_files(const struct config *c, struct report *r)
         report_fault(r, where(c, OPT_client_key), "needs CCPROXY_CLIENT_CERT as well");
 }
 
+static void check_redis(struct config *c, struct report *r)
+{
+    static const struct {
+        struct str word;
+        enum fallback fallback;
+    } words[] = {{STR_INIT("local"), FALLBACK_LOCAL},
+                 {STR_INIT("open"), FALLBACK_OPEN},
+                 {STR_INIT("closed"), FALLBACK_CLOSED}};
+
+    const char *error;
+    bool known = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (!str_eq(words[i].word, c->redis_fallback))
+            continue;
+        c->fallback = words[i].fallback;
+        known = true;
+    }
+    if (!known)
+        report_fault(r, where(c, OPT_redis_fallback), "is not local, open or closed");
+    if (c->redis_url.n && !redis_url_parse(&c->arena, c->redis_url, &c->redis, &error))
+        report_fault(r, where(c, OPT_redis_url), "%s", error);
+}
+
 void check_config(struct config *c, struct report *r)
 {
     check_keys(c, r);
@@ -301,6 +325,7 @@ void check_config(struct config *c, struct report *r)
     check_dns_servers(c, r);
     check_proxy(c, r);
     check_files(c, r);
+    check_redis(c, r);
     if (c->debug)
         c->log_level = LOG_DEBUG;
 }

@@ -12,9 +12,12 @@
 #include "base/log.h"
 #include "policy/auth.h"
 #include "policy/jwt.h"
+#include "store/redis_url.h"
 #include "wire/url.h"
 
 struct config_given;
+
+enum fallback { FALLBACK_LOCAL, FALLBACK_OPEN, FALLBACK_CLOSED };
 
 enum auth_method {
     AUTH_BY_KEY,   /* api_key: keys of clients */
@@ -50,6 +53,8 @@ struct config {
     size_t n_upstream_keys;
     struct clients clients; /* named "client-1" and so on where no name is given */
     enum auth_method auth;
+    struct redis_url redis; /* when redis_url is given */
+    enum fallback fallback;
     struct jwt_keys *jwt_keys; /* of the configuration itself; NULL: none */
     bool demo; /* no upstream key and the default address: the simulator is the upstream */
 

@@ -9,7 +9,7 @@
 #include "proxy/exchange.h"
 
 enum step_result step_admit(struct exchange *x);
-/* From exchange_end. */
+/* When the client's answer ends or the exchange does; once settled it does nothing. */
 void admit_settle(struct exchange *x);
 
 #endif

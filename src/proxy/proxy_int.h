@@ -10,6 +10,7 @@
 #include "proxy/keyring.h"
 #include "proxy/proxy.h"
 #include "proxy/retry.h"
+#include "store/redis_limit.h"
 #include "wire/json.h"
 
 /* GET /v1/models of the upstream, now and then. */
@@ -35,6 +36,9 @@ struct proxy {
     struct route route;
     struct retry_budget retries;
     struct refresh refresh;
+    struct redis *redis; /* NULL: limits are the node's own */
+    struct redis_limit *redis_limit;
+    struct tls_ctx *redis_tls;
     struct keyring *keyring; /* NULL: clients have keys */
     struct json doc;         /* parser memory, used within one callback at a time */
     struct buf scratch;      /* heads and answers that are written whole, likewise */

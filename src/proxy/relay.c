@@ -19,6 +19,7 @@
  */
 #include "base/clock.h"
 #include "llm/adapt.h"
+#include "proxy/admit.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
@@ -252,11 +253,15 @@ static void keep_thinking(struct exchange *x)
         recall_keep(&recall, x->decoded.model, &x->binding, &x->content);
 }
 
-/* The last event is here. The client is done; the upstream still owes the end of its message. */
+/*
+ * The last event is here. The client is done; the upstream still owes the end of its message. The limits are settled
+ * before the client can know, so its next request finds its lease free.
+ */
 static void end_answer(struct exchange *x)
 {
     struct proxy *p = x->proxy;
     const struct dialect *d = x->endpoint->dialect;
+    admit_settle(x);
     if (x->decoded.stream) {
         bool ok = d->finish(x->encoder, &x->answer, reply_body_begin(x->request));
         reply_body_end(x->request);
