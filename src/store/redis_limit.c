@@ -4,6 +4,9 @@
  *              \                    /                       `waiting` and is sent again
  *               +--scripts refused-+--> PLAIN (MULTI)
  *
+ * The first of its kind on a connection goes BY_TEXT, so that no NOSCRIPT lets a later command pass
+ * an earlier one.
+ *
  * A call is on one list, under_way or waiting, or being told; it is freed where it leaves them.
  */
 #include "store/redis_limit_int.h"
@@ -40,6 +43,10 @@ static bool send_call(struct redis_limit_call *c, uint64_t timeout_us)
     buf_done(&out);
     if (!c->wire)
         return false;
+    if (c->step == BY_TEXT) {
+        c->limits->told_connect[c->settles] = redis_health(c->limits->redis).stats.connects;
+        c->limits->stats.scripts_sent++;
+    }
     list_remove(&c->node);
     list_push(&c->limits->under_way, &c->node);
     return true;
@@ -55,6 +62,11 @@ static void free_call(struct redis_limit_call *c)
 static bool scripts_refused(const struct redis_limit *l)
 {
     return l->plain_connect == redis_health(l->redis).stats.connects;
+}
+
+static enum step first_step(const struct redis_limit *l, bool settles)
+{
+    return l->told_connect[settles] == redis_health(l->redis).stats.connects ? BY_NAME : BY_TEXT;
 }
 
 /* Of its first lease. */
@@ -100,7 +112,8 @@ static struct redis_limit_item within_bounds(struct redis_limit_item it)
 }
 
 static struct redis_limit_call *make_call(struct redis_limit *l, const struct redis_limit_ticket *t,
-                                          const struct redis_limit_item *items, size_t n)
+                                          const struct redis_limit_item *items, size_t n,
+                                          bool settles)
 {
     struct redis_limit_call *c = mem_zalloc(sizeof(*c));
     ASSERT(n > 0 && n <= REDIS_LIMIT_ITEMS_MAX);
@@ -108,7 +121,8 @@ static struct redis_limit_call *make_call(struct redis_limit *l, const struct re
     c->ticket = *t;
     c->n = n;
     c->began_us = clock_us();
-    c->step = scripts_refused(l) ? PLAIN : BY_NAME;
+    c->step = scripts_refused(l) ? PLAIN : first_step(l, settles);
+    c->settles = settles;
     list_init(&c->node);
     arena_init(&c->arena);
     for (size_t i = 0; i < n; i++) {
@@ -169,10 +183,9 @@ static void on_resend(struct timer *t)
 static void settle(struct redis_limit *l, const struct redis_limit_ticket *ticket,
                    const struct redis_limit_item *items, size_t n, const int64_t *change)
 {
-    struct redis_limit_call *c = make_call(l, ticket, items, n);
-    c->settles = true;
+    struct redis_limit_call *c = make_call(l, ticket, items, n, true);
     if (ticket->at_us) /* admission and settling speak the same way, of the same keys */
-        c->step = ticket->approximate ? PLAIN : BY_NAME;
+        c->step = ticket->approximate ? PLAIN : first_step(l, true);
     memcpy(c->change, change, n * sizeof(*change));
     if (!send_call(c, SETTLE_TIMEOUT_US))
         wait_to_resend(c);
@@ -267,7 +280,6 @@ static bool say_otherwise(struct redis_limit_call *c, const struct redis_reply *
         (str_eq(code, STR("ERR")) && str_starts(reply->text, STR("ERR unknown command")));
     if (c->step == BY_NAME && str_eq(code, STR("NOSCRIPT"))) {
         c->step = BY_TEXT;
-        c->limits->stats.scripts_sent++;
     } else if (c->step != PLAIN && unknown) {
         c->step = PLAIN;
         c->limits->plain_connect = redis_health(c->limits->redis).stats.connects;
@@ -314,7 +326,7 @@ struct redis_limit_call *redis_limit_admit(struct redis_limit *l,
         l->stats.unanswered++;
         return NULL;
     }
-    struct redis_limit_call *c = make_call(l, ticket, items, n);
+    struct redis_limit_call *c = make_call(l, ticket, items, n, false);
     c->fn = fn;
     c->ctx = ctx;
     if (send_call(c, 0))
@@ -344,7 +356,7 @@ struct redis_limit *redis_limit_new(struct loop *loop, struct redis *r, struct s
     l->loop = loop;
     l->redis = r;
     l->prefix = str_of(copy, prefix.n);
-    l->plain_connect = UINT64_MAX;
+    l->plain_connect = l->told_connect[0] = l->told_connect[1] = UINT64_MAX;
     list_init(&l->under_way);
     list_init(&l->waiting);
     timer_init(&l->resend, "redis resend", on_resend);

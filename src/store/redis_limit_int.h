@@ -34,8 +34,9 @@ struct redis_limit {
     struct str prefix;
     struct list under_way, waiting;
     struct timer resend;
-    char sha[2][SHA_TEXT];  /* admit, settle */
-    uint64_t plain_connect; /* the connection, by number, that refuses scripts */
+    char sha[2][SHA_TEXT];    /* admit, settle */
+    uint64_t told_connect[2]; /* the connection, by number, that has been given the text */
+    uint64_t plain_connect;   /* and the one that refuses scripts */
     struct redis_limit_stats stats;
 };
 
