@@ -4,8 +4,7 @@
  *              \                    /                       `waiting` and is sent again
  *               +--scripts refused-+--> PLAIN (MULTI)
  *
- * The first of its kind on a connection goes BY_TEXT, so that no NOSCRIPT lets a later command pass
- * an earlier one.
+ * The first of its kind on a connection goes BY_TEXT, lest a NOSCRIPT let a later command overtake it.
  *
  * A call is on one list, under_way or waiting, or being told; it is freed where it leaves them.
  */
@@ -34,21 +33,28 @@ static void on_reply(void *ctx, enum redis_outcome how, const struct redis_reply
 
 static bool send_call(struct redis_limit_call *c, uint64_t timeout_us)
 {
+    struct redis_limit *l = c->limits;
+    uint64_t connect = redis_health(l->redis).stats.connects;
+    enum step before = c->step;
     struct buf out;
     unsigned n = 0;
+    if (c->step == BY_NAME && l->told_connect[c->settles] != connect)
+        c->step = BY_TEXT;
     buf_init(&out, COMMAND_MAX);
     bool ok = redis_limit_write(c, &out, &n);
     ASSERT(ok); /* few items, short keys */
-    c->wire = redis_send(c->limits->redis, buf_str(&out), n, timeout_us, on_reply, c);
+    c->wire = redis_send(l->redis, buf_str(&out), n, timeout_us, on_reply, c);
     buf_done(&out);
-    if (!c->wire)
+    if (!c->wire) {
+        c->step = before;
         return false;
+    }
     if (c->step == BY_TEXT) {
-        c->limits->told_connect[c->settles] = redis_health(c->limits->redis).stats.connects;
-        c->limits->stats.scripts_sent++;
+        l->told_connect[c->settles] = connect;
+        l->stats.scripts_sent++;
     }
     list_remove(&c->node);
-    list_push(&c->limits->under_way, &c->node);
+    list_push(&l->under_way, &c->node);
     return true;
 }
 
@@ -62,11 +68,6 @@ static void free_call(struct redis_limit_call *c)
 static bool scripts_refused(const struct redis_limit *l)
 {
     return l->plain_connect == redis_health(l->redis).stats.connects;
-}
-
-static enum step first_step(const struct redis_limit *l, bool settles)
-{
-    return l->told_connect[settles] == redis_health(l->redis).stats.connects ? BY_NAME : BY_TEXT;
 }
 
 /* Of its first lease. */
@@ -112,8 +113,7 @@ static struct redis_limit_item within_bounds(struct redis_limit_item it)
 }
 
 static struct redis_limit_call *make_call(struct redis_limit *l, const struct redis_limit_ticket *t,
-                                          const struct redis_limit_item *items, size_t n,
-                                          bool settles)
+                                          const struct redis_limit_item *items, size_t n)
 {
     struct redis_limit_call *c = mem_zalloc(sizeof(*c));
     ASSERT(n > 0 && n <= REDIS_LIMIT_ITEMS_MAX);
@@ -121,8 +121,7 @@ static struct redis_limit_call *make_call(struct redis_limit *l, const struct re
     c->ticket = *t;
     c->n = n;
     c->began_us = clock_us();
-    c->step = scripts_refused(l) ? PLAIN : first_step(l, settles);
-    c->settles = settles;
+    c->step = scripts_refused(l) ? PLAIN : BY_NAME;
     list_init(&c->node);
     arena_init(&c->arena);
     for (size_t i = 0; i < n; i++) {
@@ -183,9 +182,10 @@ static void on_resend(struct timer *t)
 static void settle(struct redis_limit *l, const struct redis_limit_ticket *ticket,
                    const struct redis_limit_item *items, size_t n, const int64_t *change)
 {
-    struct redis_limit_call *c = make_call(l, ticket, items, n, true);
+    struct redis_limit_call *c = make_call(l, ticket, items, n);
+    c->settles = true;
     if (ticket->at_us) /* admission and settling speak the same way, of the same keys */
-        c->step = ticket->approximate ? PLAIN : first_step(l, true);
+        c->step = ticket->approximate ? PLAIN : BY_NAME;
     memcpy(c->change, change, n * sizeof(*change));
     if (!send_call(c, SETTLE_TIMEOUT_US))
         wait_to_resend(c);
@@ -326,7 +326,7 @@ struct redis_limit_call *redis_limit_admit(struct redis_limit *l,
         l->stats.unanswered++;
         return NULL;
     }
-    struct redis_limit_call *c = make_call(l, ticket, items, n, false);
+    struct redis_limit_call *c = make_call(l, ticket, items, n);
     c->fn = fn;
     c->ctx = ctx;
     if (send_call(c, 0))

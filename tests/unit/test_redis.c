@@ -651,7 +651,7 @@ static void test_limit_words(void **state)
     (void)state;
     assert_non_null(admit());
     RUN_UNTIL(peer_has(&server, "60000\r\n"));
-    assert_true(str_starts(str_c(server.text), STR("*17\r\n$7\r\nEVALSHA\r\n$40\r\n")));
+    assert_true(str_starts(str_c(server.text), STR("*17\r\n$4\r\nEVAL\r\n$")));
     assert_non_null(strstr(server.text, "\r\n$1\r\n2\r\n$5\r\n{t}:c\r\n$5\r\n{t}:l\r\n$16\r\n"));
     assert_non_null(strstr(server.text, "$2\r\n60\r\n$1\r\n7\r\n$8\r\n60000000\r\n$1\r\n1\r\n"
                                         "$1\r\n3\r\n$1\r\n5\r\n$5\r\n60000\r\n"));
@@ -663,6 +663,11 @@ static void test_limit_words(void **state)
     assert_int_equal(last.items[0].remaining, 2);
     assert_int_equal(last.items[1].remaining, 4);
     assert_int_equal(last.items[1].reset_us, 3000000);
+
+    peer_forget(&server);
+    assert_non_null(admit()); /* this connection knows the text now */
+    RUN_UNTIL(peer_has(&server, "60000\r\n"));
+    assert_true(str_starts(str_c(server.text), STR("*17\r\n$7\r\nEVALSHA\r\n$40\r\n")));
 }
 
 static void test_limit_wrong_answers(void **state)
@@ -693,6 +698,11 @@ static void test_limit_script_unknown(void **state)
 {
     (void)state;
     assert_non_null(admit());
+    peer_say(&server, "*0\r\n");
+    RUN_UNTIL(told);
+    peer_forget(&server);
+
+    assert_non_null(admit());
     RUN_UNTIL(peer_has(&server, "EVALSHA"));
     peer_forget(&server);
     advance(2 * MS);
@@ -717,13 +727,13 @@ static void test_limit_script_unknown(void **state)
 static void test_limit_scripts_refused(void **state)
 {
     static const struct str refusals[] = {
-        STR_INIT("-NOPERM this user has no permissions to run the 'evalsha' command\r\n"),
-        STR_INIT("-ERR unknown command 'evalsha', with args beginning with: \r\n"),
+        STR_INIT("-NOPERM this user has no permissions to run the 'eval' command\r\n"),
+        STR_INIT("-ERR unknown command 'eval', with args beginning with: \r\n"),
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
         assert_non_null(admit());
-        RUN_UNTIL(peer_has(&server, "EVALSHA"));
+        RUN_UNTIL(peer_has(&server, "$4\r\nEVAL\r\n"));
         peer_send(&server, refusals[i]);
         RUN_UNTIL(peer_has(&server, "MULTI") && peer_has(&server, "EXEC"));
         assert_true(redis_limit_stats(limits).approximate);
@@ -757,7 +767,8 @@ static void test_limit_down(void **state)
     assert_int_equal(redis_limit_stats(limits).waiting, 5);
     reconnect();
     advance(100 * MS);
-    RUN_UNTIL(peer_count(&server, "EVALSHA") == 5);
+    RUN_UNTIL(peer_count(&server, "EVALSHA") == 4);
+    assert_int_equal(peer_count(&server, "$4\r\nEVAL\r\n"), 1);
     for (int i = 0; i < 3; i++)
         peer_say(&server, "*2\r\n:1\r\n:1\r\n");
     RUN_UNTIL(redis_limit_stats(limits).settled == 3);
@@ -765,7 +776,7 @@ static void test_limit_down(void **state)
     RUN_UNTIL(redis_limit_stats(limits).waiting == 2);
     reconnect();
     advance(100 * MS);
-    RUN_UNTIL(peer_count(&server, "EVALSHA") == 2);
+    RUN_UNTIL(peer_count(&server, "EVALSHA") == 1 && peer_has(&server, "$4\r\nEVAL\r\n"));
     peer_say(&server, "*2\r\n:0\r\n:1\r\n-OOM\r\n");
     RUN_UNTIL(redis_limit_stats(limits).settled == 4);
     assert_int_equal(redis_limit_stats(limits).waiting, 1);
