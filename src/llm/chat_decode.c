@@ -36,9 +36,10 @@ static bool model_unknown(struct chat *c, struct str name)
     return false;
 }
 
-static bool resolve_model(struct chat *c)
+bool chat_resolve_model(struct chat *c)
 {
-    struct str name = json_str(chat_field(c, STR("model")), c->scratch);
+    struct jval model = chat_field(c, STR("model"));
+    struct str name = json_present(model) ? json_str(model, c->scratch) : c->o->model;
     c->ret->asked_model = arena_dup(c->keep, name);
     c->ret->match = models_resolve(c->o->models, name, c->keep, &c->m->model);
     return c->ret->match != MODEL_UNKNOWN || model_unknown(c, name);
@@ -57,7 +58,7 @@ static bool history_tools(struct chat *c)
     return true;
 }
 
-static bool think(struct chat *c)
+bool chat_think(struct chat *c)
 {
     chat_apply_wish(c);
     return true;
@@ -69,7 +70,7 @@ static bool cache_marks(struct chat *c)
     return true;
 }
 
-static bool settle_dropped(struct chat *c)
+bool chat_settle_dropped(struct chat *c)
 {
     struct str names = buf_str(&c->dropped);
     if (names.n == 0)
@@ -86,17 +87,8 @@ static bool settle_dropped(struct chat *c)
 
 static bool run(struct chat *c)
 {
-    static bool (*const steps[])(struct chat * c) = {
-        chat_collect_fields,  chat_check_required,  chat_check_types,
-        resolve_model,        chat_read_max_tokens, chat_apply_fields,
-        chat_read_user,       chat_read_wish,       chat_read_tools,
-        chat_read_web_search, chat_read_messages,   history_tools,
-        chat_read_choice,     chat_read_format,     think,
-        chat_read_sampling,   end_conversation,     chat_read_caching,
-        cache_marks,          settle_dropped,
-    };
-    for (size_t i = 0; i < ARRAY_LEN(steps); i++)
-        if (!steps[i](c))
+    for (size_t i = 0; i < c->api->n_steps; i++)
+        if (!c->api->steps[i](c))
             return false;
     return true;
 }
@@ -117,11 +109,12 @@ static bool decode_body(struct chat *c, struct json *doc, struct str body)
 }
 
 /* NOLINTNEXTLINE(readability-function-size): the parameters are the dialect's interface */
-static bool chat_decode(const struct decode_options *o, struct json *doc, struct str body,
-                        struct arena *keep, struct arena *scratch, struct decoded *ret,
-                        struct request_error *ret_error)
+bool chat_decode(const struct chat_api *api, const struct decode_options *o, struct json *doc,
+                 struct str body, struct arena *keep, struct arena *scratch, struct decoded *ret,
+                 struct request_error *ret_error)
 {
     struct chat c = {
+        .api = api,
         .o = o,
         .keep = keep,
         .scratch = scratch,
@@ -145,27 +138,34 @@ static bool chat_decode(const struct decode_options *o, struct json *doc, struct
     return ok;
 }
 
-static void error_frame(const struct api_error *err, struct buf *out)
-{
-    buf_lit(out, "data: ");
-    openai_error_body(err, out);
-    buf_lit(out, "\n\n");
-}
+static bool (*const steps[])(struct chat *c) = {
+    chat_collect_fields, chat_check_model,     chat_check_messages,  chat_check_types,
+    chat_resolve_model,  chat_read_max_tokens, chat_apply_fields,    chat_read_user,
+    chat_read_wish,      chat_read_tools,      chat_read_web_search, chat_read_messages,
+    history_tools,       chat_read_choice,     chat_read_format,     chat_think,
+    chat_read_sampling,  end_conversation,     chat_read_caching,    cache_marks,
+    chat_settle_dropped,
+};
 
-static void keepalive(struct buf *out)
+static const struct chat_api api = {.steps = steps, .n_steps = ARRAY_LEN(steps)};
+
+/* NOLINTNEXTLINE(readability-function-size): the parameters are the dialect's interface */
+static bool decode(const struct decode_options *o, struct json *doc, struct str body,
+                   struct arena *keep, struct arena *scratch, struct decoded *ret,
+                   struct request_error *ret_error)
 {
-    buf_lit(out, ": ping\n\n");
+    return chat_decode(&api, o, doc, body, keep, scratch, ret, ret_error);
 }
 
 const struct dialect dialect_chat = {
     .name = "chat",
     .stream_type = STR_INIT("text/event-stream; charset=utf-8"),
-    .decode = chat_decode,
+    .decode = decode,
     .open = chat_open,
     .event = chat_event,
     .finish = chat_finish,
     .close = chat_close,
-    .error_frame = error_frame,
-    .keepalive = keepalive,
+    .error_frame = openai_error_frame,
+    .keepalive = openai_keepalive,
     .error_body = openai_error_body,
 };

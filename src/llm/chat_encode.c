@@ -37,11 +37,21 @@ struct str chat_decimal(char out[DECIMAL], int64_t n)
     return str_of(out, sign + text_u64(n < 0 ? 0 - (uint64_t)n : (uint64_t)n, out + sign));
 }
 
-struct encoder *chat_open(struct arena *keep, const struct decoded *d,
-                          const struct encoder_options *o)
+static struct stop_watch *open_watch(const struct encoder *e)
+{
+    if (!e->reply->stops)
+        return NULL;
+    struct stop_watch *w = ARENA_NEW(e->keep, struct stop_watch);
+    w->stops = e->reply->stops;
+    buf_init(&w->text, e->whole_max);
+    return w;
+}
+
+struct encoder *chat_open_form(struct arena *keep, const struct decoded *d,
+                               const struct encoder_options *o, const struct chat_form *form)
 {
     struct encoder *e = ARENA_NEW(keep, struct encoder);
-    e->form = o->stream ? &chat_form_stream : &chat_form_whole;
+    e->form = form;
     e->reply = d->state;
     e->keep = keep;
     e->created = o->created;
@@ -52,7 +62,14 @@ struct encoder *chat_open(struct arena *keep, const struct decoded *d,
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         buf_init(bufs[i], e->whole_max);
     buf_init(&e->input, CUSTOM_INPUT_MAX);
+    e->stop = open_watch(e);
     return e;
+}
+
+struct encoder *chat_open(struct arena *keep, const struct decoded *d,
+                          const struct encoder_options *o)
+{
+    return chat_open_form(keep, d, o, o->stream ? &chat_form_stream : &chat_form_whole);
 }
 
 void chat_close(struct encoder *e)
@@ -60,6 +77,8 @@ void chat_close(struct encoder *e)
     struct buf *const bufs[] = {&e->input, &e->text, &e->reasoning, &e->details, &e->calls};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         buf_done(bufs[i]);
+    if (e->stop)
+        buf_done(&e->stop->text);
 }
 
 /* --- text --- */
@@ -82,13 +101,34 @@ static uint64_t count_chars(struct str s)
     return n;
 }
 
-static bool emit_text(struct encoder *e, struct str inside, struct buf *out)
+static bool show_text(struct encoder *e, struct str inside, struct buf *out)
 {
     if (inside.n == 0)
         return true;
     e->any_text = true;
     e->chars += count_chars(inside);
     return e->form->text(e, inside, out);
+}
+
+static bool emit_text(struct encoder *e, struct str inside, struct buf *out)
+{
+    struct stop_watch *w = e->stop;
+    if (!w)
+        return show_text(e, inside, out);
+    if (w->met)
+        return true;
+    if (!buf_append(&w->text, inside))
+        return false;
+    size_t n = chat_stop_find(w);
+    bool ok = show_text(e, str_head(buf_str(&w->text), n), out);
+    buf_consume(&w->text, n);
+    return ok;
+}
+
+/* At the end: what waited was no stop sequence. */
+static bool stop_end(struct encoder *e, struct buf *out)
+{
+    return !e->stop || e->stop->met || show_text(e, buf_str(&e->stop->text), out);
 }
 
 /* Bytes of white space at the start of an inside. */
@@ -227,7 +267,7 @@ static bool on_message_start(struct encoder *e, const struct answer *a, const st
     (void)a;
     struct str id = str_starts(ev->id, STR("msg_")) ? str_skip(ev->id, 4) : ev->id;
     id = id.n > 0 ? id : e->fallback_id;
-    e->id = arena_join(e->keep, STR("chatcmpl-"), id);
+    e->id = arena_join(e->keep, str_c(e->form->id_prefix), id);
     e->model = ev->model.n > 0 ? arena_dup(e->keep, ev->model) : e->fallback_model;
     if (e->reply->tier_asked)
         e->tier = tier_of(ev->service_tier);
@@ -413,8 +453,8 @@ static bool on_ping(struct encoder *e, const struct answer *a, const struct even
 {
     (void)a;
     (void)ev;
-    if (e->form == &chat_form_stream)
-        dialect_chat.keepalive(out);
+    if (e->form->streams)
+        openai_keepalive(out);
     return true;
 }
 
@@ -441,15 +481,25 @@ bool chat_event(struct encoder *e, const struct answer *a, const struct event *e
 
 bool chat_finish(struct encoder *e, const struct answer *a, struct buf *out)
 {
-    return fence_end(e, out) && e->form->finish(e, a, out);
+    return fence_end(e, out) && stop_end(e, out) && e->form->finish(e, a, out);
 }
 
 /* --- what both forms end with --- */
+
+bool chat_write_ids(const struct encoder *e, const char *object, struct buf *out)
+{
+    char created[DECIMAL];
+    return PUT(out, STR("{\"id\":\""), e->id, STR("\",\"object\":\""), str_c(object),
+               STR("\",\"created\":"), chat_decimal(created, e->created), STR(",\"model\":\""),
+               e->model, STR("\""));
+}
 
 const char *chat_finish_reason(const struct encoder *e, const struct answer *a)
 {
     if (a->stop == STOP_REFUSAL)
         return "content_filter";
+    if (e->stop && e->stop->met && a->tool_uses == 0)
+        return "stop";
     if (a->stop == STOP_MAX_TOKENS || a->stop == STOP_CONTEXT_FULL)
         return "length";
     if (a->tool_uses == 0 || e->reply->json_tool)

@@ -6,20 +6,11 @@
  * whatever the client's. Rows without a handler are ignored, or read by name where several decide
  * together.
  */
-#include "llm/chat.h"
+#include "llm/chat_fields.h"
 
 #define UNBOUNDED 1e300
 
 enum { VALUE_SHOWN_MAX = 64 };
-
-enum field_type { ANY, BOOLEAN, INTEGER, NUMBER, TEXT, LIST, OBJECT, TEXT_OR_LIST };
-
-struct field {
-    struct str name;
-    enum field_type type;
-    double min, max;
-    bool (*apply)(struct chat *c, const struct field *f, struct jval v); /* NULL: ignored */
-};
 
 static bool drop(struct chat *c, const struct field *f, struct jval v)
 {
@@ -54,15 +45,15 @@ static bool refuse_if_set(struct chat *c, const struct field *f, struct jval v)
                        STR_FMT(f->name));
 }
 
-static bool only_one_choice(struct chat *c, const struct field *f, struct jval v)
+bool chat_only_one(struct chat *c, const struct field *f, struct jval v)
 {
     int64_t n = 1;
     if (!json_i64(v, &n) || n == 1)
         return true;
     return chat_refuse(c, STR("unsupported_value"), f->name,
-                       "Unsupported value: 'n' does not support %lld with this model. Only the "
+                       "Unsupported value: '%.*s' does not support %lld with this model. Only the "
                        "default (1) value is supported.",
-                       (long long)n);
+                       STR_FMT(f->name), (long long)n);
 }
 
 static bool only_text(struct chat *c, const struct field *f, struct jval v)
@@ -130,7 +121,9 @@ static bool service_tier(struct chat *c, const struct field *f, struct jval v)
 static void add_stop(struct chat *c, struct jval v)
 {
     struct str s = json_str_raw(v);
-    if (!chat_blank(s)) /* upstream: each stop sequence must contain non-whitespace */
+    if (chat_blank(s)) /* upstream: each stop sequence must contain non-whitespace */
+        chat_add_stop(c, v);
+    else
         c->m->stops[c->m->n_stops++] = s;
 }
 
@@ -166,7 +159,7 @@ static const struct field fields[] = {
     {STR_INIT("stream"), BOOLEAN, 0, 0, stream},
     {STR_INIT("stream_options"), OBJECT, 0, 0, include_usage},
     {STR_INIT("usage"), ANY, 0, 0, include_usage},
-    {STR_INIT("n"), INTEGER, 1, 128, only_one_choice},
+    {STR_INIT("n"), INTEGER, 1, 128, chat_only_one},
     {STR_INIT("logprobs"), BOOLEAN, 0, 0, refuse_if_set},
     {STR_INIT("top_logprobs"), INTEGER, 0, 20, refuse_if_set},
     {STR_INIT("modalities"), LIST, 0, 0, only_text},
@@ -212,21 +205,38 @@ static const struct field fields[] = {
     {STR_INIT("extra_headers"), ANY, 0, 0, NULL},
 };
 
-/* Looks among the few that are there; what the table does not name is nowhere. */
+static size_t count_rows(const struct chat *c)
+{
+    return c->api->n_rows + ARRAY_LEN(fields);
+}
+
+/* The API's own rows come first, so that they hide shared ones of their names. */
+static const struct field *row_at(const struct chat *c, size_t i)
+{
+    size_t own = c->api->n_rows;
+    return i < own ? &c->api->rows[i] : &fields[i - own];
+}
+
+/* Looks among the few that are there; what the tables do not name is nowhere. */
 struct jval chat_field(const struct chat *c, struct str name)
 {
     for (size_t i = 0; i < c->n_present; i++)
-        if (str_eq(fields[c->present[i]].name, name))
+        if (str_eq(row_at(c, c->present[i])->name, name))
             return c->fields[c->present[i]];
     return JVAL_NONE;
 }
 
-static const struct field *field_of(struct jval key)
+/* The number of the row of a field, or that of all rows. */
+static size_t row_of(const struct chat *c, struct jval key)
 {
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        if (json_str_is(key, fields[i].name))
-            return &fields[i];
-    return NULL;
+    size_t n = count_rows(c);
+    for (size_t i = 0; i < c->api->n_without; i++)
+        if (json_str_is(key, c->api->without[i]))
+            return n;
+    for (size_t i = 0; i < n; i++)
+        if (json_str_is(key, row_at(c, i)->name))
+            return i;
+    return n;
 }
 
 /* Null means absent, nearly everywhere in this API. The first object that has a field wins. */
@@ -234,23 +244,24 @@ static void collect_from(struct chat *c, struct jval object)
 {
     json_each_member (key, object) {
         struct jval v = json_value(key);
-        const struct field *f = field_of(key);
         if (json_is(v, JSON_NULL))
             continue;
-        if (!f)
+        size_t row = row_of(c, key);
+        if (row == count_rows(c))
             chat_drop(c, json_str_raw(key));
-        else if (!json_present(c->fields[f - fields])) {
-            c->fields[f - fields] = v;
-            c->present[c->n_present++] = (uint8_t)(f - fields);
+        else if (!json_present(c->fields[row])) {
+            c->fields[row] = v;
+            c->present[c->n_present++] = (uint8_t)row;
         }
     }
 }
 
 bool chat_collect_fields(struct chat *c)
 {
-    _Static_assert(ARRAY_LEN(fields) <= UINT8_MAX, "rows are numbered by bytes");
-    c->fields = arena_zalloc(c->scratch, sizeof(struct jval) * ARRAY_LEN(fields));
-    c->present = arena_alloc(c->scratch, ARRAY_LEN(fields));
+    size_t n = count_rows(c);
+    ASSERT(n <= UINT8_MAX); /* rows are numbered by bytes */
+    c->fields = arena_zalloc(c->scratch, sizeof(struct jval) * n);
+    c->present = arena_alloc(c->scratch, n);
     collect_from(c, c->body);
     struct jval more = chat_field(c, STR("extra_body"));
     if (json_is(more, JSON_OBJECT))
@@ -258,22 +269,25 @@ bool chat_collect_fields(struct chat *c)
     return true;
 }
 
-bool chat_check_required(struct chat *c)
+bool chat_check_model(struct chat *c)
 {
     struct jval model = chat_field(c, STR("model"));
-    if (!json_present(model))
-        return chat_refuse_missing(c, STR("model"));
-    if (!json_is(model, JSON_STRING))
+    if (json_is(model, JSON_STRING))
+        return true;
+    if (json_present(model))
         return chat_refuse_type(c, STR("model"), "a string", model);
+    return c->o->model.n > 0 || chat_refuse_missing(c, STR("model"));
+}
+
+bool chat_check_messages(struct chat *c)
+{
     struct jval messages = chat_field(c, STR("messages"));
     if (!json_present(messages))
         return chat_refuse_missing(c, STR("messages"));
     if (!json_is(messages, JSON_ARRAY))
         return chat_refuse_type(c, STR("messages"), "an array of objects", messages);
     if (json_empty(messages))
-        return chat_refuse(c, STR("empty_array"), STR("messages"),
-                           "Invalid 'messages': empty array. Expected an array with minimum "
-                           "length 1, but got an empty array instead.");
+        return chat_refuse_empty(c, STR("messages"));
     return true;
 }
 
@@ -319,13 +333,14 @@ bool chat_check_types(struct chat *c)
         [TEXT] = "a string",      [LIST] = "an array",
         [OBJECT] = "an object",   [TEXT_OR_LIST] = "a string or an array of strings",
     };
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+    for (size_t i = 0; i < count_rows(c); i++) {
+        const struct field *f = row_at(c, i);
         struct jval v = c->fields[i];
         if (!json_present(v))
             continue;
-        if (!has_type(v, fields[i].type))
-            return chat_refuse_type(c, fields[i].name, expected[fields[i].type], v);
-        if (!check_range(c, &fields[i], v))
+        if (!has_type(v, f->type))
+            return chat_refuse_type(c, f->name, expected[f->type], v);
+        if (!check_range(c, f, v))
             return false;
     }
     return true;
@@ -333,9 +348,10 @@ bool chat_check_types(struct chat *c)
 
 bool chat_apply_fields(struct chat *c)
 {
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        if (fields[i].apply && json_present(c->fields[i]) &&
-            !fields[i].apply(c, &fields[i], c->fields[i]))
+    for (size_t i = 0; i < count_rows(c); i++) {
+        const struct field *f = row_at(c, i);
+        if (f->apply && json_present(c->fields[i]) && !f->apply(c, f, c->fields[i]))
             return false;
+    }
     return true;
 }

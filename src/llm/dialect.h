@@ -37,6 +37,7 @@ struct request_error {
 
 struct decode_options {
     const struct models *models;
+    struct str model;           /* for a body that names none (it stood in the path), or absent */
     int64_t default_max_tokens; /* 0: the model's maximum */
     bool strict;                /* what would be dropped is refused */
 };
@@ -86,7 +87,8 @@ struct dialect {
     void (*error_body)(const struct api_error *err, struct buf *out);
 };
 
-extern const struct dialect dialect_chat; /* OpenAI Chat Completions */
+extern const struct dialect dialect_chat;        /* OpenAI Chat Completions */
+extern const struct dialect dialect_completions; /* OpenAI's older Completions */
 
 /* The body of GET /v1/models and /v1/models/{id} in OpenAI's shape. False: no such model. */
 void openai_models_list(const struct models *m, struct buf *out);
@@ -94,5 +96,8 @@ bool openai_models_one(const struct models *m, struct str name, struct arena *sc
                        struct buf *out);
 /* {"error":{...}} in OpenAI's shape. */
 void openai_error_body(const struct api_error *err, struct buf *out);
+/* The same as the frame that ends a stream; a comment that keeps one alive. */
+void openai_error_frame(const struct api_error *err, struct buf *out);
+void openai_keepalive(struct buf *out);
 
 #endif

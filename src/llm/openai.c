@@ -27,6 +27,18 @@ void openai_error_body(const struct api_error *err, struct buf *out)
     jsonw_object_end(&w);
 }
 
+void openai_error_frame(const struct api_error *err, struct buf *out)
+{
+    buf_lit(out, "data: ");
+    openai_error_body(err, out);
+    buf_lit(out, "\n\n");
+}
+
+void openai_keepalive(struct buf *out)
+{
+    buf_lit(out, ": ping\n\n");
+}
+
 static void write_model(struct jsonw *w, struct str name, const struct model *row)
 {
     jsonw_object(w);
