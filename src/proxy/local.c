@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "llm/anthropic.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
@@ -29,6 +30,13 @@ void local_models(struct exchange *x)
     reply_json(x, 200, body);
 }
 
+void local_models_anthropic(struct exchange *x)
+{
+    struct buf *body = clean_scratch(x);
+    anthropic_models_list(x->proxy->models, body);
+    reply_json(x, 200, body);
+}
+
 /* The id in the path, decoded; absent when its escapes are broken. */
 static struct str model_id(struct exchange *x)
 {
@@ -36,18 +44,39 @@ static struct str model_id(struct exchange *x)
     return text_percent_decode(&x->scratch, x->rest, &id) ? id : STR_NONE;
 }
 
+static struct str no_such_model(struct exchange *x, struct str id)
+{
+    id = str_head(id, size_min(id.n, 128));
+    return arena_printf(&x->scratch, "The model '%.*s' does not exist.", (int)text_utf8_valid(id),
+                        id.p ? id.p : "");
+}
+
 void local_model(struct exchange *x)
 {
     struct buf *body = clean_scratch(x);
     struct str id = model_id(x);
-    if (openai_models_one(x->proxy->models, id, &x->scratch, body)) {
+    bool known = openai_models_one(x->proxy->models, id, &x->scratch, body);
+    bool reads = x->verb != H1_OTHER; /* the other is DELETE */
+    if (known && reads) {
         reply_json(x, 200, body);
         return;
     }
-    struct api_error err = fail_error(FAIL_MODEL_NOT_FOUND, STR_NONE, STR("model"),
-                                      arena_printf(&x->scratch, "The model '%.*s' does not exist.",
-                                                   (int)size_min(id.n, 128), id.p ? id.p : ""));
-    reply_error(x, FAIL_MODEL_NOT_FOUND, &err);
+    enum fail why = known ? FAIL_FORBIDDEN : FAIL_MODEL_NOT_FOUND;
+    struct api_error err = known ? fail_error(why, STR_NONE, STR_NONE, STR_NONE)
+                                 : fail_error(why, STR_NONE, STR("model"), no_such_model(x, id));
+    reply_error(x, why, &err);
+}
+
+void local_model_anthropic(struct exchange *x)
+{
+    struct buf *body = clean_scratch(x);
+    struct str id = model_id(x);
+    if (anthropic_models_one(x->proxy->models, id, &x->scratch, body)) {
+        reply_json(x, 200, body);
+        return;
+    }
+    anthropic_error_body(STR("not_found_error"), no_such_model(x, id), body);
+    reply_json(x, 404, body);
 }
 
 void local_health(struct exchange *x)

@@ -1,6 +1,7 @@
 /* steps.c - the steps of an exchange up to the call, in the order in which they run. */
 #include "base/clock.h"
 #include "base/rand.h"
+#include "base/text.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/local.h"
@@ -67,13 +68,13 @@ enum step_result step_identify(struct exchange *x)
     const struct h1_head *head = x->request->head;
     remember_head(x, head);
 
-    struct str rest = STR_NONE;
-    const char *unsupported = NULL;
-    x->endpoint = endpoint_find(head->path, &rest, &unsupported);
+    bool anthropic = h1_field(head, STR("anthropic-version")).p;
+    struct endpoint_match found = endpoint_find(head->path, anthropic);
+    x->endpoint = found.endpoint;
     if (!x->endpoint && head->method != H1_OTHER)
-        return fail_unknown_url(x, unsupported);
-    x->rest = arena_dup(&x->keep, rest);
-    if (!endpoint_allows(x->endpoint, head->method))
+        return fail_unknown_url(x, found.unsupported);
+    x->rest = arena_dup(&x->keep, found.id);
+    if (!endpoint_allows(x->endpoint, head))
         return exchange_fail_with(x, FAIL_METHOD, STR_NONE, STR_NONE,
                                   arena_printf(&x->keep, "Not allowed to %.*s on %.*s.",
                                                STR_FMT(x->method), STR_FMT(x->path)));
@@ -133,11 +134,19 @@ static void log_model(const struct exchange *x)
             LOG_STR("asked_model", d->asked_model));
 }
 
+/* The model in an Azure path. */
+static struct str path_model(struct exchange *x)
+{
+    struct str model;
+    return text_percent_decode(&x->scratch, x->rest, &model) ? model : STR_NONE;
+}
+
 enum step_result step_decode(struct exchange *x)
 {
     struct proxy *p = x->proxy;
     const struct decode_options options = {
         .models = p->models,
+        .model = path_model(x),
         .default_max_tokens = p->config->default_max_tokens,
         .strict = p->config->strict,
     };

@@ -6,7 +6,7 @@
  *   golden response < case   the body a client would get
  *
  * A case is a JSON object: "openai_request" (or "raw_request", a string, for what is no JSON),
- * "config" and, for answers, "anthropic_response" or "anthropic_events". Comparing is run.py's
+ * "dialect" ("chat" unless it says "completions"), "config" and, for answers, "anthropic_response" or "anthropic_events". Comparing is run.py's
  * work.
  */
 #include <stdlib.h>
@@ -19,6 +19,7 @@
 enum { CASE_MAX = 64 * 1024 * 1024 };
 
 struct run {
+    const struct dialect *dialect;
     struct json in, doc, event;
     struct arena keep, scratch;
     struct models *models;
@@ -74,8 +75,10 @@ static bool decode(struct run *r)
         .default_max_tokens = max,
         .strict = json_true(json_get(config, STR("strict"))),
     };
-    return dialect_chat.decode(&o, &r->doc, request_body(r), &r->keep, &r->scratch, &r->d,
-                               &r->error);
+    struct jval name = json_get(json_root(&r->in), STR("dialect"));
+    r->dialect = json_str_is(name, STR("completions")) ? &dialect_completions : &dialect_chat;
+    return r->dialect->decode(&o, &r->doc, request_body(r), &r->keep, &r->scratch, &r->d,
+                              &r->error);
 }
 
 static void print_error(struct run *r)
@@ -127,9 +130,9 @@ static void print_broken(struct run *r, struct str message, bool stream)
         .message = message,
     };
     if (stream)
-        dialect_chat.error_frame(&e, &r->out);
+        r->dialect->error_frame(&e, &r->out);
     else
-        dialect_chat.error_body(&e, &r->out);
+        r->dialect->error_body(&e, &r->out);
 }
 
 struct telling {
@@ -146,7 +149,7 @@ static bool tell(void *ctx, const struct event *ev)
         t->broken = STR("The upstream broke its protocol.");
     else if (ev->type == EVENT_ERROR)
         t->broken = STR("The upstream failed.");
-    else if (!dialect_chat.event(t->e, &t->a, ev, &t->r->out))
+    else if (!t->r->dialect->event(t->e, &t->a, ev, &t->r->out))
         t->broken = STR("The answer is too long.");
     return !t->broken.p;
 }
@@ -171,7 +174,7 @@ static void print_answer(struct run *r, bool stream)
         .whole_max = CASE_MAX,
     };
     struct jval message = json_get(json_root(&r->in), STR("anthropic_response"));
-    struct telling t = {.r = r, .e = dialect_chat.open(&r->keep, &r->d, &o)};
+    struct telling t = {.r = r, .e = r->dialect->open(&r->keep, &r->d, &o)};
     answer_init(&t.a);
     if (!json_present(message))
         tell_events(&t, json_get(json_root(&r->in), STR("anthropic_events")));
@@ -181,9 +184,9 @@ static void print_answer(struct run *r, bool stream)
         t.broken = STR("The upstream closed the connection before the answer was complete.");
     if (t.broken.p)
         print_broken(r, t.broken, stream);
-    else if (!dialect_chat.finish(t.e, &t.a, &r->out))
+    else if (!r->dialect->finish(t.e, &t.a, &r->out))
         exit(3);
-    dialect_chat.close(t.e);
+    r->dialect->close(t.e);
 }
 
 int main(int argc, char **argv)
