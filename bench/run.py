@@ -94,6 +94,11 @@ def drain(stream):
     threading.Thread(target=lambda: [None for _ in stream], daemon=True).start()
 
 
+# On, and out of reach.
+LIMITS = {"CCPROXY_RATE_LIMIT_RPM": "100000000", "CCPROXY_RATE_LIMIT_TPM": "1000000000000",
+          "CCPROXY_CONCURRENT_REQUESTS": "1000000"}
+
+
 class Bench:
     def __init__(self, args):
         self.args = args
@@ -119,7 +124,7 @@ class Bench:
             "PATH": os.environ["PATH"], "ANTHROPIC_API_KEY": "sk-ant-bench",
             "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{upstream_port}",
             "CCPROXY_API_KEYS": f"bench:{KEY}", "CCPROXY_HOST": "127.0.0.1", "CCPROXY_PORT": "0",
-            "CCPROXY_WORKERS": str(workers)}
+            "CCPROXY_WORKERS": str(workers), **LIMITS}
         p = self.procs.start(pinned(CORES[workers], self.args.binary), env=settings, stderr=subprocess.PIPE,
                              stdout=subprocess.DEVNULL)
         record = wait_ready(p)

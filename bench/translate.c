@@ -79,7 +79,61 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void measure(const char *name, const struct models *m, struct str body, double budget_us)
+static struct turn *calling_turn(struct messages_request *m, int n)
+{
+    struct turn *t = m->turns;
+    while (t && (t->role != ROLE_ASSISTANT || n-- > 0))
+        t = t->next;
+    return t;
+}
+
+/* Gives each call of the agent's conversation thinking in the stash, as if its answers had come this
+ * way one by one. */
+static void fill_stash(const struct recall *r, const struct models *m, struct str body)
+{
+    static struct json doc;
+    const struct decode_options options = {.models = m, .recall = r};
+    bool more = true;
+    json_init(&doc);
+    for (int i = 0; more; i++) {
+        struct arena keep, scratch;
+        struct decoded d = {0};
+        struct request_error e;
+        struct content content;
+        struct binding before;
+        arena_init(&keep);
+        arena_init(&scratch);
+        content_init(&content, 65536);
+        bool ok = dialect_chat.decode(&options, &doc, body, &keep, &scratch, &d, &e);
+        ASSERT(ok);
+        struct turn *said = calling_turn(d.request, i);
+        more = said != NULL;
+        binding_begin(&before, d.request);
+        for (struct turn *t = d.request->turns; more && t != said; t = t->next)
+            binding_turn(&before, t);
+        if (more) {
+            const struct block *call = said->blocks.last;
+            struct sha256 hash = binding_hash(&before);
+            buf_append(&content.call, call->id);
+            buf_lit(&content.json, "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"");
+            for (int k = 0; k < 400; k++)
+                buf_lit(&content.json, "EqQB");
+            buf_printf(
+                &content.json,
+                "\"},{\"type\":\"tool_use\",\"id\":\"%.*s\",\"name\":\"%.*s\",\"input\":%.*s}",
+                STR_FMT(call->id), STR_FMT(call->name), STR_FMT(call->input));
+            content.has_thinking = true;
+            recall_keep(r, d.model, &hash, &content);
+        }
+        content_done(&content);
+        arena_done(&scratch);
+        arena_done(&keep);
+    }
+    json_done(&doc);
+}
+
+static void measure(const char *name, const struct models *m, const struct recall *r,
+                    struct str body, double budget_us)
 {
     static struct json doc;
     static uint64_t runs[RUNS];
@@ -90,13 +144,15 @@ static void measure(const char *name, const struct models *m, struct str body, d
         struct rope out;
         struct decoded d = {0};
         struct request_error e;
-        const struct decode_options options = {.models = m};
+        const struct decode_options options = {.models = m, .recall = r};
         arena_init(&keep);
         arena_init(&scratch);
         rope_init(&out, 64 * 1024 * 1024);
         uint64_t before = cpu_ns();
         bool ok = dialect_chat.decode(&options, &doc, body, &keep, &scratch, &d, &e);
         ASSERT(ok);
+        if (recall_expects(d.request))
+            (void)recall_binding(d.request, &scratch);
         messages_write(d.request, &out);
         runs[i] = cpu_ns() - before;
         copied = buf_len(&out.text);
@@ -112,15 +168,20 @@ static void measure(const char *name, const struct models *m, struct str body, d
 
 int main(void)
 {
-    struct str error;
-    struct models *m = models_new(STR_NONE, STR_NONE, &error);
+    char error[MODELS_ERROR];
+    struct models *m = models_new(&(struct models_options){0}, error);
     struct buf agent, image;
     buf_init(&agent, 16 * 1024 * 1024);
     buf_init(&image, 16 * 1024 * 1024);
     agent_request(&agent);
     image_request(&image);
-    measure("1 MB agent request", m, buf_str(&agent), 1500);
-    measure("5 MB image request", m, buf_str(&image), 2000);
+    const struct recall recall = {.stash = stash_new(32 * 1024 * 1024), .owner = STR("bench")};
+    measure("1 MB agent request", m, &recall, buf_str(&agent), 1500);
+    measure("5 MB image request", m, &recall, buf_str(&image), 2000);
+    fill_stash(&recall, m, buf_str(&agent));
+    measure("1 MB agent request, thinking of 100 turns recalled", m, &recall, buf_str(&agent),
+            1500);
+    stash_free(recall.stash);
     buf_done(&agent);
     buf_done(&image);
     models_free(m);

@@ -22,6 +22,8 @@ static const char *const requests[] = {
     "{\"model\":\"claude-opus-5\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
     "\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"schema\":"
     "{\"type\":\"object\"}}}}",
+    "{\"model\":\"claude-opus-5\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
+    "\"stop\":[\"\\n\",\" \\n \"]}",
 };
 
 static void check_json(struct str text, bool chunk)
@@ -66,10 +68,17 @@ static void play(const struct decoded *d, struct str lines, bool stream)
     buf_init(&out, OUT_MAX);
     answer_init(&a);
     struct encoder *e = dialect_chat.open(&keep, d, &o);
+    struct content content; /* what would be sent back */
+    content_init(&content, OUT_MAX);
     bool ok = true;
-    while (ok && str_split(&lines, '\n', &line))
+    while (ok && str_split(&lines, '\n', &line)) {
         ok = event_parse(&doc, line, &ev) && answer_track(&a, &ev) && ev.type != EVENT_ERROR &&
              dialect_chat.event(e, &a, &ev, &out);
+        if (ok)
+            content_take(&content, &ev);
+    }
+    ASSERT(content_blocks(&content).n <= OUT_MAX);
+    content_done(&content);
     bool whole = a.state == ANSWER_DONE && dialect_chat.finish(e, &a, &out);
     if (stream)
         check_frames(buf_str(&out));
@@ -83,14 +92,15 @@ static void play(const struct decoded *d, struct str lines, bool stream)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct str why, in = str_of((const char *)data, size);
+    char why[MODELS_ERROR] = "";
+    struct str in = str_of((const char *)data, size);
     struct arena keep, scratch;
     struct json doc;
     struct decoded d;
     struct request_error error;
     if (size == 0)
         return 0;
-    struct models *models = models_new(STR_NONE, STR_NONE, &why);
+    struct models *models = models_new(&(struct models_options){0}, why);
     struct decode_options o = {.models = models};
     struct str request = str_c(requests[data[0] % ARRAY_LEN(requests)]);
     arena_init(&keep);

@@ -37,13 +37,18 @@ static void check_list(const struct models *m)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct str rest = str_of((const char *)data, size), map, list = STR_NONE, name = STR_NONE, why;
+    struct str rest = str_of((const char *)data, size), map, list = STR_NONE, name = STR_NONE;
+    char why[MODELS_ERROR] = "";
     struct json doc;
     if (!data || !str_split(&rest, '\0', &map))
         return 0;
     (void)str_split(&rest, '\0', &list);
     (void)str_split(&rest, '\0', &name);
-    struct models *m = models_new(map, STR_NONE, &why);
+    /* the same text as settings: refused with a reason, or a table that can be used */
+    struct models *m = models_new(&(struct models_options){.settings = map}, why);
+    ASSERT(m || why[0]);
+    models_free(m);
+    m = models_new(&(struct models_options){.map = map}, why);
     if (m) {
         json_init(&doc);
         if (list.n > 0 && json_parse(&doc, list) == JSON_OK) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks what no compiler checks: who includes whom, who includes a library, who calls what is banned.
 
-    base -> io, wire -> http, llm, policy, obs -> config -> proxy, sim -> proc
+    base -> io, wire -> http, llm, policy, obs -> store, config -> proxy, sim -> proc
 
 Prints one line per violation; exit code 1 when there is one.
 """
@@ -18,19 +18,22 @@ MAY_INCLUDE = {
     "llm": "base wire",
     "policy": "base wire llm",
     "obs": "base",
-    "config": "base wire policy",
-    "proxy": "base io wire http llm policy obs config",
+    "store": "base io wire http",
+    "config": "base wire policy store",
+    "proxy": "base io wire http llm policy obs store config",
     "sim": "base io wire http llm obs",
-    "proc": "base io wire http llm policy obs config proxy sim",
+    "proc": "base io wire http llm policy obs store config proxy sim",
 }
 
-# Each library's headers stand in one file, so that it is swapped in one file.
+# Each library's headers stand in one file, so that it is swapped there; OpenSSL's, which are three
+# libraries, in three.
 LIBRARIES = {
     r"openssl/(ssl|err|x509.*)\.h": "io/tls.c",
-    r"openssl/.*": "base/hash.c",
+    r"openssl/.*": "base/hash.c base/verify.c",
     r"ares.*\.h": "io/dns.c",
     r"seccomp\.h": "proc/sandbox.c",
     r"yaml\.h": "config/yaml.c",
+    r"hiredis/.*": "store/redis_reply.c",
 }
 
 BANNED = {
@@ -51,8 +54,8 @@ def check_includes(name, text, problems):
         if kind == "<":
             for pattern, home in LIBRARIES.items():
                 if re.fullmatch(pattern, header):
-                    if name != home:
-                        problems.append(f"{name}: <{header}> belongs in {home} alone")
+                    if name not in home.split():
+                        problems.append(f"{name}: <{header}> belongs in {home}")
                     break
         elif header == "ccproxy_version.h":
             if layer != "proc":

@@ -1,10 +1,11 @@
-/* hash.c - SHA-256 and HMAC through OpenSSL, and SipHash-2-4.
+/* hash.c - SHA-256, HMAC and AES-256-GCM through OpenSSL, and SipHash-2-4.
  *
- * The digest is fetched and its context made once in a process and kept: looking an algorithm up
- * costs OpenSSL 3 more than hashing a key does. One thread, so one context serves all callers.
+ * Algorithms are fetched and their contexts made once in a process and kept: looking one up costs
+ * OpenSSL 3 more than hashing a key does. One thread, so one context serves all callers.
  */
 #include "base/hash.h"
 
+#include <limits.h>
 #include <openssl/evp.h>
 
 #include "base/mem.h"
@@ -71,9 +72,19 @@ struct sha256 hash_hmac(struct str key, struct str s)
     return out;
 }
 
+void hash_chain(struct sha256 *h, struct str s)
+{
+    *h = sha256_two(digest_str(h), s);
+}
+
 bool hash_equal(const struct sha256 *a, const struct sha256 *b)
 {
     return str_eq_secret(digest_str(a), digest_str(b));
+}
+
+void hash_sha1(struct str s, uint8_t out[SHA1_SIZE])
+{
+    ASSERT(EVP_Digest(s.p, s.n, out, NULL, EVP_sha1(), NULL) == 1);
 }
 
 static uint64_t rotate(uint64_t x, unsigned n)
@@ -137,4 +148,62 @@ uint64_t hash_sip(struct str s)
         keyed = true;
     }
     return siphash(key, s);
+}
+
+/* --- sealed boxes --------------------------------------------------------------------------- */
+
+enum { NONCE = 12, TAG = 16 };
+
+static EVP_CIPHER_CTX *cipher(const uint8_t *key, const char *nonce, bool encrypt)
+{
+    static EVP_CIPHER_CTX *ctx;
+    static EVP_CIPHER *gcm;
+
+    if (!ctx) {
+        gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+        ctx = EVP_CIPHER_CTX_new();
+        ASSERT(gcm && ctx);
+    }
+    ASSERT(EVP_CipherInit_ex2(ctx, gcm, key, (const uint8_t *)nonce, encrypt, NULL) == 1);
+    return ctx;
+}
+
+static void add_label(EVP_CIPHER_CTX *ctx, struct str label)
+{
+    int n;
+
+    ASSERT(label.n <= INT_MAX);
+    ASSERT(EVP_CipherUpdate(ctx, NULL, &n, (const uint8_t *)label.p, (int)label.n) == 1);
+}
+
+void seal_close(const uint8_t key[SEAL_KEY], struct str label, struct str plain, char *out)
+{
+    int n, rest;
+
+    ASSERT(plain.n <= INT_MAX);
+    rand_bytes(out, NONCE);
+    EVP_CIPHER_CTX *ctx = cipher(key, out, true);
+    add_label(ctx, label);
+    uint8_t *at = (uint8_t *)out + NONCE;
+    ASSERT(EVP_CipherUpdate(ctx, at, &n, (const uint8_t *)plain.p, (int)plain.n) == 1);
+    ASSERT(EVP_CipherFinal_ex(ctx, at + n, &rest) == 1);
+    ASSERT((size_t)n + (size_t)rest == plain.n);
+    ASSERT(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG, at + plain.n) == 1);
+}
+
+bool seal_open(const uint8_t key[SEAL_KEY], struct str label, struct str box, char *out)
+{
+    int n, rest;
+
+    if (box.n < SEAL_EXTRA || box.n > INT_MAX)
+        return false;
+    size_t len = box.n - SEAL_EXTRA;
+    uint8_t tag[TAG];
+    memcpy(tag, box.p + NONCE + len, TAG);
+    EVP_CIPHER_CTX *ctx = cipher(key, box.p, false);
+    add_label(ctx, label);
+    ASSERT(EVP_CipherUpdate(ctx, (uint8_t *)out, &n, (const uint8_t *)box.p + NONCE, (int)len) ==
+           1);
+    ASSERT(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, TAG, tag) == 1);
+    return EVP_CipherFinal_ex(ctx, (uint8_t *)out + n, &rest) == 1;
 }

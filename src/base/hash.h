@@ -1,4 +1,5 @@
-/* hash.h - SHA-256, HMAC and a keyed short hash, in the only file of base that calls OpenSSL. */
+/* hash.h - SHA-256, HMAC, a keyed short hash and sealed boxes, in the only file of base that calls
+ * OpenSSL. */
 #ifndef CCPROXY_BASE_HASH_H
 #define CCPROXY_BASE_HASH_H
 
@@ -9,10 +10,27 @@ struct sha256 {
 };
 
 struct sha256 hash_sha256(struct str s);
-struct sha256 hash_hmac(struct str key, struct str s);           /* HMAC-SHA-256 */
+struct sha256 hash_hmac(struct str key, struct str s); /* HMAC-SHA-256 */
+/* *h becomes the hash of *h followed by s: many pieces, in order, as one value. */
+void hash_chain(struct sha256 *h, struct str s);
 bool hash_equal(const struct sha256 *a, const struct sha256 *b); /* constant time */
+
+/* SHA-1, which names things and protects nothing: Redis calls its scripts so. */
+enum { SHA1_SIZE = 20 };
+
+void hash_sha1(struct str s, uint8_t out[SHA1_SIZE]);
 
 /* SipHash-2-4 of s under the process's random key: for tables that peers can fill. */
 uint64_t hash_sip(struct str s);
+
+/* AES-256-GCM (NIST SP 800-38D). A box is 12 bytes of nonce, the ciphertext and 16 bytes of tag; it
+ * opens only under the same key and label, and only unaltered. */
+enum { SEAL_KEY = 32, SEAL_EXTRA = 12 + 16 };
+
+/* out has room for plain.n + SEAL_EXTRA bytes. The nonce is random: at most 2^32 boxes a key. */
+void seal_close(const uint8_t key[SEAL_KEY], struct str label, struct str plain, char *out);
+/* out has room for box.n - SEAL_EXTRA bytes. False when the box is not whole and ours; out then
+ * holds nothing of use. */
+NODISCARD bool seal_open(const uint8_t key[SEAL_KEY], struct str label, struct str box, char *out);
 
 #endif

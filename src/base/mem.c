@@ -6,6 +6,8 @@
  */
 #include "base/mem.h"
 
+#include <sys/mman.h>
+
 static size_t live;
 
 void *mem_alloc(size_t n)
@@ -60,4 +62,17 @@ void mem_wipe(void *p, size_t n)
 {
     if (n)
         explicit_bzero(p, n);
+}
+
+void *mem_share(size_t n)
+{
+    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    ASSERT(p != MAP_FAILED);
+    return p;
+}
+
+void mem_unshare(void *p, size_t n)
+{
+    ASSERT(munmap(p, n) == 0);
 }

@@ -13,6 +13,11 @@ NODISCARD void *mem_realloc(void *p, size_t n);
 void mem_free(void *p); /* NULL is fine */
 char *mem_strdup(const char *s);
 
+/* n zeroed bytes that this process and all it forks later see alike; pages cost memory when first
+ * written. Not counted by mem_live. */
+NODISCARD void *mem_share(size_t n);
+void mem_unshare(void *p, size_t n);
+
 /* Blocks handed out and not yet freed, in this process. */
 size_t mem_live(void);
 

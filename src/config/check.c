@@ -20,7 +20,7 @@
 #include "config/options.h"
 #include "policy/route.h"
 
-enum { KEY_MIN = 8, NAME_MAX_BYTES = 64 };
+enum { KEY_MIN = 8 };
 
 static struct str where(const struct config *c, enum option_id id)
 {
@@ -68,49 +68,118 @@ static void check_upstream_keys(struct config *c, struct report *r)
                      ROUTE_KEYS_MAX);
 }
 
-static bool is_name(struct str s)
-{
-    if (!s.n || s.n > NAME_MAX_BYTES)
-        return false;
-    for (size_t i = 0; i < s.n; i++) {
-        char ch = s.p[i];
-
-        if (!(ch >= 'a' && ch <= 'z') && !(ch >= 'A' && ch <= 'Z') && !(ch >= '0' && ch <= '9') &&
-            ch != '.' && ch != '_' && ch != '-')
-            return false;
-    }
-    return true;
-}
-
-static void add_client_key(struct config *c, struct report *r, struct str part)
+static void add_client_key(struct config *c, struct report *r, struct str part, size_t n)
 {
     struct str at = where(c, OPT_api_keys);
-    size_t colon = str_find(part, ':'), n = c->n_client_keys + 1;
+    size_t colon = str_find(part, ':');
     bool named = colon < part.n;
     struct str key = named ? str_trim(str_skip(part, colon + 1)) : part;
-    struct auth_key *k = &c->client_keys[c->n_client_keys++];
+    struct str name =
+        named ? str_trim(str_head(part, colon)) : arena_printf(&c->arena, "client-%zu", n);
+    struct sha256 hash = hash_sha256(key);
+    char error[CLIENTS_ERROR];
 
-    k->name = named ? str_trim(str_head(part, colon)) : arena_printf(&c->arena, "client-%zu", n);
-    k->hash = hash_sha256(key);
-    if (!is_name(k->name))
-        report_fault(r, at, "the name of key %zu is not 1 to %d letters, digits, '.', '_' or '-'",
-                     n, NAME_MAX_BYTES);
+    if (!clients_add(&c->clients, name, &hash, &c->arena, error))
+        report_fault(r, at, "key %zu: %s", n, error);
     if (key.n < KEY_MIN)
         report_fault(r, at, "key %zu is shorter than %d characters", n, KEY_MIN);
     if (!is_visible(key))
         report_fault(r, at, "key %zu holds a space or a character that no header can carry", n);
-    for (size_t i = 0; i + 1 < n; i++)
-        if (hash_equal(&c->client_keys[i].hash, &k->hash))
-            report_fault(r, at, "keys %zu and %zu are the same", i + 1, n);
 }
 
 static void check_client_keys(struct config *c, struct report *r)
 {
     struct str rest = c->api_keys, part;
+    char error[CLIENTS_ERROR];
+    size_t n = 0;
 
-    c->client_keys = arena_zalloc(&c->arena, count_parts(rest) * sizeof(struct auth_key));
+    clients_init(&c->clients, count_parts(rest) + 1, &c->arena);
+    if (c->clients_map.n && !clients_read(&c->clients, c->clients_map, &c->arena, error)) {
+        report_fault(r, where(c, OPT_clients_map), "%s", error);
+        return;
+    }
     while (str_split(&rest, ',', &part))
-        add_client_key(c, r, str_trim(part));
+        add_client_key(c, r, str_trim(part), ++n);
+    if (!clients_seal(&c->clients, error))
+        report_fault(r, where(c, OPT_api_keys), "%s", error);
+}
+
+static void check_token(struct config *c, struct report *r)
+{
+    struct sha256 hash = hash_sha256(c->bearer_token);
+    struct str at = where(c, OPT_bearer_token);
+    char error[CLIENTS_ERROR];
+
+    clients_init(&c->clients, 1, &c->arena);
+    (void)clients_add(&c->clients, STR("bearer"), &hash, &c->arena, error);
+    if (!c->bearer_token.n)
+        report_fault(r, at, "is required with the method bearer_token");
+    else if (c->bearer_token.n < KEY_MIN || !is_visible(c->bearer_token))
+        report_fault(r, at, "is not at least %d visible characters", KEY_MIN);
+}
+
+static void add_jwt_key(struct config *c, struct report *r, enum option_id id,
+                        struct verify_key *key, const char *error)
+{
+    if (!key)
+        report_fault(r, where(c, id), "%s", error);
+    else if (!jwt_keys_add(c->jwt_keys, STR_NONE, key, UINT32_MAX))
+        verify_key_free(key);
+}
+
+static void check_url(const struct config *c, struct report *r, enum option_id id, struct str text)
+{
+    struct url url;
+    if (text.n && (!url_parse(text, &url) || url.userinfo.p || url.scheme == URL_UNIX))
+        report_fault(r, where(c, id), "is not an address like https://host/path");
+}
+
+/* Clients of the map have no keys here: they are settings for subjects of that name. */
+static void check_jwt(struct config *c, struct report *r)
+{
+    char error[CLIENTS_ERROR];
+
+    clients_init(&c->clients, 1, &c->arena);
+    if (c->clients_map.n && !clients_read(&c->clients, c->clients_map, &c->arena, error))
+        report_fault(r, where(c, OPT_clients_map), "%s", error);
+    c->jwt_keys = arena_zalloc(&c->arena, sizeof(*c->jwt_keys));
+    jwt_keys_init(c->jwt_keys);
+    if (c->jwt_secret.n)
+        add_jwt_key(c, r, OPT_jwt_secret, verify_key_secret(c->jwt_secret, error), error);
+    if (c->jwt_public_key.n)
+        add_jwt_key(c, r, OPT_jwt_public_key, verify_key_pem(c->jwt_public_key, error), error);
+    if (c->jwks.n && !jwt_keys_read(c->jwt_keys, c->jwks))
+        report_fault(r, where(c, OPT_jwks), "holds no key that can verify tokens");
+    check_url(c, r, OPT_jwks_url, c->jwks_url);
+    check_url(c, r, OPT_oidc_issuer, c->oidc_issuer);
+    if (!c->jwt_secret.n && !c->jwt_public_key.n && !c->jwks.n && !c->jwks_url.n &&
+        !c->oidc_issuer.n)
+        report_fault(r, where(c, OPT_auth_method),
+                     "oauth2 needs a key: CCPROXY_JWT_SECRET, CCPROXY_JWT_PUBLIC_KEY, "
+                     "CCPROXY_JWKS, CCPROXY_JWKS_URL or CCPROXY_OIDC_ISSUER");
+}
+
+static void check_method(struct config *c, struct report *r)
+{
+    static const struct {
+        struct str name;
+        enum auth_method method;
+        void (*check)(struct config *c, struct report *r);
+    } methods[] = {
+        {STR_INIT("api_key"), AUTH_BY_KEY, check_client_keys},
+        {STR_INIT("bearer_token"), AUTH_BY_TOKEN, check_token},
+        {STR_INIT("oauth2"), AUTH_BY_JWT, check_jwt},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        if (!str_eq(c->auth_method, methods[i].name))
+            continue;
+        c->auth = methods[i].method;
+        methods[i].check(c, r);
+        return;
+    }
+    report_fault(r, where(c, OPT_auth_method), "\"%.*s\" is not api_key, bearer_token or oauth2",
+                 STR_FMT(c->auth_method));
 }
 
 static void check_keys(struct config *c, struct report *r)
@@ -118,16 +187,16 @@ static void check_keys(struct config *c, struct report *r)
     const struct str base = c->given[OPT_anthropic_base_url].text;
 
     check_upstream_keys(c, r);
-    check_client_keys(c, r);
-    if (c->n_upstream_keys && c->n_client_keys)
+    check_method(c, r);
+    if (c->n_upstream_keys && (c->clients.n_keys || c->auth != AUTH_BY_KEY))
         return;
-    c->demo = !c->n_upstream_keys && !c->n_client_keys &&
+    c->demo = !c->n_upstream_keys && c->auth == AUTH_BY_KEY && !c->clients.n &&
               str_eq(base, options[OPT_anthropic_base_url].def);
     if (c->demo)
         return;
     if (!c->n_upstream_keys)
         report_fault(r, where(c, OPT_anthropic_api_key), "is required: the upstream's key");
-    if (!c->n_client_keys)
+    if (c->auth == AUTH_BY_KEY && !c->clients.n_keys && !c->api_keys.n)
         report_fault(r, where(c, OPT_api_keys),
                      "is required: keys for your clients, separated by commas");
 }
@@ -225,6 +294,30 @@ static void check_files(const struct config *c, struct report *r)
         report_fault(r, where(c, OPT_client_key), "needs CCPROXY_CLIENT_CERT as well");
 }
 
+static void check_redis(struct config *c, struct report *r)
+{
+    static const struct {
+        struct str word;
+        enum fallback fallback;
+    } words[] = {{STR_INIT("local"), FALLBACK_LOCAL},
+                 {STR_INIT("open"), FALLBACK_OPEN},
+                 {STR_INIT("closed"), FALLBACK_CLOSED}};
+
+    const char *error;
+    bool known = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (!str_eq(words[i].word, c->redis_fallback))
+            continue;
+        c->fallback = words[i].fallback;
+        known = true;
+    }
+    if (!known)
+        report_fault(r, where(c, OPT_redis_fallback), "is not local, open or closed");
+    if (c->redis_url.n && !redis_url_parse(&c->arena, c->redis_url, &c->redis, &error))
+        report_fault(r, where(c, OPT_redis_url), "%s", error);
+}
+
 void check_config(struct config *c, struct report *r)
 {
     check_keys(c, r);
@@ -232,6 +325,7 @@ void check_config(struct config *c, struct report *r)
     check_dns_servers(c, r);
     check_proxy(c, r);
     check_files(c, r);
+    check_redis(c, r);
     if (c->debug)
         c->log_level = LOG_DEBUG;
 }

@@ -21,7 +21,6 @@
 #include "config/parse.h"
 #include "config/report.h"
 #include "config/yaml.h"
-#include "wire/jsonw.h"
 
 enum {
     FILE_MAX = 1024 * 1024,
@@ -179,23 +178,9 @@ static bool join_list(const struct yaml_item *item, struct buf *out)
     return true;
 }
 
-static bool join_map(const struct yaml_item *item, struct buf *out)
+static bool is_json(enum option_id id)
 {
-    struct jsonw w;
-
-    jsonw_to_buf(&w, out);
-    jsonw_object(&w);
-    for (size_t i = 0; i < item->n_parts; i++) {
-        struct buf key;
-
-        buf_init(&key, FILE_MAX);
-        (void)jsonw_escape(&key, item->parts[i].key);
-        jsonw_key(&w, buf_str(&key));
-        jsonw_str(&w, item->parts[i].value);
-        buf_done(&key);
-    }
-    jsonw_object_end(&w);
-    return jsonw_ok(&w);
+    return options[id].type == OPTION_MAP || options[id].type == OPTION_JSON;
 }
 
 /* What a list or a mapping in the file would be as a variable. */
@@ -203,15 +188,18 @@ static void take_parts(struct loading *l, enum option_id id, const struct yaml_i
                        struct str place)
 {
     bool is_list = options[id].flags & OPTION_LIST;
-    bool is_map = options[id].type == OPTION_MAP && item->kind == YAML_MAP;
     struct buf joined;
 
-    if (!is_list && !is_map) {
+    if (is_json(id) && item->kind == YAML_MAP) {
+        give(l, id, GIVEN_YAML, item->value, place);
+        return;
+    }
+    if (!is_list || item->kind != YAML_LIST) {
         report_fault(&l->report, place, "one value was expected, not a list or a mapping");
         return;
     }
     buf_init(&joined, FILE_MAX);
-    if (is_map ? join_map(item, &joined) : join_list(item, &joined))
+    if (join_list(item, &joined))
         give(l, id, GIVEN_YAML, buf_str(&joined), place);
     else
         report_fault(&l->report, place, "an entry is empty, holds a comma or is too long");
@@ -307,7 +295,7 @@ static void take_defaults(struct loading *l)
 /* CCPROXY_MODEL_MAP=@/path: the file's content is the value. */
 static bool follow_map(struct loading *l, enum option_id id, struct str *text)
 {
-    if (options[id].type != OPTION_MAP || !str_starts(*text, STR("@")))
+    if (!is_json(id) || !str_starts(*text, STR("@")))
         return true;
     return read_file(l, str_skip(*text, 1), l->c->given[id].where, text);
 }
@@ -334,7 +322,7 @@ static void parse(struct loading *l, enum option_id id)
     if (!text.n || !follow_map(l, id, &text))
         return;
     /* JSON may have line ends, and refuses what is unclean by itself. */
-    if (options[id].type != OPTION_MAP && !parse_is_clean(text))
+    if (!is_json(id) && !(options[id].flags & OPTION_LINES) && !parse_is_clean(text))
         report_fault(&l->report, place, "the value holds control characters or is not UTF-8");
     else if (!parse_option(&options[id], text, l->c, expected))
         wrong_value(l, id, expected);
@@ -399,6 +387,8 @@ void config_free(struct config *c)
         if (option_is_secret(&options[i]) && text.n)
             mem_wipe((void *)(uintptr_t)text.p, text.n);
     }
+    if (c->jwt_keys)
+        jwt_keys_done(c->jwt_keys);
     arena_done(&c->arena);
     mem_free(c);
 }
@@ -412,9 +402,11 @@ void config_use_demo(struct config *c, uint16_t port, struct str client_key)
     c->upstream_keys = arena_zalloc(&c->arena, sizeof(*c->upstream_keys));
     c->upstream_keys[0] = STR("demo");
     c->n_upstream_keys = 1;
-    c->client_keys = arena_zalloc(&c->arena, sizeof(*c->client_keys));
-    c->client_keys[0] = (struct auth_key){.name = STR("demo"), .hash = hash_sha256(client_key)};
-    c->n_client_keys = 1;
+    struct sha256 hash = hash_sha256(client_key);
+    char error[CLIENTS_ERROR];
+    clients_init(&c->clients, 1, &c->arena);
+    ASSERT(clients_add(&c->clients, STR("demo"), &hash, &c->arena, error));
+    ASSERT(clients_seal(&c->clients, error));
 }
 
 void config_wipe_env(char *const *env)

@@ -11,19 +11,30 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "policy/auth.h"
+#include "policy/jwt.h"
+#include "store/redis_url.h"
 #include "wire/url.h"
 
 struct config_given;
 
+enum fallback { FALLBACK_LOCAL, FALLBACK_OPEN, FALLBACK_CLOSED };
+
+enum auth_method {
+    AUTH_BY_KEY,   /* api_key: keys of clients */
+    AUTH_BY_TOKEN, /* bearer_token: one token for all */
+    AUTH_BY_JWT,   /* oauth2: tokens that an identity provider has signed */
+};
+
 struct config {
     struct arena arena; /* owns everything below */
 
-    /* options.def, in its types: str for STRING, SECRET, PATH and MAP (the JSON text); int64_t for
+    /* options.def, in its types: str for STRING, SECRET, PATH, MAP and JSON (its text); int64_t for
      * INT, BYTES and DURATION (microseconds); bool; struct url; enum log_level; enum log_format. */
 #define CONFIG_STRING   struct str
 #define CONFIG_SECRET   struct str
 #define CONFIG_PATH     struct str
 #define CONFIG_MAP      struct str
+#define CONFIG_JSON     struct str
 #define CONFIG_INT      int64_t
 #define CONFIG_BYTES    int64_t
 #define CONFIG_DURATION int64_t
@@ -40,8 +51,11 @@ struct config {
     /* Worked out from the options. */
     struct str *upstream_keys; /* at most ROUTE_KEYS_MAX */
     size_t n_upstream_keys;
-    struct auth_key *client_keys; /* named "client-1" and so on where no name is given */
-    size_t n_client_keys;
+    struct clients clients; /* named "client-1" and so on where no name is given */
+    enum auth_method auth;
+    struct redis_url redis; /* when redis_url is given */
+    enum fallback fallback;
+    struct jwt_keys *jwt_keys; /* of the configuration itself; NULL: none */
     bool demo; /* no upstream key and the default address: the simulator is the upstream */
 
     struct config_given *given; /* each option's text and where it came from (options.h) */
@@ -50,6 +64,7 @@ struct config {
 enum {
     OPTION_SECRET_URL = 1, /* a user and password in it are not shown */
     OPTION_LIST = 2,       /* comma-separated; a list in the YAML file */
+    OPTION_LINES = 4,      /* may have line ends */
 };
 
 /* Reads and checks everything. On failure NULL, with one line per fault appended to problems; on

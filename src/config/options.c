@@ -177,8 +177,8 @@ void config_print(const struct config *c, struct buf *out)
     for (size_t i = 0; i < OPTIONS; i++)
         print_option(c, out, &options[i]);
     buf_lit(out, "\nclients:");
-    for (size_t i = 0; i < c->n_client_keys; i++)
-        buf_printf(out, " %.*s", STR_FMT(c->client_keys[i].name));
+    for (size_t i = 0; i < c->clients.n; i++)
+        buf_printf(out, " %.*s", STR_FMT(c->clients.list[i].name));
     buf_printf(out, "\nupstream keys: %zu\nmode: %s\n", c->n_upstream_keys,
                c->demo ? "demo (the built-in simulator answers)" : "serve");
 }

@@ -20,6 +20,7 @@ enum option_type {
     OPTION_SECRET,
     OPTION_PATH,
     OPTION_MAP,
+    OPTION_JSON,
     OPTION_INT,
     OPTION_BYTES,
     OPTION_DURATION,

@@ -227,7 +227,13 @@ static bool is_string_map(struct jval map)
     return true;
 }
 
-static bool put_map(struct str text, void *field, char expected[PARSE_EXPECTED])
+static bool is_object(struct jval v)
+{
+    return json_is(v, JSON_OBJECT);
+}
+
+static bool put_map(struct str text, void *field, bool (*fits)(struct jval v),
+                    char expected[PARSE_EXPECTED])
 {
     struct json doc;
     enum json_error error;
@@ -235,9 +241,10 @@ static bool put_map(struct str text, void *field, char expected[PARSE_EXPECTED])
 
     json_init(&doc);
     error = json_parse(&doc, text);
-    ok = error == JSON_OK && is_string_map(json_root(&doc));
+    ok = error == JSON_OK && fits(json_root(&doc));
     if (error == JSON_OK)
-        say(expected, "a JSON object whose values are all names");
+        say(expected,
+            fits == is_object ? "a JSON object" : "a JSON object whose values are all names");
     else
         (void)snprintf(expected, PARSE_EXPECTED, "a JSON object (%s at byte %zu)",
                        json_error_text(error), doc.error_at);
@@ -260,7 +267,8 @@ bool parse_option(const struct option *o, struct str text, void *base,
     case OPTION_LEVEL: return put_level(text, field, expected);
     case OPTION_FORMAT: return put_format(text, field, expected);
     case OPTION_URL: return put_url(text, field, expected);
-    case OPTION_MAP: return put_map(text, field, expected);
+    case OPTION_MAP: return put_map(text, field, is_string_map, expected);
+    case OPTION_JSON: return put_map(text, field, is_object, expected);
     case OPTION_STRING:
     case OPTION_SECRET:
     case OPTION_PATH: memcpy(field, &text, sizeof(text)); return true;

@@ -2,9 +2,9 @@
  *
  *   port: 8000                      key "port", value "8000"
  *   api_keys: [alice:k1, bob:k2]    key "api_keys", parts "alice:k1", "bob:k2"
- *   model_map: {gpt-4: claude-x}    key "model_map", parts with keys
+ *   model_map: {gpt-4: claude-x}    key "model_map", value {"gpt-4":"claude-x"}; at any depth
  *
- * Anything deeper, several documents, and a file that is not a mapping are refused.
+ * Lists of anything but texts, several documents, and a file that is not a mapping are refused.
  */
 #ifndef CCPROXY_CONFIG_YAML_H
 #define CCPROXY_CONFIG_YAML_H
@@ -14,7 +14,7 @@
 enum { YAML_ERROR = 160 };
 
 struct yaml_part {
-    struct str key; /* absent in a list */
+    struct str key; /* of "- key: value"; mostly absent */
     struct str value;
 };
 
@@ -23,7 +23,7 @@ struct yaml_item {
     unsigned line;
 
     enum { YAML_VALUE, YAML_LIST, YAML_MAP } kind;
-    struct str value; /* absent when null */
+    struct str value; /* absent when null; the JSON text of a mapping */
     struct yaml_part *parts;
     size_t n_parts;
 };

@@ -296,7 +296,7 @@ static bool add_client_cert(SSL_CTX *ssl, const struct tls_options *o, char *ret
     return true;
 }
 
-static void configure(SSL_CTX *ssl)
+static void configure(SSL_CTX *ssl, bool no_alpn)
 {
     static const unsigned char alpn[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
 
@@ -305,7 +305,8 @@ static void configure(SSL_CTX *ssl)
     (void)SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
                                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ssl, 1); /* header and body of a record in one call */
-    (void)SSL_CTX_set_alpn_protos(ssl, alpn, sizeof(alpn));
+    if (!no_alpn)
+        (void)SSL_CTX_set_alpn_protos(ssl, alpn, sizeof(alpn));
     SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
     (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
@@ -320,7 +321,7 @@ struct tls_ctx *tls_ctx_new(const struct tls_options *o, char *ret_error, size_t
     list_init(&c->sessions);
     c->ssl = SSL_CTX_new(TLS_client_method());
     ASSERT(c->ssl);
-    configure(c->ssl);
+    configure(c->ssl, o->no_alpn);
     if (!roots)
         load_roots();
     trust(c->ssl, roots);

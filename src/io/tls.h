@@ -17,6 +17,7 @@ struct tls_options {
     const char *ca_file;   /* PEM certificates trusted besides the system's; NULL for none */
     const char *cert_file; /* client certificate chain, PEM; NULL for none */
     const char *key_file;  /* its key */
+    bool no_alpn;          /* what is spoken is not HTTP/1.1 */
 };
 
 /* NULL, and the reason in ret_error, when a file cannot be used. */

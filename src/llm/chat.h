@@ -2,7 +2,6 @@
  *
  *   chat_decode.c    the steps of decoding, in their order; the dialect itself
  *   chat_fields.c    the table of top-level fields
- *   chat_stop.c      stop sequences that upstream does not take
  *   chat_settings.c  settings that depend on several fields, or on the model
  *   chat_text.c      refusals, names of what is dropped, blank text
  *   chat_messages.c  roles, turns, tool calls and their results
@@ -11,12 +10,8 @@
  *   chat_tools.c     tools, names, tool_choice
  *   chat_schema.c    JSON schemas as upstream accepts them
  *   chat_format.c    response_format
+ *   completion.c     the legacy API, which shares most of this
  *   chat_answer.h    the way back
- *
- * The older Completions are the same with fields, steps and forms of an answer of their own:
- *
- *   completions_decode.c   a prompt instead of messages
- *   completions_encode.c   {"text":..} instead of messages and deltas
  *
  * A `struct chat` lives for one call of decode. Functions that return bool return false after
  * chat_refuse: the first refusal wins and ends the decoding.
@@ -35,11 +30,10 @@ struct chat_name {
     bool custom;       /* a custom tool: its input is {"input": text} upstream */
 };
 
-/* A stop sequence that the encoder looks for, since upstream does not take it. Plain text. */
-struct chat_stop {
-    struct chat_stop *next;
-    struct str text;
-};
+/* Which of the APIs that share this code; bits. */
+enum chat_api { CHAT = 1, COMPLETIONS = 2, BOTH = CHAT | COMPLETIONS };
+
+enum { CHAT_STOPS_MAX = 4, CHAT_STOP_MAX = 64 };
 
 /* What the encoder must know of the request; in keep. */
 struct chat_reply {
@@ -47,11 +41,13 @@ struct chat_reply {
     bool functions;      /* the legacy form: function_call instead of tool_calls */
     bool hide_reasoning; /* reasoning.exclude */
     bool tier_asked;
-    bool unfence;   /* JSON was asked for in words: a code fence around it is taken off */
-    bool json_tool; /* JSON was asked for through our own tool: its input is the content */
+    bool unfence;      /* JSON was asked for in words: a code fence around it is taken off */
+    struct str *stops; /* insides: where the text ends though upstream goes on */
+    size_t n_stops;
+    bool completion; /* the legacy API, which has text only */
+    struct str echo; /* inside: the prompt, to stand before the answer, or absent */
+    bool json_tool;  /* JSON was asked for through our own tool: its input is the content */
     struct chat_name *names;
-    struct chat_stop *stops;
-    struct str echo; /* Completions: the prompt, which is to stand before the answer, or absent */
 };
 
 /* What the client said about reasoning, from whichever of its fields. */
@@ -84,30 +80,16 @@ struct chat_history {
     struct block *system_before_last; /* last block of all leading system messages but one */
 };
 
-struct chat;
-struct field; /* chat_fields.h */
-
-/* What makes one API of this family: its steps, the fields it has besides the shared ones, and the
- * shared ones it does not have. */
-struct chat_api {
-    bool (*const *steps)(struct chat *c);
-    size_t n_steps;
-    const struct field *rows;
-    size_t n_rows;
-    const struct str *without;
-    size_t n_without;
-};
-
 struct chat {
-    const struct chat_api *api;
     const struct decode_options *o;
+    enum chat_api api;
     struct arena *keep, *scratch;
     struct decoded *ret;
     struct request_error *error;
     struct messages_request *m;
     struct chat_reply *reply;
     struct jval body, extra_body;
-    struct jval *fields; /* one per row of the tables of fields */
+    struct jval *fields; /* one per row of the table of fields */
     uint8_t *present;    /* the rows that the client sent */
     size_t n_present;
     struct json args;    /* parser for JSON inside of strings */
@@ -117,6 +99,7 @@ struct chat {
     struct chat_history h;
     struct chat_wish wish;
     size_t message, part;   /* where we are, for params of errors */
+    bool search_reserved;   /* web_search is upstream's own here */
     bool names_synthesised; /* declarations were made up from the history */
     uint32_t n_strict;
 };
@@ -127,7 +110,6 @@ bool chat_refuse(struct chat *c, struct str code, struct str param, const char *
 /* "Invalid type for 'param': expected X, but got Y instead." and its kin. */
 bool chat_refuse_type(struct chat *c, struct str param, const char *expected, struct jval got);
 bool chat_refuse_missing(struct chat *c, struct str param);
-bool chat_refuse_empty(struct chat *c, struct str param); /* an array that must not be */
 /* supported: "'a', 'b', and 'c'" */
 bool chat_refuse_value(struct chat *c, struct str param, struct jval got, const char *supported);
 void chat_drop(struct chat *c, struct str name);
@@ -135,37 +117,31 @@ struct str chat_take_text(struct chat *c); /* the string under construction, int
 /* Whether the inside of a JSON string is empty or all white space. */
 bool chat_blank(struct str inside);
 
-/* chat_decode.c: the decoding of one API, and steps that all have */
-bool chat_decode(const struct chat_api *api, const struct decode_options *o, struct json *doc,
-                 struct str body, struct arena *keep, struct arena *scratch, struct decoded *ret,
-                 struct request_error *ret_error);
-bool chat_resolve_model(struct chat *c);
-bool chat_think(struct chat *c);
-bool chat_settle_dropped(struct chat *c);
-
 /* chat_fields.c */
 struct jval chat_field(const struct chat *c, struct str name); /* absent when null, too */
 bool chat_collect_fields(struct chat *c);
 bool chat_check_model(struct chat *c);
-bool chat_check_messages(struct chat *c);
+bool chat_check_required(struct chat *c);
 bool chat_check_types(struct chat *c);
 bool chat_apply_fields(struct chat *c);
-
-/* chat_stop.c: remembers a stop sequence for the encoder */
-void chat_add_stop(struct chat *c, struct jval stop);
 
 /* chat_settings.c */
 bool chat_read_max_tokens(struct chat *c);
 bool chat_read_user(struct chat *c);
 bool chat_read_caching(struct chat *c);
+bool chat_ask_fast(struct chat *c); /* false: it cannot be had */
+bool chat_read_betas(struct chat *c);
 bool chat_read_sampling(struct chat *c);
 
 /* chat_messages.c */
 bool chat_read_messages(struct chat *c);
+/* Anthropic-shaped parts of content. */
+bool chat_read_tool_use(struct chat *c, struct jval part, struct blocks *into);
+bool chat_read_tool_result(struct chat *c, struct jval part, struct blocks *into);
 /* The turn that must not be the last one: prefill, or a fixed user turn behind it. */
 void chat_end_conversation(struct chat *c);
-/* At most four cache marks: those that later requests profit from most. */
-void chat_limit_cache_marks(struct chat *c);
+/* Cache marks as upstream takes them: at most four, and the long ones first. */
+void chat_settle_cache_marks(struct chat *c);
 
 /* chat_parts.c */
 enum chat_place { IN_SYSTEM = 1, IN_USER = 2, IN_ASSISTANT = 4, IN_TOOL = 8 };
@@ -173,6 +149,8 @@ enum chat_place { IN_SYSTEM = 1, IN_USER = 2, IN_ASSISTANT = 4, IN_TOOL = 8 };
 /* Appends the blocks of a message's content. */
 bool chat_read_content(struct chat *c, struct jval content, enum chat_place place,
                        struct blocks *into);
+/* An object of Anthropic's own, fit to be sent; its cache_control apart, or absent. */
+struct str chat_raw_object(struct chat *c, struct jval object, struct str *ret_cache);
 struct str chat_message_param(struct chat *c, const char *suffix); /* messages[i]suffix */
 
 /* chat_thinking.c */
@@ -182,7 +160,6 @@ void chat_merge_thinking(struct chat *c, struct jval message, struct blocks *oth
 bool chat_read_wish(struct chat *c);
 /* Turns the wish into what the model accepts. */
 void chat_apply_wish(struct chat *c);
-void chat_strip_thinking(struct chat *c);
 
 /* chat_tools.c */
 bool chat_read_tools(struct chat *c);
@@ -206,7 +183,11 @@ struct str chat_schema_closed(struct chat *c, struct jval schema);
 /* chat_format.c */
 bool chat_read_format(struct chat *c);
 
-/* chat_encode.c: the functions of the dialect; chat_open's forms are chat's own */
+/* completion.c */
+bool completion_check_required(struct chat *c);
+bool completion_read_prompt(struct chat *c);
+
+/* chat_encode.c: the functions of the dialect */
 struct encoder *chat_open(struct arena *keep, const struct decoded *d,
                           const struct encoder_options *o);
 bool chat_event(struct encoder *e, const struct answer *a, const struct event *ev, struct buf *out);

@@ -3,9 +3,6 @@
  *   chat_encode.c   what both forms share: names, finish reason, usage, code fences, annotations
  *   chat_stream.c   events as chunks
  *   chat_whole.c    events as one body
- *   chat_stop.c     stop sequences that upstream does not take
- *
- * completions_encode.c has the two forms of the older API.
  *
  * All strings are insides of JSON strings unless said otherwise; they live in keep.
  */
@@ -21,7 +18,7 @@ struct fence {
     enum { FENCE_START, FENCE_INSIDE, FENCE_NONE } state;
 
     size_t n;
-    char held[FENCE_HOLD];
+    char *held; /* FENCE_HOLD bytes, when fences are looked for */
 };
 
 /* A cited source: {"type":"url_citation",...} once its text is complete. */
@@ -34,17 +31,8 @@ struct note {
 
 struct encoder;
 
-/* Text on its way out, looked through for stop sequences: what may be the beginning of one waits. */
-struct stop_watch {
-    const struct chat_stop *stops;
-    struct buf text;
-    bool met; /* the answer has ended */
-};
-
 /* What one form does with the pieces of an answer. False: full. */
 struct chat_form {
-    const char *id_prefix;
-    bool streams;
     bool (*start)(struct encoder *e, struct buf *out);
     bool (*text)(struct encoder *e, struct str inside, struct buf *out);
     bool (*thinking_start)(struct encoder *e, int64_t index, struct buf *out);
@@ -78,7 +66,9 @@ struct encoder {
     bool thought_text;   /* the open thinking block has had text */
     bool any_text;       /* content was produced */
     struct fence fence;
-    struct stop_watch *stop; /* NULL: nothing to look for */
+    bool stream, stopped; /* one of reply->stops has come: the rest is not told */
+    size_t n_tail;        /* text held back, since it may begin such a stop */
+    char *tail;
     struct note *notes, *last_note;
     size_t n_notes;
     uint64_t chars, block_chars;                /* of content so far; when the open block began */
@@ -87,26 +77,7 @@ struct encoder {
 };
 
 extern const struct chat_form chat_form_stream, chat_form_whole;
-
-/* An encoder that writes in a given form. */
-struct encoder *chat_open_form(struct arena *keep, const struct decoded *d,
-                               const struct encoder_options *o, const struct chat_form *form);
-
-/* completions_encode.c */
-struct encoder *completions_open(struct arena *keep, const struct decoded *d,
-                                 const struct encoder_options *o);
-
-/* chat_stop.c: how many bytes at the start of the text cannot belong to a stop sequence any more.
- * Notes it when one is complete: then these are the last ones. */
-size_t chat_stop_find(struct stop_watch *w);
-
-/* chat_stream.c: the head of all chunks, up to and with what opens the choice. */
-void chat_make_head(struct encoder *e, const char *object, const char *choice);
-/* The chunk with the usage, if the client wants it, and the end of the stream. */
-bool chat_write_end(const struct encoder *e, const struct answer *a, struct buf *out);
-
-/* chat_whole.c */
-bool chat_whole_text(struct encoder *e, struct str inside, struct buf *out);
+extern const struct chat_form completion_form_stream, completion_form_whole;
 
 /* Appends several spans at once; false, and nothing appended, when out is full. */
 bool chat_put(struct buf *out, const struct str *parts, size_t n);
@@ -117,8 +88,6 @@ bool chat_put(struct buf *out, const struct str *parts, size_t n);
 enum { DECIMAL = 24 };
 struct str chat_decimal(char out[DECIMAL], int64_t n);
 
-/* {"id":..,"object":..,"created":..,"model":.. and no end */
-bool chat_write_ids(const struct encoder *e, const char *object, struct buf *out);
 const char *chat_finish_reason(const struct encoder *e, const struct answer *a);
 /* {"prompt_tokens":...} */
 bool chat_write_usage(const struct answer *a, struct buf *out);

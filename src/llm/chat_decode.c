@@ -36,12 +36,19 @@ static bool model_unknown(struct chat *c, struct str name)
     return false;
 }
 
-bool chat_resolve_model(struct chat *c)
+static bool resolve_model(struct chat *c)
 {
-    struct jval model = chat_field(c, STR("model"));
-    struct str name = json_present(model) ? json_str(model, c->scratch) : c->o->model;
+    struct jval given = chat_field(c, STR("model"));
+    struct str name = json_present(given) ? json_str(given, c->scratch) : c->o->path_model;
     c->ret->asked_model = arena_dup(c->keep, name);
+    for (size_t i = 0; i < c->o->n_aliases; i++) {
+        if (!str_eq(c->o->aliases[i].name, c->ret->asked_model))
+            continue;
+        name = c->o->aliases[i].model;
+        break;
+    }
     c->ret->match = models_resolve(c->o->models, name, c->keep, &c->m->model);
+    c->ret->model = c->m->model;
     return c->ret->match != MODEL_UNKNOWN || model_unknown(c, name);
 }
 
@@ -58,7 +65,13 @@ static bool history_tools(struct chat *c)
     return true;
 }
 
-bool chat_think(struct chat *c)
+static bool recall(struct chat *c)
+{
+    recall_thinking(c->o->recall, c->m, c->scratch);
+    return true;
+}
+
+static bool think(struct chat *c)
 {
     chat_apply_wish(c);
     return true;
@@ -66,11 +79,11 @@ bool chat_think(struct chat *c)
 
 static bool cache_marks(struct chat *c)
 {
-    chat_limit_cache_marks(c);
+    chat_settle_cache_marks(c);
     return true;
 }
 
-bool chat_settle_dropped(struct chat *c)
+static bool settle_dropped(struct chat *c)
 {
     struct str names = buf_str(&c->dropped);
     if (names.n == 0)
@@ -85,10 +98,46 @@ bool chat_settle_dropped(struct chat *c)
     return true;
 }
 
+typedef bool chat_step(struct chat *c);
+
+static chat_step *const chat_steps[] = {
+    chat_collect_fields,
+    chat_check_required,
+    chat_check_types,
+    resolve_model,
+    chat_read_max_tokens,
+    chat_apply_fields,
+    chat_read_user,
+    chat_read_wish,
+    chat_read_tools,
+    chat_read_web_search,
+    chat_read_messages,
+    history_tools,
+    chat_read_choice,
+    chat_read_format,
+    recall,
+    think,
+    chat_read_sampling,
+    end_conversation,
+    chat_read_betas,
+    chat_read_caching,
+    cache_marks,
+    settle_dropped,
+};
+
+static chat_step *const completion_steps[] = {
+    chat_collect_fields,  completion_check_required, chat_check_types, resolve_model,
+    chat_read_max_tokens, chat_apply_fields,         chat_read_user,   completion_read_prompt,
+    chat_read_sampling,   chat_read_betas,           settle_dropped,
+};
+
 static bool run(struct chat *c)
 {
-    for (size_t i = 0; i < c->api->n_steps; i++)
-        if (!c->api->steps[i](c))
+    bool is_chat = c->api == CHAT;
+    chat_step *const *steps = is_chat ? chat_steps : completion_steps;
+    size_t n = is_chat ? ARRAY_LEN(chat_steps) : ARRAY_LEN(completion_steps);
+    for (size_t i = 0; i < n; i++)
+        if (!steps[i](c))
             return false;
     return true;
 }
@@ -109,13 +158,13 @@ static bool decode_body(struct chat *c, struct json *doc, struct str body)
 }
 
 /* NOLINTNEXTLINE(readability-function-size): the parameters are the dialect's interface */
-bool chat_decode(const struct chat_api *api, const struct decode_options *o, struct json *doc,
-                 struct str body, struct arena *keep, struct arena *scratch, struct decoded *ret,
-                 struct request_error *ret_error)
+static bool decode(enum chat_api api, const struct decode_options *o, struct json *doc,
+                   struct str body, struct arena *keep, struct arena *scratch, struct decoded *ret,
+                   struct request_error *ret_error)
 {
     struct chat c = {
-        .api = api,
         .o = o,
+        .api = api,
         .keep = keep,
         .scratch = scratch,
         .ret = ret,
@@ -138,34 +187,57 @@ bool chat_decode(const struct chat_api *api, const struct decode_options *o, str
     return ok;
 }
 
-static bool (*const steps[])(struct chat *c) = {
-    chat_collect_fields, chat_check_model,     chat_check_messages,  chat_check_types,
-    chat_resolve_model,  chat_read_max_tokens, chat_apply_fields,    chat_read_user,
-    chat_read_wish,      chat_read_tools,      chat_read_web_search, chat_read_messages,
-    history_tools,       chat_read_choice,     chat_read_format,     chat_think,
-    chat_read_sampling,  end_conversation,     chat_read_caching,    cache_marks,
-    chat_settle_dropped,
-};
-
-static const struct chat_api api = {.steps = steps, .n_steps = ARRAY_LEN(steps)};
-
-/* NOLINTNEXTLINE(readability-function-size): the parameters are the dialect's interface */
-static bool decode(const struct decode_options *o, struct json *doc, struct str body,
-                   struct arena *keep, struct arena *scratch, struct decoded *ret,
-                   struct request_error *ret_error)
+/* NOLINTBEGIN(readability-function-size): the parameters are the dialect's interface */
+static bool chat_decode(const struct decode_options *o, struct json *doc, struct str body,
+                        struct arena *keep, struct arena *scratch, struct decoded *ret,
+                        struct request_error *ret_error)
 {
-    return chat_decode(&api, o, doc, body, keep, scratch, ret, ret_error);
+    return decode(CHAT, o, doc, body, keep, scratch, ret, ret_error);
+}
+
+static bool completion_decode(const struct decode_options *o, struct json *doc, struct str body,
+                              struct arena *keep, struct arena *scratch, struct decoded *ret,
+                              struct request_error *ret_error)
+{
+    return decode(COMPLETIONS, o, doc, body, keep, scratch, ret, ret_error);
+}
+
+/* NOLINTEND(readability-function-size) */
+
+static void error_frame(const struct api_error *err, struct buf *out)
+{
+    buf_lit(out, "data: ");
+    openai_error_body(err, out);
+    buf_lit(out, "\n\n");
+}
+
+static void keepalive(struct buf *out)
+{
+    buf_lit(out, ": ping\n\n");
 }
 
 const struct dialect dialect_chat = {
     .name = "chat",
     .stream_type = STR_INIT("text/event-stream; charset=utf-8"),
-    .decode = decode,
+    .decode = chat_decode,
     .open = chat_open,
     .event = chat_event,
     .finish = chat_finish,
     .close = chat_close,
-    .error_frame = openai_error_frame,
-    .keepalive = openai_keepalive,
+    .error_frame = error_frame,
+    .keepalive = keepalive,
+    .error_body = openai_error_body,
+};
+
+const struct dialect dialect_completions = {
+    .name = "completions",
+    .stream_type = STR_INIT("text/event-stream; charset=utf-8"),
+    .decode = completion_decode,
+    .open = chat_open,
+    .event = chat_event,
+    .finish = chat_finish,
+    .close = chat_close,
+    .error_frame = error_frame,
+    .keepalive = keepalive,
     .error_body = openai_error_body,
 };

@@ -8,7 +8,6 @@
  */
 #include "base/text.h"
 #include "llm/chat_answer.h"
-#include "wire/jsonw.h"
 
 #include <inttypes.h>
 
@@ -38,51 +37,30 @@ struct str chat_decimal(char out[DECIMAL], int64_t n)
     return str_of(out, sign + text_u64(n < 0 ? 0 - (uint64_t)n : (uint64_t)n, out + sign));
 }
 
-/* Plain text as the inside of a JSON string. */
-static struct str inside_of(struct arena *a, struct str text)
-{
-    struct buf b;
-    buf_init(&b, 6 * text.n + 1);
-    bool fits = jsonw_escape(&b, text);
-    ASSERT(fits);
-    struct str inside = arena_dup(a, buf_str(&b));
-    buf_done(&b);
-    return inside;
-}
-
-static struct stop_watch *open_watch(const struct encoder *e)
-{
-    if (!e->reply->stops)
-        return NULL;
-    struct stop_watch *w = ARENA_NEW(e->keep, struct stop_watch);
-    w->stops = e->reply->stops;
-    buf_init(&w->text, e->whole_max);
-    return w;
-}
-
-struct encoder *chat_open_form(struct arena *keep, const struct decoded *d,
-                               const struct encoder_options *o, const struct chat_form *form)
+struct encoder *chat_open(struct arena *keep, const struct decoded *d,
+                          const struct encoder_options *o)
 {
     struct encoder *e = ARENA_NEW(keep, struct encoder);
-    e->form = form;
     e->reply = d->state;
+    e->stream = o->stream;
+    if (e->reply->unfence)
+        e->fence.held = arena_alloc(keep, FENCE_HOLD);
+    if (e->reply->n_stops > 0)
+        e->tail = arena_alloc(keep, CHAT_STOP_MAX);
+    if (e->reply->completion)
+        e->form = o->stream ? &completion_form_stream : &completion_form_whole;
+    else
+        e->form = o->stream ? &chat_form_stream : &chat_form_whole;
     e->keep = keep;
     e->created = o->created;
     e->fallback_id = o->id;
-    e->fallback_model = inside_of(keep, d->request->model->id);
+    e->fallback_model = arena_dup(keep, d->request->model->id);
     e->whole_max = size_max(o->whole_max, 1);
     struct buf *const bufs[] = {&e->text, &e->reasoning, &e->details, &e->calls};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         buf_init(bufs[i], e->whole_max);
     buf_init(&e->input, CUSTOM_INPUT_MAX);
-    e->stop = open_watch(e);
     return e;
-}
-
-struct encoder *chat_open(struct arena *keep, const struct decoded *d,
-                          const struct encoder_options *o)
-{
-    return chat_open_form(keep, d, o, o->stream ? &chat_form_stream : &chat_form_whole);
 }
 
 void chat_close(struct encoder *e)
@@ -90,8 +68,6 @@ void chat_close(struct encoder *e)
     struct buf *const bufs[] = {&e->input, &e->text, &e->reasoning, &e->details, &e->calls};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
         buf_done(bufs[i]);
-    if (e->stop)
-        buf_done(&e->stop->text);
 }
 
 /* --- text --- */
@@ -114,7 +90,7 @@ static uint64_t count_chars(struct str s)
     return n;
 }
 
-static bool show_text(struct encoder *e, struct str inside, struct buf *out)
+static bool tell(struct encoder *e, struct str inside, struct buf *out)
 {
     if (inside.n == 0)
         return true;
@@ -123,25 +99,64 @@ static bool show_text(struct encoder *e, struct str inside, struct buf *out)
     return e->form->text(e, inside, out);
 }
 
+/* Bytes of the character at the start of an inside. */
+static size_t char_at(struct str s)
+{
+    size_t n = s.p[0] != '\\' ? 1 : s.n > 1 && s.p[1] == 'u' ? 6 : 2;
+    return size_min(n, s.n);
+}
+
+enum match { MATCH_NOT, MATCH_PART, MATCH_WHOLE };
+
+/* Whether one of the stops stands at the start of s, or s may be the beginning of one. */
+static enum match match_stop(const struct chat_reply *r, struct str s)
+{
+    enum match best = MATCH_NOT;
+    for (size_t i = 0; i < r->n_stops && best != MATCH_WHOLE; i++) {
+        if (str_starts(s, r->stops[i]))
+            best = MATCH_WHOLE;
+        else if (str_starts(r->stops[i], s))
+            best = MATCH_PART;
+    }
+    return best;
+}
+
+/* What of s is told: all before a stop, or before what may become one, which is held back. */
+static bool tell_until_stop(struct encoder *e, struct str s, struct buf *out)
+{
+    size_t at = 0;
+    enum match match = MATCH_NOT;
+    while (at < s.n && (match = match_stop(e->reply, str_skip(s, at))) == MATCH_NOT)
+        at += char_at(str_skip(s, at));
+    e->stopped = match == MATCH_WHOLE;
+    e->n_tail = match == MATCH_PART ? s.n - at : 0; /* shorter than the stop that it begins */
+    if (e->n_tail > 0 && s.p)
+        memcpy(e->tail, s.p + at, e->n_tail);
+    return tell(e, str_head(s, at), out);
+}
+
 static bool emit_text(struct encoder *e, struct str inside, struct buf *out)
 {
-    struct stop_watch *w = e->stop;
-    if (!w)
-        return show_text(e, inside, out);
-    if (w->met)
+    if (e->reply->n_stops == 0)
+        return tell(e, inside, out);
+    if (e->stopped || inside.n == 0)
         return true;
-    if (!buf_append(&w->text, inside))
-        return false;
-    size_t n = chat_stop_find(w);
-    bool ok = show_text(e, str_head(buf_str(&w->text), n), out);
-    buf_consume(&w->text, n);
+    if (e->n_tail == 0)
+        return tell_until_stop(e, inside, out);
+    struct buf joined;
+    buf_init(&joined, e->n_tail + inside.n);
+    bool ok = buf_append(&joined, str_of(e->tail, e->n_tail)) && buf_append(&joined, inside) &&
+              tell_until_stop(e, buf_str(&joined), out);
+    buf_done(&joined);
     return ok;
 }
 
-/* At the end: what waited was no stop sequence. */
-static bool stop_end(struct encoder *e, struct buf *out)
+/* What was held back was no stop after all. */
+static bool emit_tail(struct encoder *e, struct buf *out)
 {
-    return !e->stop || e->stop->met || show_text(e, buf_str(&e->stop->text), out);
+    struct str tail = str_of(e->tail, e->n_tail);
+    e->n_tail = 0;
+    return tell(e, tail, out);
 }
 
 /* Bytes of white space at the start of an inside. */
@@ -208,7 +223,8 @@ static bool fence_start(struct encoder *e, struct str s, struct buf *out)
 {
     char all[2 * FENCE_HOLD];
     size_t n = size_min(s.n, sizeof(all) - e->fence.n);
-    memcpy(all, e->fence.held, e->fence.n);
+    if (e->fence.n > 0)
+        memcpy(all, e->fence.held, e->fence.n);
     memcpy(all + e->fence.n, s.p, n);
     struct str seen = str_of(all, e->fence.n + n);
     struct str word = str_skip(seen, leading_space(seen));
@@ -266,6 +282,7 @@ static struct str tier_of(struct str tier)
         {STR_INIT("standard"), STR_INIT("default")},
         {STR_INIT("priority"), STR_INIT("priority")},
         {STR_INIT("batch"), STR_INIT("flex")},
+        {STR_INIT("fast"), STR_INIT("fast")},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(tiers); i++)
@@ -280,7 +297,7 @@ static bool on_message_start(struct encoder *e, const struct answer *a, const st
     (void)a;
     struct str id = str_starts(ev->id, STR("msg_")) ? str_skip(ev->id, 4) : ev->id;
     id = id.n > 0 ? id : e->fallback_id;
-    e->id = arena_join(e->keep, str_c(e->form->id_prefix), id);
+    e->id = arena_join(e->keep, e->reply->completion ? STR("cmpl-") : STR("chatcmpl-"), id);
     e->model = ev->model.n > 0 ? arena_dup(e->keep, ev->model) : e->fallback_model;
     if (e->reply->tier_asked)
         e->tier = tier_of(ev->service_tier);
@@ -466,8 +483,8 @@ static bool on_ping(struct encoder *e, const struct answer *a, const struct even
 {
     (void)a;
     (void)ev;
-    if (e->form->streams)
-        openai_keepalive(out);
+    if (e->stream)
+        dialect_chat.keepalive(out);
     return true;
 }
 
@@ -494,26 +511,16 @@ bool chat_event(struct encoder *e, const struct answer *a, const struct event *e
 
 bool chat_finish(struct encoder *e, const struct answer *a, struct buf *out)
 {
-    return fence_end(e, out) && stop_end(e, out) && e->form->finish(e, a, out);
+    return fence_end(e, out) && emit_tail(e, out) && e->form->finish(e, a, out);
 }
 
 /* --- what both forms end with --- */
-
-bool chat_write_ids(const struct encoder *e, const char *object, struct buf *out)
-{
-    char created[DECIMAL];
-    return PUT(out, STR("{\"id\":\""), e->id, STR("\",\"object\":\""), str_c(object),
-               STR("\",\"created\":"), chat_decimal(created, e->created), STR(",\"model\":\""),
-               e->model, STR("\""));
-}
 
 const char *chat_finish_reason(const struct encoder *e, const struct answer *a)
 {
     if (a->stop == STOP_REFUSAL)
         return "content_filter";
-    if (e->stop && e->stop->met && a->tool_uses == 0)
-        return "stop";
-    if (a->stop == STOP_MAX_TOKENS || a->stop == STOP_CONTEXT_FULL)
+    if (!e->stopped && (a->stop == STOP_MAX_TOKENS || a->stop == STOP_CONTEXT_FULL))
         return "length";
     if (a->tool_uses == 0 || e->reply->json_tool)
         return "stop";

@@ -6,11 +6,21 @@
  * whatever the client's. Rows without a handler are ignored, or read by name where several decide
  * together.
  */
-#include "llm/chat_fields.h"
+#include "llm/chat.h"
 
 #define UNBOUNDED 1e300
 
 enum { VALUE_SHOWN_MAX = 64 };
+
+enum field_type { ANY, BOOLEAN, INTEGER, NUMBER, TEXT, LIST, OBJECT, TEXT_OR_LIST };
+
+struct field {
+    struct str name;
+    enum field_type type;
+    double min, max;
+    bool (*apply)(struct chat *c, const struct field *f, struct jval v); /* NULL: ignored */
+    enum chat_api api;
+};
 
 static bool drop(struct chat *c, const struct field *f, struct jval v)
 {
@@ -35,24 +45,41 @@ static bool drop_if_true(struct chat *c, const struct field *f, struct jval v)
     return !json_true(v) || drop(c, f, v);
 }
 
-static bool refuse_if_set(struct chat *c, const struct field *f, struct jval v)
+static bool refuse(struct chat *c, const struct field *f)
 {
-    int64_t n = 0;
-    if (!json_true(v) && (!json_i64(v, &n) || n == 0))
-        return true;
     return chat_refuse(c, STR("unsupported_parameter"), f->name,
                        "Unsupported parameter: '%.*s' is not supported with this model.",
                        STR_FMT(f->name));
 }
 
-bool chat_only_one(struct chat *c, const struct field *f, struct jval v)
+static bool refuse_text(struct chat *c, const struct field *f, struct jval v)
+{
+    return json_str_raw(v).n == 0 || refuse(c, f);
+}
+
+/* In Completions 0 asks for something, too. */
+static bool refuse_number(struct chat *c, const struct field *f, struct jval v)
+{
+    (void)v;
+    return refuse(c, f);
+}
+
+static bool refuse_if_set(struct chat *c, const struct field *f, struct jval v)
+{
+    int64_t n = 0;
+    if (!json_true(v) && (!json_i64(v, &n) || n == 0))
+        return true;
+    return refuse(c, f);
+}
+
+static bool only_one_choice(struct chat *c, const struct field *f, struct jval v)
 {
     int64_t n = 1;
     if (!json_i64(v, &n) || n == 1)
         return true;
     return chat_refuse(c, STR("unsupported_value"), f->name,
-                       "Unsupported value: '%.*s' does not support %lld with this model. Only the "
-                       "default (1) value is supported.",
+                       "Unsupported value: '%.*s' does not support %lld with this model. Only "
+                       "the default (1) value is supported.",
                        STR_FMT(f->name), (long long)n);
 }
 
@@ -113,18 +140,31 @@ static bool service_tier(struct chat *c, const struct field *f, struct jval v)
         }
     }
     if (json_str_is(v, STR("fast")))
-        return drop(c, f, v);
+        return chat_ask_fast(c) || drop(c, f, v);
     return chat_refuse_value(c, f->name, v,
                              "'auto', 'default', 'flex', 'scale', 'priority', and 'fast'");
 }
 
+static bool speed(struct chat *c, const struct field *f, struct jval v)
+{
+    if (json_str_is(v, STR("standard")))
+        return true;
+    if (!json_str_is(v, STR("fast")))
+        return chat_refuse_value(c, f->name, v, "'standard' and 'fast'");
+    return chat_ask_fast(c) || drop(c, f, v);
+}
+
+/* Upstream: each stop sequence must contain non-whitespace. Others are looked for in the answer. */
 static void add_stop(struct chat *c, struct jval v)
 {
     struct str s = json_str_raw(v);
-    if (chat_blank(s)) /* upstream: each stop sequence must contain non-whitespace */
-        chat_add_stop(c, v);
-    else
+    if (!chat_blank(s))
         c->m->stops[c->m->n_stops++] = s;
+    else if (s.n > 0 && s.n <= CHAT_STOP_MAX && c->reply->n_stops < CHAT_STOPS_MAX) {
+        if (!c->reply->stops)
+            c->reply->stops = arena_alloc(c->keep, CHAT_STOPS_MAX * sizeof(struct str));
+        c->reply->stops[c->reply->n_stops++] = arena_dup(c->keep, s);
+    }
 }
 
 static bool stop(struct chat *c, const struct field *f, struct jval v)
@@ -152,91 +192,81 @@ static bool system_field(struct chat *c, const struct field *f, struct jval v)
 
 /* The row's order is the order of application. */
 static const struct field fields[] = {
-    {STR_INIT("model"), TEXT, 0, 0, NULL},
-    {STR_INIT("messages"), LIST, 0, 0, NULL},
-    {STR_INIT("max_completion_tokens"), INTEGER, 1, UNBOUNDED, NULL},
-    {STR_INIT("max_tokens"), INTEGER, 1, UNBOUNDED, NULL},
-    {STR_INIT("stream"), BOOLEAN, 0, 0, stream},
-    {STR_INIT("stream_options"), OBJECT, 0, 0, include_usage},
-    {STR_INIT("usage"), ANY, 0, 0, include_usage},
-    {STR_INIT("n"), INTEGER, 1, 128, chat_only_one},
-    {STR_INIT("logprobs"), BOOLEAN, 0, 0, refuse_if_set},
-    {STR_INIT("top_logprobs"), INTEGER, 0, 20, refuse_if_set},
-    {STR_INIT("modalities"), LIST, 0, 0, only_text},
-    {STR_INIT("audio"), ANY, 0, 0, NULL},
-    {STR_INIT("moderation"), OBJECT, 0, 0, moderation},
-    {STR_INIT("system"), TEXT_OR_LIST, 0, 0, system_field},
-    {STR_INIT("stop"), TEXT_OR_LIST, 0, 0, stop},
-    {STR_INIT("temperature"), NUMBER, 0, 2, NULL},
-    {STR_INIT("top_p"), NUMBER, 0, 1, NULL},
-    {STR_INIT("top_k"), INTEGER, 0, UNBOUNDED, NULL},
-    {STR_INIT("frequency_penalty"), NUMBER, -2, 2, drop_unless_zero},
-    {STR_INIT("presence_penalty"), NUMBER, -2, 2, drop_unless_zero},
-    {STR_INIT("logit_bias"), OBJECT, 0, 0, drop_unless_empty},
-    {STR_INIT("seed"), INTEGER, -UNBOUNDED, UNBOUNDED, NULL},
-    {STR_INIT("tools"), LIST, 0, 0, NULL},
-    {STR_INIT("tool_choice"), ANY, 0, 0, NULL},
-    {STR_INIT("parallel_tool_calls"), BOOLEAN, 0, 0, NULL},
-    {STR_INIT("functions"), LIST, 0, 0, NULL},
-    {STR_INIT("function_call"), ANY, 0, 0, NULL},
-    {STR_INIT("response_format"), OBJECT, 0, 0, NULL},
-    {STR_INIT("web_search_options"), OBJECT, 0, 0, NULL},
-    {STR_INIT("reasoning_effort"), TEXT, 0, 0, NULL},
-    {STR_INIT("reasoning"), OBJECT, 0, 0, NULL},
-    {STR_INIT("include_reasoning"), BOOLEAN, 0, 0, NULL},
-    {STR_INIT("thinking"), OBJECT, 0, 0, NULL},
-    {STR_INIT("enable_thinking"), ANY, 0, 0, NULL},
-    {STR_INIT("think"), ANY, 0, 0, NULL},
-    {STR_INIT("output_config"), OBJECT, 0, 0, NULL},
-    {STR_INIT("effort"), TEXT, 0, 0, NULL},
-    {STR_INIT("chat_template_kwargs"), ANY, 0, 0, NULL},
-    {STR_INIT("verbosity"), TEXT, 0, 0, NULL},
-    {STR_INIT("user"), TEXT, 0, 0, NULL},
-    {STR_INIT("safety_identifier"), TEXT, 0, 0, NULL},
-    {STR_INIT("metadata"), OBJECT, 0, 0, NULL},
-    {STR_INIT("service_tier"), TEXT, 0, 0, service_tier},
-    {STR_INIT("store"), BOOLEAN, 0, 0, drop_if_true},
-    {STR_INIT("prediction"), OBJECT, 0, 0, drop},
-    {STR_INIT("cache_control"), OBJECT, 0, 0, NULL},
-    {STR_INIT("prompt_cache_key"), TEXT, 0, 0, NULL},
-    {STR_INIT("prompt_cache_options"), OBJECT, 0, 0, NULL},
-    {STR_INIT("prompt_cache_retention"), TEXT, 0, 0, NULL},
-    {STR_INIT("extra_body"), ANY, 0, 0, NULL},
-    {STR_INIT("extra_headers"), ANY, 0, 0, NULL},
+    {STR_INIT("model"), TEXT, 0, 0, NULL, BOTH},
+    {STR_INIT("messages"), LIST, 0, 0, NULL, CHAT},
+    {STR_INIT("max_completion_tokens"), INTEGER, 1, UNBOUNDED, NULL, CHAT},
+    {STR_INIT("max_tokens"), INTEGER, 1, UNBOUNDED, NULL, BOTH},
+    {STR_INIT("stream"), BOOLEAN, 0, 0, stream, BOTH},
+    {STR_INIT("stream_options"), OBJECT, 0, 0, include_usage, BOTH},
+    {STR_INIT("usage"), ANY, 0, 0, include_usage, CHAT},
+    {STR_INIT("n"), INTEGER, 1, 128, only_one_choice, BOTH},
+    {STR_INIT("logprobs"), BOOLEAN, 0, 0, refuse_if_set, CHAT},
+    {STR_INIT("top_logprobs"), INTEGER, 0, 20, refuse_if_set, CHAT},
+    {STR_INIT("modalities"), LIST, 0, 0, only_text, CHAT},
+    {STR_INIT("audio"), ANY, 0, 0, NULL, CHAT},
+    {STR_INIT("moderation"), OBJECT, 0, 0, moderation, CHAT},
+    {STR_INIT("system"), TEXT_OR_LIST, 0, 0, system_field, CHAT},
+    {STR_INIT("stop"), TEXT_OR_LIST, 0, 0, stop, BOTH},
+    {STR_INIT("temperature"), NUMBER, 0, 2, NULL, BOTH},
+    {STR_INIT("top_p"), NUMBER, 0, 1, NULL, BOTH},
+    {STR_INIT("top_k"), INTEGER, 0, UNBOUNDED, NULL, BOTH},
+    {STR_INIT("frequency_penalty"), NUMBER, -2, 2, drop_unless_zero, BOTH},
+    {STR_INIT("presence_penalty"), NUMBER, -2, 2, drop_unless_zero, BOTH},
+    {STR_INIT("logit_bias"), OBJECT, 0, 0, drop_unless_empty, BOTH},
+    {STR_INIT("seed"), INTEGER, -UNBOUNDED, UNBOUNDED, NULL, BOTH},
+    {STR_INIT("tools"), LIST, 0, 0, NULL, CHAT},
+    {STR_INIT("tool_choice"), ANY, 0, 0, NULL, CHAT},
+    {STR_INIT("parallel_tool_calls"), BOOLEAN, 0, 0, NULL, CHAT},
+    {STR_INIT("functions"), LIST, 0, 0, NULL, CHAT},
+    {STR_INIT("function_call"), ANY, 0, 0, NULL, CHAT},
+    {STR_INIT("response_format"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("web_search_options"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("reasoning_effort"), TEXT, 0, 0, NULL, CHAT},
+    {STR_INIT("reasoning"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("include_reasoning"), BOOLEAN, 0, 0, NULL, CHAT},
+    {STR_INIT("thinking"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("enable_thinking"), ANY, 0, 0, NULL, CHAT},
+    {STR_INIT("think"), ANY, 0, 0, NULL, CHAT},
+    {STR_INIT("output_config"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("effort"), TEXT, 0, 0, NULL, CHAT},
+    {STR_INIT("chat_template_kwargs"), ANY, 0, 0, NULL, CHAT},
+    {STR_INIT("verbosity"), TEXT, 0, 0, NULL, CHAT},
+    {STR_INIT("user"), TEXT, 0, 0, NULL, BOTH},
+    {STR_INIT("safety_identifier"), TEXT, 0, 0, NULL, BOTH},
+    {STR_INIT("metadata"), OBJECT, 0, 0, NULL, BOTH},
+    {STR_INIT("service_tier"), TEXT, 0, 0, service_tier, BOTH},
+    {STR_INIT("speed"), TEXT, 0, 0, speed, BOTH},
+    {STR_INIT("anthropic_beta"), TEXT_OR_LIST, 0, 0, NULL, BOTH},
+    {STR_INIT("store"), BOOLEAN, 0, 0, drop_if_true, BOTH},
+    {STR_INIT("prediction"), OBJECT, 0, 0, drop, CHAT},
+    {STR_INIT("cache_control"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("prompt_cache_key"), TEXT, 0, 0, NULL, BOTH},
+    {STR_INIT("prompt_cache_options"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("prompt_cache_retention"), TEXT, 0, 0, NULL, CHAT},
+    {STR_INIT("extra_body"), ANY, 0, 0, NULL, BOTH},
+    {STR_INIT("extra_headers"), ANY, 0, 0, NULL, BOTH},
+    {STR_INIT("prompt"), ANY, 0, 0, NULL, COMPLETIONS},
+    {STR_INIT("echo"), BOOLEAN, 0, 0, NULL, COMPLETIONS},
+    {STR_INIT("suffix"), TEXT, 0, 0, refuse_text, COMPLETIONS},
+    {STR_INIT("best_of"), INTEGER, 1, 20, only_one_choice, COMPLETIONS},
+    {STR_INIT("logprobs"), INTEGER, 0, 5, refuse_number, COMPLETIONS},
 };
 
-static size_t count_rows(const struct chat *c)
-{
-    return c->api->n_rows + ARRAY_LEN(fields);
-}
-
-/* The API's own rows come first, so that they hide shared ones of their names. */
-static const struct field *row_at(const struct chat *c, size_t i)
-{
-    size_t own = c->api->n_rows;
-    return i < own ? &c->api->rows[i] : &fields[i - own];
-}
-
-/* Looks among the few that are there; what the tables do not name is nowhere. */
+/* Looks among the few that are there; what the table does not name is nowhere. */
 struct jval chat_field(const struct chat *c, struct str name)
 {
     for (size_t i = 0; i < c->n_present; i++)
-        if (str_eq(row_at(c, c->present[i])->name, name))
+        if (str_eq(fields[c->present[i]].name, name))
             return c->fields[c->present[i]];
     return JVAL_NONE;
 }
 
-/* The number of the row of a field, or that of all rows. */
-static size_t row_of(const struct chat *c, struct jval key)
+static const struct field *field_of(const struct chat *c, struct jval key)
 {
-    size_t n = count_rows(c);
-    for (size_t i = 0; i < c->api->n_without; i++)
-        if (json_str_is(key, c->api->without[i]))
-            return n;
-    for (size_t i = 0; i < n; i++)
-        if (json_str_is(key, row_at(c, i)->name))
-            return i;
-    return n;
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if ((fields[i].api & c->api) && json_str_is(key, fields[i].name))
+            return &fields[i];
+    return NULL;
 }
 
 /* Null means absent, nearly everywhere in this API. The first object that has a field wins. */
@@ -244,24 +274,23 @@ static void collect_from(struct chat *c, struct jval object)
 {
     json_each_member (key, object) {
         struct jval v = json_value(key);
+        const struct field *f = field_of(c, key);
         if (json_is(v, JSON_NULL))
             continue;
-        size_t row = row_of(c, key);
-        if (row == count_rows(c))
+        if (!f)
             chat_drop(c, json_str_raw(key));
-        else if (!json_present(c->fields[row])) {
-            c->fields[row] = v;
-            c->present[c->n_present++] = (uint8_t)row;
+        else if (!json_present(c->fields[f - fields])) {
+            c->fields[f - fields] = v;
+            c->present[c->n_present++] = (uint8_t)(f - fields);
         }
     }
 }
 
 bool chat_collect_fields(struct chat *c)
 {
-    size_t n = count_rows(c);
-    ASSERT(n <= UINT8_MAX); /* rows are numbered by bytes */
-    c->fields = arena_zalloc(c->scratch, sizeof(struct jval) * n);
-    c->present = arena_alloc(c->scratch, n);
+    _Static_assert(ARRAY_LEN(fields) <= UINT8_MAX, "rows are numbered by bytes");
+    c->fields = arena_zalloc(c->scratch, sizeof(struct jval) * ARRAY_LEN(fields));
+    c->present = arena_alloc(c->scratch, ARRAY_LEN(fields));
     collect_from(c, c->body);
     struct jval more = chat_field(c, STR("extra_body"));
     if (json_is(more, JSON_OBJECT))
@@ -272,22 +301,24 @@ bool chat_collect_fields(struct chat *c)
 bool chat_check_model(struct chat *c)
 {
     struct jval model = chat_field(c, STR("model"));
-    if (json_is(model, JSON_STRING))
-        return true;
-    if (json_present(model))
-        return chat_refuse_type(c, STR("model"), "a string", model);
-    return c->o->model.n > 0 || chat_refuse_missing(c, STR("model"));
+    if (!json_present(model))
+        return c->o->path_model.n > 0 || chat_refuse_missing(c, STR("model"));
+    return json_is(model, JSON_STRING) || chat_refuse_type(c, STR("model"), "a string", model);
 }
 
-bool chat_check_messages(struct chat *c)
+bool chat_check_required(struct chat *c)
 {
+    if (!chat_check_model(c))
+        return false;
     struct jval messages = chat_field(c, STR("messages"));
     if (!json_present(messages))
         return chat_refuse_missing(c, STR("messages"));
     if (!json_is(messages, JSON_ARRAY))
         return chat_refuse_type(c, STR("messages"), "an array of objects", messages);
     if (json_empty(messages))
-        return chat_refuse_empty(c, STR("messages"));
+        return chat_refuse(c, STR("empty_array"), STR("messages"),
+                           "Invalid 'messages': empty array. Expected an array with minimum "
+                           "length 1, but got an empty array instead.");
     return true;
 }
 
@@ -333,14 +364,13 @@ bool chat_check_types(struct chat *c)
         [TEXT] = "a string",      [LIST] = "an array",
         [OBJECT] = "an object",   [TEXT_OR_LIST] = "a string or an array of strings",
     };
-    for (size_t i = 0; i < count_rows(c); i++) {
-        const struct field *f = row_at(c, i);
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
         struct jval v = c->fields[i];
         if (!json_present(v))
             continue;
-        if (!has_type(v, f->type))
-            return chat_refuse_type(c, f->name, expected[f->type], v);
-        if (!check_range(c, f, v))
+        if (!has_type(v, fields[i].type))
+            return chat_refuse_type(c, fields[i].name, expected[fields[i].type], v);
+        if (!check_range(c, &fields[i], v))
             return false;
     }
     return true;
@@ -348,10 +378,9 @@ bool chat_check_types(struct chat *c)
 
 bool chat_apply_fields(struct chat *c)
 {
-    for (size_t i = 0; i < count_rows(c); i++) {
-        const struct field *f = row_at(c, i);
-        if (f->apply && json_present(c->fields[i]) && !f->apply(c, f, c->fields[i]))
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if (fields[i].apply && json_present(c->fields[i]) &&
+            !fields[i].apply(c, &fields[i], c->fields[i]))
             return false;
-    }
     return true;
 }

@@ -111,7 +111,7 @@ static void mark_message(struct jval message, const struct block *before, struct
 {
     struct jval cache = json_get(message, STR("cache_control"));
     struct block *b = list->last;
-    if (json_is(cache, JSON_OBJECT) && b && b != before && !b->cache.p && b->type != BLOCK_RAW &&
+    if (json_is(cache, JSON_OBJECT) && b && b != before && !b->cache.p &&
         b->type != BLOCK_THINKING && b->type != BLOCK_REDACTED)
         b->cache = json_raw(cache);
 }
@@ -263,6 +263,28 @@ static bool read_call(struct chat *c, struct jval v, size_t i, struct blocks *us
     return true;
 }
 
+/* Read while it is not yet clear whether a new turn begins: read_assistant enters it as a call. */
+bool chat_read_tool_use(struct chat *c, struct jval part, struct blocks *into)
+{
+    struct jval id = json_get(part, STR("id")), name = json_get(part, STR("name"));
+    struct jval input = json_get(part, STR("input"));
+    if (!json_is(id, JSON_STRING) || !json_is(name, JSON_STRING))
+        return chat_refuse_missing(
+            c, chat_message_param(c, json_is(id, JSON_STRING) ? ".content.name" : ".content.id"));
+    struct block *use = blocks_add(c->scratch, into, BLOCK_TOOL_USE);
+    use->id = json_str(id, c->scratch);
+    use->name = chat_tool_name(c, name);
+    use->input = read_arguments(c, input);
+    return true;
+}
+
+static void enter_calls(struct chat *c, const struct blocks *said)
+{
+    for (struct block *b = said->first; b; b = b->next)
+        if (b->type == BLOCK_TOOL_USE)
+            add_call(c, b->id, b);
+}
+
 static struct function_calls *function_calls_at(struct chat *c, struct str name)
 {
     void **slot = strmap_at(&c->h.functions, name);
@@ -314,6 +336,22 @@ static struct turn *assistant_turn(struct chat *c)
     return messages_turn(c->scratch, c->m, ROLE_ASSISTANT);
 }
 
+/* An empty answer: the user's turn goes on behind it, but what was sent for that answer must stand as
+ * it stood then. A system turn cannot have a user's behind it, so there the answer gets a word. */
+static void pass_empty_answer(struct chat *c)
+{
+    if (span_is_empty(&c->h))
+        return;
+    if (c->h.late.first && (c->m->model->can & CAN_MID_SYSTEM)) {
+        add_text(c, &assistant_turn(c)->blocks, STR("(empty)"));
+        return;
+    }
+    answer_open_calls(c);
+    demote_late(c);
+    if (c->h.had_user && !c->h.results.first && !c->h.rest.first && !c->h.late.first)
+        add_text(c, &c->h.rest, STR("(empty)"));
+}
+
 static bool read_assistant(struct chat *c, struct jval message)
 {
     struct blocks said = {0}, whole = {0};
@@ -324,9 +362,12 @@ static bool read_assistant(struct chat *c, struct jval message)
     struct str refusal = json_str_raw(json_get(message, STR("refusal")));
     if (!chat_blank(refusal))
         add_text(c, &said, refusal);
-    if (!said.first && json_empty(calls) && !json_is(function, JSON_OBJECT))
+    if (!said.first && json_empty(calls) && !json_is(function, JSON_OBJECT)) {
+        pass_empty_answer(c);
         return true; /* nothing in it: its neighbours become one turn */
+    }
     struct turn *turn = assistant_turn(c);
+    enter_calls(c, &said);
     if (!read_calls(c, calls, function, &said))
         return false;
     mark_message(message, NULL, &said);
@@ -393,11 +434,8 @@ static bool read_result(struct chat *c, struct jval message, struct chat_call *c
     return fill_result(c, message, call->result); /* a second one for the same call replaces it */
 }
 
-static bool read_tool(struct chat *c, struct jval message)
+static bool read_result_of(struct chat *c, struct jval message, struct jval id)
 {
-    struct jval id = json_get(message, STR("tool_call_id"));
-    if (!json_is(id, JSON_STRING))
-        return chat_refuse_missing(c, chat_message_param(c, ".tool_call_id"));
     struct call_id *known = strmap_get(&c->h.ids, json_str(id, c->scratch));
     if (!known || known->epoch != c->h.epoch || !c->h.open)
         return read_orphan(c, message, json_str_raw(id));
@@ -405,6 +443,23 @@ static bool read_tool(struct chat *c, struct jval message)
     if (call->same)
         known->calls = call->same; /* the next result of that id is the next call's */
     return read_result(c, message, call);
+}
+
+static bool read_tool(struct chat *c, struct jval message)
+{
+    struct jval id = json_get(message, STR("tool_call_id"));
+    if (!json_is(id, JSON_STRING))
+        return chat_refuse_missing(c, chat_message_param(c, ".tool_call_id"));
+    return read_result_of(c, message, id);
+}
+
+bool chat_read_tool_result(struct chat *c, struct jval part, struct blocks *into)
+{
+    (void)into; /* results stand in front of what else the user says */
+    struct jval id = json_get(part, STR("tool_use_id"));
+    if (!json_is(id, JSON_STRING))
+        return chat_refuse_missing(c, chat_message_param(c, ".content.tool_use_id"));
+    return read_result_of(c, part, id);
 }
 
 static bool read_function(struct chat *c, struct jval message)
@@ -536,7 +591,32 @@ static void thin_marks(struct block *b, size_t *n, size_t keep)
     }
 }
 
-void chat_limit_cache_marks(struct chat *c)
+/* Upstream: a mark of an hour may not stand behind one of five minutes. */
+static void order_mark(struct chat *c, struct str *cache, bool *short_seen)
+{
+    bool hour = cache->p && str_find_str(*cache, STR("\"1h\"")) < cache->n;
+    if (hour && *short_seen) {
+        *cache = STR("{\"type\":\"ephemeral\"}");
+        chat_drop(c, STR("cache_control.ttl"));
+    }
+    *short_seen |= cache->p && !hour;
+}
+
+static void order_marks(struct chat *c)
+{
+    bool short_seen = false;
+    for (struct tool *t = c->m->tools; t; t = t->next)
+        order_mark(c, &t->cache, &short_seen);
+    for (struct block *b = c->m->system.first; b; b = b->next)
+        order_mark(c, &b->cache, &short_seen);
+    for (struct turn *t = c->m->turns; t; t = t->next)
+        for (struct block *b = t->blocks.first; b; b = b->next)
+            order_mark(c, &b->cache, &short_seen);
+    order_mark(c, &c->m->cache, &short_seen);
+}
+
+/* At most four: those that later requests profit from most. */
+static void limit_marks(struct chat *c)
 {
     struct messages_request *m = c->m;
     size_t in_front = count_marks(m->system.first), in_turns = 0;
@@ -558,4 +638,10 @@ void chat_limit_cache_marks(struct chat *c)
     thin_marks(m->system.first, &in_front, keep_front);
     for (struct turn *t = m->turns; t; t = t->next)
         thin_marks(t->blocks.first, &in_turns, keep_turns);
+}
+
+void chat_settle_cache_marks(struct chat *c)
+{
+    limit_marks(c);
+    order_marks(c);
 }

@@ -255,10 +255,45 @@ static bool read_audio(struct chat *c, struct jval part, struct blocks *into)
                        "Unsupported value: 'input_audio' is not supported with this model.");
 }
 
+/* Members that stand in answers only are refused when they come back; a mark is counted and may move.
+ */
+static bool is_kept(struct jval key)
+{
+    static const struct str gone[] = {STR_INIT("caller"), STR_INIT("parsed_output"),
+                                      STR_INIT("cache_control")};
+    for (size_t i = 0; i < ARRAY_LEN(gone); i++)
+        if (json_str_is(key, gone[i]))
+            return false;
+    return !json_is(json_value(key), JSON_NULL);
+}
+
+struct str chat_raw_object(struct chat *c, struct jval object, struct str *ret_cache)
+{
+    struct jval cache = json_get(object, STR("cache_control"));
+    bool whole = true;
+    *ret_cache = json_is(cache, JSON_OBJECT) ? json_raw(cache) : STR_NONE;
+    json_each_member (key, object)
+        whole = whole && is_kept(key);
+    if (whole)
+        return json_raw(object);
+    buf_lit(&c->text, "{");
+    json_each_member (key, object) {
+        if (!is_kept(key))
+            continue;
+        buf_append(&c->text, buf_len(&c->text) > 1 ? STR(",\"") : STR("\""));
+        buf_append(&c->text, json_str_raw(key));
+        buf_lit(&c->text, "\":");
+        buf_append(&c->text, json_raw(json_value(key)));
+    }
+    buf_lit(&c->text, "}");
+    return chat_take_text(c);
+}
+
 static bool read_raw(struct chat *c, struct jval part, struct blocks *into)
 {
-    blocks_add(c->scratch, into, BLOCK_RAW)->value = json_raw(part);
-    return true;
+    struct str cache;
+    blocks_add(c->scratch, into, BLOCK_RAW)->value = chat_raw_object(c, part, &cache);
+    return true; /* the mark is set like every other part's */
 }
 
 /* Thinking counts only with its signature; without, it is neither thinking nor text. */
@@ -294,6 +329,8 @@ static const struct part_kind kinds[] = {
     {STR_INIT("search_result"), IN_USER | IN_TOOL, read_raw},
     {STR_INIT("thinking"), IN_ASSISTANT, read_thinking},
     {STR_INIT("redacted_thinking"), IN_ASSISTANT, read_redacted},
+    {STR_INIT("tool_use"), IN_ASSISTANT, chat_read_tool_use},
+    {STR_INIT("tool_result"), IN_USER, chat_read_tool_result},
     {STR_INIT("server_tool_use"), IN_ASSISTANT, read_raw},
     {STR_INIT("web_search_tool_result"), IN_ASSISTANT, read_raw},
 };
@@ -324,7 +361,7 @@ static struct str cache_of(struct jval part)
 
 static bool can_be_marked(const struct block *b)
 {
-    return b->type != BLOCK_THINKING && b->type != BLOCK_REDACTED && b->type != BLOCK_RAW;
+    return b->type != BLOCK_THINKING && b->type != BLOCK_REDACTED;
 }
 
 /* The mark of a part that left no block moves to the block before it, within the same message. */
@@ -371,12 +408,15 @@ bool chat_read_content(struct chat *c, struct jval content, enum chat_place plac
         return chat_refuse_type(c, chat_message_param(c, ".content"),
                                 "a string or an array of objects", content);
     const struct block *before = into->last;
+    size_t i = 0, outer = c->part;
     c->part = 0;
     json_each (part, content) {
         if (!read_part(c, part, place, into))
             return false;
-        mark_cache(part, before, into);
-        c->part++;
+        if (!json_str_is(json_get(part, STR("type")), STR("tool_result"))) /* it has its own */
+            mark_cache(part, before, into);
+        c->part = ++i;
     }
+    c->part = outer;
     return true;
 }

@@ -14,6 +14,7 @@ bool chat_read_max_tokens(struct chat *c)
         if (!json_i64(chat_field(c, names[i]), &wanted))
             continue;
         c->m->max_tokens = wanted < most ? wanted : most;
+        c->ret->max_tokens_name = names[i];
         if (wanted > most)
             chat_drop(c, names[i]);
         break;
@@ -64,7 +65,102 @@ bool chat_read_user(struct chat *c)
     return true;
 }
 
-/* Automatic caching, when the client asks for it in OpenAI's words or in Anthropic's. */
+bool chat_ask_fast(struct chat *c)
+{
+    c->m->fast = c->o->fast_mode && (c->m->model->can & CAN_FAST);
+    return c->m->fast;
+}
+
+/* Betas that change how a request is read or answered in ways that this dialect carries through.
+ * Unknown ones are refused by upstream, so they are dropped here. */
+static bool is_known_beta(struct str name)
+{
+    static const struct str known[] = {
+        STR_INIT("context-1m-2025-08-07"),
+        STR_INIT("context-management-2025-06-27"),
+        STR_INIT("extended-cache-ttl-2025-04-11"),
+        STR_INIT("fast-mode-2026-02-01"),
+        STR_INIT("files-api-2025-04-14"),
+        STR_INIT("fine-grained-tool-streaming-2025-05-14"),
+        STR_INIT("interleaved-thinking-2025-05-14"),
+        STR_INIT("mid-conversation-system-clear-at-2026-08-21"),
+        STR_INIT("output-128k-2025-02-19"),
+        STR_INIT("output-300k-2026-03-24"),
+        STR_INIT("pdfs-2024-09-25"),
+        STR_INIT("prompt-caching-2024-07-31"),
+        STR_INIT("structured-outputs-2025-11-13"),
+        STR_INIT("thinking-binding-controls-2026-08-01"),
+        STR_INIT("token-efficient-tools-2025-02-19"),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (str_eq(known[i], name))
+            return true;
+    return false;
+}
+
+static void add_beta(struct chat *c, struct str name)
+{
+    if (name.n == 0)
+        return;
+    if (!is_known_beta(name)) {
+        chat_drop(c, STR("anthropic_beta"));
+        return;
+    }
+    if (buf_len(&c->text) > 0)
+        buf_lit(&c->text, ",");
+    buf_append(&c->text, name);
+}
+
+static void add_betas(struct chat *c, struct str list)
+{
+    struct str name;
+    while (str_split(&list, ',', &name))
+        add_beta(c, str_trim(name));
+}
+
+bool chat_read_betas(struct chat *c)
+{
+    static const struct str binding = STR_INIT("thinking-binding-controls-2026-08-01");
+    struct jval own = chat_field(c, STR("anthropic_beta"));
+    struct jval controls = json_get(chat_field(c, STR("thinking")), STR("block_binding"));
+    add_betas(c, c->o->betas);
+    if (json_is(own, JSON_STRING))
+        add_betas(c, json_str(own, c->scratch));
+    json_each (e, own)
+        add_betas(c, json_str(e, c->scratch));
+    if (c->m->fast)
+        add_beta(c, STR("fast-mode-2026-02-01"));
+    if (json_is(controls, JSON_OBJECT) && c->m->thinking == THINKING_ADAPTIVE) {
+        c->m->block_binding = json_raw(controls);
+        if (str_find_str(buf_str(&c->text), binding) == buf_len(&c->text))
+            add_beta(c, binding);
+    }
+    if (buf_len(&c->text) > 0)
+        c->m->betas = chat_take_text(c);
+    return true;
+}
+
+static size_t text_bytes(const struct block *b)
+{
+    size_t n = 0;
+    for (; b; b = b->next)
+        n += b->text.n;
+    return n;
+}
+
+/* Caching pays when the same beginning is likely to come again and long enough to be kept: tools, a
+ * conversation, or a long system text (four bytes make about a token). */
+static bool is_worth_caching(const struct messages_request *m)
+{
+    enum { CACHE_MIN = 1024 };
+
+    int64_t least = m->model->cache_min > 0 ? m->model->cache_min : CACHE_MIN;
+    bool conversation = m->turns && m->turns->next;
+    return m->tools || conversation || (int64_t)text_bytes(m->system.first) / 4 >= least;
+}
+
+/* Automatic caching: as the client asks in OpenAI's words or in Anthropic's, or by default. Marks of
+ * the client's own put an end to it (chat_settle_cache_marks). */
 bool chat_read_caching(struct chat *c)
 {
     struct jval own = chat_field(c, STR("cache_control"));
@@ -74,8 +170,11 @@ bool chat_read_caching(struct chat *c)
         c->m->cache = json_raw(own);
         return true;
     }
-    if (!json_present(options) && !json_present(retention))
+    if (!json_present(options) && !json_present(retention)) {
+        if (c->o->auto_cache && is_worth_caching(c->m))
+            c->m->cache = STR("{\"type\":\"ephemeral\"}");
         return true;
+    }
     if (json_str_is(json_get(options, STR("mode")), STR("explicit")))
         return true;
     struct jval ttl = json_get(options, STR("ttl"));

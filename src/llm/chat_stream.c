@@ -14,23 +14,28 @@
 #define CHUNK(e, out, ...) PUT((out), (e)->head, __VA_ARGS__, STR(CHUNK_END))
 #define CLAUDE_FORMAT      "\"format\":\"anthropic-claude-v1\""
 
-void chat_make_head(struct encoder *e, const char *object, const char *choice)
+static bool stream_start(struct encoder *e, struct buf *out)
 {
+    char created[DECIMAL];
+    const struct str parts[] = {
+        STR("data: {\"id\":\""),
+        e->id,
+        STR("\",\"object\":\"chat.completion.chunk\",\"created\":"),
+        chat_decimal(created, e->created),
+        STR(",\"model\":\""),
+        e->model,
+        e->tier.p ? STR("\",\"service_tier\":\"") : STR(""),
+        e->tier,
+        STR("\""),
+    };
     struct buf head;
     buf_init(&head, e->id.n + e->model.n + 256);
-    bool ok = buf_lit(&head, "data: ") && chat_write_ids(e, object, &head);
-    if (e->tier.p)
-        ok = ok && PUT(&head, STR(",\"service_tier\":\""), e->tier, STR("\""));
+    bool ok = chat_put(&head, parts, ARRAY_LEN(parts));
     e->head_fixed = buf_len(&head);
-    ok = ok && PUT(&head, STR(",\"choices\":["), str_c(choice));
+    ok = ok && buf_lit(&head, ",\"choices\":[{\"index\":0,\"delta\":");
     ASSERT(ok);
     e->head = arena_dup(e->keep, buf_str(&head));
     buf_done(&head);
-}
-
-static bool stream_start(struct encoder *e, struct buf *out)
-{
-    chat_make_head(e, "chat.completion.chunk", "{\"index\":0,\"delta\":");
     return CHUNK(e, out, STR("{\"role\":\"assistant\",\"content\":\"\",\"refusal\":null}"));
 }
 
@@ -113,17 +118,12 @@ static bool write_annotations(struct encoder *e, struct buf *out)
            PUT(out, STR("}" CHUNK_END));
 }
 
-static bool write_usage(const struct encoder *e, const struct answer *a, struct buf *out)
+static bool write_usage(struct encoder *e, const struct answer *a, struct buf *out)
 {
     if (!e->reply->include_usage)
         return true;
     return PUT(out, str_head(e->head, e->head_fixed), STR(",\"choices\":[],\"usage\":")) &&
            chat_write_usage(a, out) && buf_lit(out, "}\n\n");
-}
-
-bool chat_write_end(const struct encoder *e, const struct answer *a, struct buf *out)
-{
-    return write_usage(e, a, out) && buf_lit(out, "data: [DONE]\n\n");
 }
 
 /* Exactly one finish_reason, in the last chunk that has a choice. */
@@ -135,12 +135,10 @@ static bool stream_finish(struct encoder *e, const struct answer *a, struct buf 
         return false;
     return PUT(out, e->head, STR("{},\"logprobs\":null,\"finish_reason\":\""),
                str_c(chat_finish_reason(e, a)), STR("\"}]}\n\n")) &&
-           chat_write_end(e, a, out);
+           write_usage(e, a, out) && buf_lit(out, "data: [DONE]\n\n");
 }
 
 const struct chat_form chat_form_stream = {
-    .id_prefix = "chatcmpl-",
-    .streams = true,
     .start = stream_start,
     .text = stream_text,
     .thinking_start = stream_thinking_start,

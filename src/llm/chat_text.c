@@ -30,14 +30,6 @@ bool chat_refuse_missing(struct chat *c, struct str param)
                        "Missing required parameter: '%.*s'.", STR_FMT(param));
 }
 
-bool chat_refuse_empty(struct chat *c, struct str param)
-{
-    return chat_refuse(c, STR("empty_array"), param,
-                       "Invalid '%.*s': empty array. Expected an array with minimum length 1, but "
-                       "got an empty array instead.",
-                       STR_FMT(param));
-}
-
 static const char *type_name(struct jval v)
 {
     static const char *const names[] = {

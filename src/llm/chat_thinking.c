@@ -131,18 +131,6 @@ static void emit(struct chat *c, const struct thought *t, struct blocks *into)
     b->signature = t->signature;
 }
 
-static void move_first(struct blocks *from, struct blocks *into)
-{
-    struct block *b = from->first;
-    from->first = b->next;
-    b->next = NULL;
-    if (into->last)
-        into->last->next = b;
-    else
-        into->first = b;
-    into->last = b;
-}
-
 void chat_merge_thinking(struct chat *c, struct jval message, struct blocks *others,
                          struct blocks *into)
 {
@@ -159,32 +147,11 @@ void chat_merge_thinking(struct chat *c, struct jval message, struct blocks *oth
     int64_t slot = 0;
     for (const struct thought *t = list.first; t; t = t->next, slot++) {
         for (; t->index > slot && others->first; slot++)
-            move_first(others, into);
+            blocks_move_first(others, into);
         emit(c, t, into);
     }
     while (others->first)
-        move_first(others, into);
-}
-
-static void strip_turn(struct chat *c, struct turn *turn)
-{
-    struct blocks kept = {0}, all = turn->blocks;
-    while (all.first) {
-        if (all.first->type == BLOCK_THINKING || all.first->type == BLOCK_REDACTED)
-            all.first = all.first->next;
-        else
-            move_first(&all, &kept);
-    }
-    if (!kept.first)
-        blocks_add(c->scratch, &kept, BLOCK_TEXT)->text = STR("(empty)");
-    turn->blocks = kept;
-}
-
-void chat_strip_thinking(struct chat *c)
-{
-    for (struct turn *t = c->m->turns; t; t = t->next)
-        if (t->role == ROLE_ASSISTANT)
-            strip_turn(c, t);
+        blocks_move_first(others, into);
 }
 
 static const struct level {
@@ -312,11 +279,14 @@ static uint32_t nearest_effort(uint32_t effort, uint32_t supported)
 static void think_not(struct chat *c)
 {
     const struct model *model = c->m->model;
+    uint32_t effort =
+        c->m->effort > EFFORT_HIGH ? EFFORT_HIGH : c->m->effort; /* more needs thinking */
     if ((model->can & CAN_THINK_DISABLED) && (model->can & CAN_THINK_ADAPTIVE)) {
         c->m->thinking = THINKING_DISABLED;
-        c->m->effort = c->m->effort > EFFORT_HIGH ? EFFORT_HIGH : c->m->effort;
+        c->m->effort = effort;
     } else if (model->can & CAN_THINK_BETWEEN) {
         c->m->thinking = THINKING_BETWEEN;
+        c->m->effort = effort;
     } else if (model->think != THINK_OFF) {
         c->m->effort = nearest_effort(EFFORT_LOW, model->efforts);
         chat_drop(c, c->wish.from);

@@ -45,7 +45,8 @@ static void remember_name(struct chat *c, struct str sent, struct str theirs, bo
 struct str chat_tool_name(struct chat *c, struct jval name)
 {
     struct str plain = json_str(name, c->scratch);
-    if (is_clean(plain))
+    bool taken = c->search_reserved && str_eq(plain, STR("web_search"));
+    if (is_clean(plain) && !taken)
         return plain;
     char *out = arena_alloc(c->scratch, NAME_CUT + 1 + 8);
     size_t n = size_min(plain.n, NAME_CUT);
@@ -141,7 +142,7 @@ static bool read_function(struct chat *c, struct jval v, struct jval function, s
         c->n_strict++;
     }
     read_extras(c, v, function, &t);
-    if (!is_clean(json_str_raw(name)) && !strmap_get(&c->tools, t.name))
+    if (!str_eq(json_str_raw(name), t.name) && !strmap_get(&c->tools, t.name))
         remember_name(c, t.name, json_str_raw(name), false);
     return admit_tool(c, &t, param);
 }
@@ -184,20 +185,29 @@ static bool read_custom_tool(struct chat *c, struct jval v, size_t i)
     return admit_tool(c, &t, tool_param(c, i, ".custom.name"));
 }
 
-static bool is_native(struct jval type)
+static bool is_native(struct jval type, bool *ret_server)
 {
-    static const struct str prefixes[] = {
-        STR_INIT("web_search_"), STR_INIT("web_fetch_"), STR_INIT("code_execution_"),
-        STR_INIT("bash_"),       STR_INIT("memory_"),    STR_INIT("text_editor_"),
-        STR_INIT("computer_"),   STR_INIT("browser_"),   STR_INIT("tool_search_tool_"),
+    static const struct {
+        struct str prefix;
+        bool server; /* upstream runs it */
+    } kinds[] = {
+        {STR_INIT("web_search_"), true},     {STR_INIT("web_fetch_"), true},
+        {STR_INIT("code_execution_"), true}, {STR_INIT("tool_search_tool_"), true},
+        {STR_INIT("bash_"), false},          {STR_INIT("memory_"), false},
+        {STR_INIT("text_editor_"), false},   {STR_INIT("computer_"), false},
+        {STR_INIT("browser_"), false},
     };
-    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
-        if (str_starts(json_str_raw(type), prefixes[i]))
-            return true;
+
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (!str_starts(json_str_raw(type), kinds[i].prefix))
+            continue;
+        *ret_server = kinds[i].server;
+        return true;
+    }
     return false;
 }
 
-static bool read_native_tool(struct chat *c, struct jval v, size_t i)
+static bool read_native_tool(struct chat *c, struct jval v, size_t i, bool server)
 {
     struct str name = json_str_raw(json_get(v, STR("name")));
     void **slot = strmap_at(&c->tools, name.n > 0 ? name : json_str_raw(json_get(v, STR("type"))));
@@ -206,7 +216,8 @@ static bool read_native_tool(struct chat *c, struct jval v, size_t i)
                            "Invalid value: a tool is defined twice.");
     struct tool *t = messages_add_tool(c->scratch, c->m);
     t->name = name;
-    t->value = json_raw(v);
+    t->value = chat_raw_object(c, v, &t->cache);
+    t->server = server;
     *slot = t;
     return true;
 }
@@ -229,8 +240,9 @@ static bool read_tool(struct chat *c, struct jval v, size_t i)
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
         if (json_str_is(type, kinds[k].type))
             return kinds[k].read(c, v, i);
-    if (is_native(type))
-        return read_native_tool(c, v, i);
+    bool server;
+    if (is_native(type, &server))
+        return read_native_tool(c, v, i, server);
     return chat_refuse_value(c, tool_param(c, i, ".type"), type, "'function' and 'custom'");
 }
 
@@ -247,10 +259,21 @@ static bool read_functions(struct chat *c, struct jval functions)
     return true;
 }
 
+/* A client's tool of the name that upstream's own search has gets another one. */
+static void reserve_search(struct chat *c, struct jval tools)
+{
+    c->search_reserved = json_present(chat_field(c, STR("web_search_options")));
+    json_each (v, tools)
+        c->search_reserved |=
+            json_is(v, JSON_OBJECT) &&
+            str_starts(json_str_raw(json_get(v, STR("type"))), STR("web_search_"));
+}
+
 bool chat_read_tools(struct chat *c)
 {
     struct jval tools = chat_field(c, STR("tools")), functions = chat_field(c, STR("functions"));
     size_t i = 0;
+    reserve_search(c, tools);
     if (json_empty(tools) && !json_empty(functions))
         return read_functions(c, functions);
     json_each (v, tools)
@@ -299,6 +322,7 @@ bool chat_read_web_search(struct chat *c)
     struct tool *t = messages_add_tool(c->scratch, c->m);
     t->name = STR("web_search");
     t->value = chat_take_text(c);
+    t->server = true;
     return true;
 }
 
@@ -323,7 +347,7 @@ void chat_declare_history(struct chat *c)
         return;
     c->names_synthesised = true;
     c->m->choice = CHOICE_NONE;
-    chat_strip_thinking(c);
+    messages_strip_thinking(c->m, c->scratch);
 }
 
 static bool is_forced(enum tool_choice choice)
@@ -440,7 +464,7 @@ static void soften_choice(struct chat *c)
         strmap_init(&only, c->scratch);
         *strmap_at(&only, c->m->choice_name) = c;
         keep_only(c, &only);
-        chat_strip_thinking(c); /* it is bound to the tools as they were */
+        messages_strip_thinking(c->m, c->scratch); /* it is bound to the tools as they were */
     }
     c->m->choice = CHOICE_AUTO;
     chat_drop(c, c->reply->functions ? STR("function_call") : STR("tool_choice"));

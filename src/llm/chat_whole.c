@@ -38,7 +38,7 @@ static bool whole_start(struct encoder *e, struct buf *out)
     return true;
 }
 
-bool chat_whole_text(struct encoder *e, struct str inside, struct buf *out)
+static bool whole_text(struct encoder *e, struct str inside, struct buf *out)
 {
     (void)out;
     return ADD(e, &e->text, inside);
@@ -157,8 +157,11 @@ static bool write_message(const struct encoder *e, struct buf *out)
 
 static bool whole_finish(struct encoder *e, const struct answer *a, struct buf *out)
 {
-    return chat_write_ids(e, "chat.completion", out) &&
-           buf_lit(out, ",\"choices\":[{\"index\":0,\"message\":") && write_message(e, out) &&
+    char created[DECIMAL];
+    return PUT(out, STR("{\"id\":\""), e->id, STR("\",\"object\":\"chat.completion\",\"created\":"),
+               chat_decimal(created, e->created), STR(",\"model\":\""), e->model,
+               STR("\",\"choices\":[{\"index\":0,\"message\":")) &&
+           write_message(e, out) &&
            PUT(out, STR(",\"logprobs\":null,\"finish_reason\":\""), str_c(chat_finish_reason(e, a)),
                STR("\"}],\"usage\":")) &&
            chat_write_usage(a, out) &&
@@ -167,9 +170,8 @@ static bool whole_finish(struct encoder *e, const struct answer *a, struct buf *
 }
 
 const struct chat_form chat_form_whole = {
-    .id_prefix = "chatcmpl-",
     .start = whole_start,
-    .text = chat_whole_text,
+    .text = whole_text,
     .thinking_start = whole_thinking_start,
     .thinking = whole_thinking,
     .signature = whole_signature,

@@ -12,6 +12,7 @@
 
 #include "llm/event.h"
 #include "llm/messages.h"
+#include "llm/recall.h"
 
 /* An error in a client's API: for OpenAI {"error":{message,type,param,code}}. Plain text, not
  * escaped. */
@@ -37,16 +38,24 @@ struct request_error {
 
 struct decode_options {
     const struct models *models;
-    struct str model;           /* for a body that names none (it stood in the path), or absent */
+    const struct recall *recall;       /* NULL: nothing is recalled */
+    const struct model_alias *aliases; /* the client's own names for models */
+    size_t n_aliases;
     int64_t default_max_tokens; /* 0: the model's maximum */
+    struct str path_model;      /* where the URL names the model: for bodies that do not; plain */
+    struct str betas;           /* the client's anthropic-beta field, or absent */
     bool strict;                /* what would be dropped is refused */
+    bool auto_cache;            /* prompts are cached unless the client marks by itself */
+    bool fast_mode;             /* speed "fast", which costs more, may be asked for */
 };
 
 struct decoded {
     struct messages_request *request;
+    const struct model *model; /* of the request */
     enum model_match match;
     struct str asked_model; /* the client's name for the model, plain text, in keep */
     bool stream;
+    struct str max_tokens_name; /* the client's field for it; absent when it set none */
     struct str dropped; /* "temperature, seed": named in x-ccproxy-dropped; absent when none */
     void *state;        /* the dialect's own, in keep, for its encoder */
 };
@@ -88,16 +97,15 @@ struct dialect {
 };
 
 extern const struct dialect dialect_chat;        /* OpenAI Chat Completions */
-extern const struct dialect dialect_completions; /* OpenAI's older Completions */
+extern const struct dialect dialect_completions; /* OpenAI Completions, the legacy API */
 
 /* The body of GET /v1/models and /v1/models/{id} in OpenAI's shape. False: no such model. */
 void openai_models_list(const struct models *m, struct buf *out);
 bool openai_models_one(const struct models *m, struct str name, struct arena *scratch,
                        struct buf *out);
+/* GET /v1/models in Anthropic's shape: the Claude models alone. */
+void anthropic_models_list(const struct models *m, struct buf *out);
 /* {"error":{...}} in OpenAI's shape. */
 void openai_error_body(const struct api_error *err, struct buf *out);
-/* The same as the frame that ends a stream; a comment that keeps one alive. */
-void openai_error_frame(const struct api_error *err, struct buf *out);
-void openai_keepalive(struct buf *out);
 
 #endif

@@ -43,8 +43,10 @@ static void read_usage(struct jval v, struct event *e)
         return;
     json_each_member (key, v) {
         struct jval value = json_value(key);
-        if (json_str_is(key, STR("service_tier")))
+        if (json_str_is(key, STR("service_tier")) && !e->service_tier.p)
             e->service_tier = json_str_raw(value);
+        if (json_str_is(key, STR("speed")) && json_str_is(value, STR("fast")))
+            e->service_tier = json_str_raw(value); /* which says more */
         for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
             if (!json_str_is(key, counts[i].name))
                 continue;
@@ -92,6 +94,7 @@ static void read_block(struct jval block, struct event *e)
         [EVENT_BLOCK_THINKING] = STR_INIT("thinking"), [EVENT_BLOCK_REDACTED] = STR_INIT("data"),
         [EVENT_BLOCK_HIDDEN] = STR_INIT(""),
     };
+    e->content = block;
     e->block = block_kind(block);
     e->id = json_str_raw(json_get(block, STR("id")));
     e->name = json_str_raw(json_get(block, STR("name")));
@@ -310,24 +313,39 @@ bool event_replay(struct json *doc, struct str body, bool (*take)(void *ctx, con
 void answer_init(struct answer *a)
 {
     *a = (struct answer){.block_index = -1};
-    a->usage = (struct usage){-1, -1, -1, -1, -1, -1, -1};
+    a->usage = a->before = (struct usage){-1, -1, -1, -1, -1, -1, -1};
 }
 
-static void take_count(int64_t *known, int64_t said)
+void answer_resume(struct answer *a)
 {
-    if (said >= 0)
-        *known = said;
+    ASSERT(a->state == ANSWER_DONE);
+    a->before = a->usage;
+    a->index_base = a->n_blocks;
+    a->state = ANSWER_EMPTY;
+    a->stop = STOP_NONE;
 }
 
-static void take_usage(struct usage *known, const struct usage *said)
+/* What this round says replaces what it said before; earlier rounds stand. */
+static void take_count(int64_t *known, int64_t before, int64_t said)
 {
-    take_count(&known->input, said->input);
-    take_count(&known->output, said->output);
-    take_count(&known->cache_read, said->cache_read);
-    take_count(&known->cache_write, said->cache_write);
-    take_count(&known->cache_write_1h, said->cache_write_1h);
-    take_count(&known->thinking, said->thinking);
-    take_count(&known->web_searches, said->web_searches);
+    if (said < 0)
+        return;
+    if (before > 0 && __builtin_add_overflow(said, before, &said))
+        said = INT64_MAX;
+    *known = said;
+}
+
+static void take_usage(struct answer *a, const struct usage *said)
+{
+    struct usage *known = &a->usage;
+    const struct usage *before = &a->before;
+    take_count(&known->input, before->input, said->input);
+    take_count(&known->output, before->output, said->output);
+    take_count(&known->cache_read, before->cache_read, said->cache_read);
+    take_count(&known->cache_write, before->cache_write, said->cache_write);
+    take_count(&known->cache_write_1h, before->cache_write_1h, said->cache_write_1h);
+    take_count(&known->thinking, before->thinking, said->thinking);
+    take_count(&known->web_searches, before->web_searches, said->web_searches);
 }
 
 static bool track_start(struct answer *a, const struct event *e)
@@ -335,7 +353,7 @@ static bool track_start(struct answer *a, const struct event *e)
     if (a->state != ANSWER_EMPTY)
         return false;
     a->state = ANSWER_OPEN;
-    take_usage(&a->usage, &e->usage);
+    take_usage(a, &e->usage);
     return true;
 }
 
@@ -345,6 +363,7 @@ static bool track_block_start(struct answer *a, const struct event *e)
         return false;
     a->block_index = e->index;
     a->block = e->block;
+    a->n_blocks++;
     a->tool_uses += e->block == EVENT_BLOCK_TOOL_USE;
     return true;
 }
@@ -370,7 +389,7 @@ static bool track_message_delta(struct answer *a, const struct event *e)
     if ((a->state != ANSWER_OPEN && a->state != ANSWER_DELTA_SEEN) || a->block_index >= 0)
         return false;
     a->state = ANSWER_DELTA_SEEN;
-    take_usage(&a->usage, &e->usage);
+    take_usage(a, &e->usage);
     if (e->stop != STOP_NONE)
         a->stop = e->stop;
     return true;

@@ -11,7 +11,7 @@
 
 enum event_type {
     EVENT_MESSAGE_START, /* id, model, usage */
-    EVENT_BLOCK_START,   /* index, block, id, name, text (of redacted thinking: data), input */
+    EVENT_BLOCK_START,   /* index, block, id, name, text (of redacted: data), input, content */
     EVENT_TEXT,          /* index, text */
     EVENT_JSON,          /* index, text: a piece of the tool's input */
     EVENT_THINKING,      /* index, text */
@@ -55,6 +55,7 @@ struct event {
     enum event_block block;
     int64_t index;
     struct str id, name, model, text, input;
+    struct jval content; /* the whole block, as parsed */
     enum stop_reason stop;
     struct str stop_sequence;
     struct str refusal_category, refusal_text; /* of stop_details */
@@ -75,17 +76,23 @@ NODISCARD bool event_replay(struct json *doc, struct str body,
 /* The running state of one answer; every dialect and every record reads it. */
 struct answer {
     enum { ANSWER_EMPTY, ANSWER_OPEN, ANSWER_DELTA_SEEN, ANSWER_DONE } state;
-    struct usage usage; /* counts are cumulative: later ones replace */
+    struct usage usage;  /* counts are cumulative: later ones replace */
+    struct usage before; /* of the rounds before this one, when the answer was resumed */
+    int64_t index_base;  /* blocks of those rounds */
     enum stop_reason stop;
     int64_t block_index; /* of the open block, or -1 */
     enum event_block block;
     uint32_t tool_uses; /* client tools seen so far */
+    int64_t n_blocks;   /* blocks seen so far, of all rounds */
 };
 
 void answer_init(struct answer *a);
 /* Takes one event into account. False when it breaks the protocol (two starts, a delta without a
  * block, anything behind the end): the stream is then an error. */
 NODISCARD bool answer_track(struct answer *a, const struct event *e);
+/* The answer paused and another request goes on with it: the next message_start opens its next round.
+ * Counts of rounds add up, and its blocks are numbered on. */
+void answer_resume(struct answer *a);
 /* Whether the event is progress (text, input, thinking), unlike pings and comments. */
 bool event_is_progress(const struct event *e);
 

@@ -23,6 +23,18 @@ struct block *blocks_add(struct arena *a, struct blocks *list, enum block_type t
     return b;
 }
 
+void blocks_move_first(struct blocks *from, struct blocks *into)
+{
+    struct block *b = from->first;
+    from->first = b->next;
+    b->next = NULL;
+    if (into->last)
+        into->last->next = b;
+    else
+        into->first = b;
+    into->last = b;
+}
+
 struct turn *messages_turn(struct arena *a, struct messages_request *m, enum role role)
 {
     if (m->last_turn && m->last_turn->role == role)
@@ -48,10 +60,53 @@ struct tool *messages_add_tool(struct arena *a, struct messages_request *m)
     return t;
 }
 
+bool messages_has_server_tools(const struct messages_request *m)
+{
+    const struct tool *t = m->tools;
+    while (t && !t->server)
+        t = t->next;
+    return t != NULL;
+}
+
+void turn_strip_thinking(struct turn *t, struct arena *a)
+{
+    struct blocks kept = {0}, all = t->blocks;
+    while (all.first) {
+        if (all.first->type == BLOCK_THINKING || all.first->type == BLOCK_REDACTED)
+            all.first = all.first->next;
+        else
+            blocks_move_first(&all, &kept);
+    }
+    if (!kept.first)
+        blocks_add(a, &kept, BLOCK_TEXT)->text = STR("(empty)");
+    t->blocks = kept;
+}
+
+void messages_strip_thinking(struct messages_request *m, struct arena *a)
+{
+    m->hashed = NULL;
+    for (struct turn *t = m->turns; t; t = t->next)
+        if (t->role == ROLE_ASSISTANT)
+            turn_strip_thinking(t, a);
+}
+
 static void write_cache(struct jsonw *w, struct str cache)
 {
     if (cache.p)
         jsonw_field_raw(w, "cache_control", cache);
+}
+
+/* An object as it came, with the mark put in before its end. */
+static void write_raw(struct jsonw *w, struct str object, struct str cache)
+{
+    if (!cache.p) {
+        jsonw_raw(w, object);
+        return;
+    }
+    jsonw_raw(w, str_head(object, object.n - 1));
+    rope_add(w->rope, STR(",\"cache_control\":"));
+    rope_add(w->rope, cache);
+    rope_add(w->rope, STR("}"));
 }
 
 static void write_source(struct jsonw *w, const struct block *b)
@@ -145,7 +200,7 @@ static void write_block(struct jsonw *w, const struct block *b)
     };
 
     if (b->type == BLOCK_RAW) {
-        jsonw_raw(w, b->value);
+        write_raw(w, b->value, b->cache);
         return;
     }
     jsonw_object(w);
@@ -158,7 +213,7 @@ static void write_block(struct jsonw *w, const struct block *b)
 static void write_tool(struct jsonw *w, const struct tool *t)
 {
     if (t->value.p) {
-        jsonw_raw(w, t->value);
+        write_raw(w, t->value, t->cache);
         return;
     }
     jsonw_object(w);
@@ -216,6 +271,8 @@ static void write_thinking_mode(struct jsonw *w, const struct messages_request *
         jsonw_field_i64(w, "budget_tokens", m->thinking_budget);
     if (m->show_thinking)
         jsonw_field_str_raw(w, "display", STR("summarized"));
+    if (m->block_binding.p)
+        jsonw_field_raw(w, "block_binding", m->block_binding);
     jsonw_object_end(w);
 }
 
@@ -255,6 +312,8 @@ static void write_settings(struct jsonw *w, const struct messages_request *m)
     }
     if (m->service_tier.p)
         jsonw_field_str_raw(w, "service_tier", m->service_tier);
+    if (m->fast)
+        jsonw_field_str_raw(w, "speed", STR("fast"));
 }
 
 static void write_turn(struct jsonw *w, const struct turn *t)

@@ -37,7 +37,7 @@ struct block {
     struct str id;         /* inside */
     struct str name;       /* inside */
     struct str input;      /* value */
-    struct str value;      /* value */
+    struct str value;      /* value; without its cache_control */
     struct str signature;  /* inside */
     struct str title;      /* inside */
     struct str media_type; /* inside */
@@ -68,6 +68,7 @@ struct tool {
     struct str extras; /* members to splice, ",\"defer_loading\":true", or absent */
     struct str cache;  /* value of cache_control, or absent */
     bool strict;
+    bool server; /* run by upstream, not by the client */
 };
 
 enum tool_choice { CHOICE_NONE_GIVEN, CHOICE_AUTO, CHOICE_ANY, CHOICE_TOOL, CHOICE_NONE };
@@ -94,20 +95,31 @@ struct messages_request {
     struct str temperature, top_p, top_k; /* values, or absent */
     struct str user_id;                   /* inside, or absent */
     struct str service_tier;              /* inside, or absent */
+    bool fast;                            /* speed: fast */
+    struct str betas;         /* of the anthropic-beta field, comma-separated, or absent */
+    struct str block_binding; /* value of thinking.block_binding, or absent */
     enum thinking thinking;
     int64_t thinking_budget;
-    bool show_thinking; /* display: summarized */
-    uint32_t effort;    /* one of enum effort, or 0 */
-    struct str format;  /* value of output_config.format, or absent */
-    struct str cache;   /* value of the top-level cache_control, or absent */
-    bool whole;         /* ask for one answer in one piece, not for a stream */
+    bool show_thinking;    /* display: summarized */
+    uint32_t effort;       /* one of enum effort, or 0 */
+    struct str format;     /* value of output_config.format, or absent */
+    struct str cache;      /* value of the top-level cache_control, or absent */
+    bool whole;            /* ask for one answer in one piece, not for a stream */
+    struct hashed *hashed; /* recall.c: how far the conversation has been hashed */
 };
 
 /* Appends to a list. */
 struct block *blocks_add(struct arena *a, struct blocks *list, enum block_type type);
+void blocks_move_first(struct blocks *from, struct blocks *into);
 /* The last turn when it has that role, else a new one: neighbours of one role become one turn. */
 struct turn *messages_turn(struct arena *a, struct messages_request *m, enum role role);
 struct tool *messages_add_tool(struct arena *a, struct messages_request *m);
+
+/* Whether upstream runs tools itself: such an answer may pause (pause_turn). */
+bool messages_has_server_tools(const struct messages_request *m);
+/* Takes thinking out; a turn that had nothing else says "(empty)". */
+void turn_strip_thinking(struct turn *t, struct arena *a);
+void messages_strip_thinking(struct messages_request *m, struct arena *a);
 
 /* The body of POST /v1/messages. Large spans are borrowed. */
 void messages_write(const struct messages_request *m, struct rope *out);

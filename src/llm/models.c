@@ -7,26 +7,10 @@
  * Rows are allocated one by one in the table's arena and never move or go; a refresh writes new
  * numbers into them and appends rows for ids it has not seen. Retired rows stand behind the others.
  */
-#include "llm/models.h"
+#include "llm/models_int.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
-
-enum { MODELS_MAX = 512, ALIASES_MAX = 4096 };
-
-struct alias {
-    struct str name;
-    const struct model *model;
-};
-
-struct models {
-    struct arena arena;
-    struct model *rows[MODELS_MAX];
-    size_t n_rows, n_living;
-    struct alias *aliases;
-    size_t n_aliases, cap_aliases;
-    const struct model *fallback; /* for unknown names, or NULL */
-};
 
 #define MODEL(name, other, line_, life, released, window, output, can_, efforts_, think_, omitted, \
               binds, smallest)                                                                     \
@@ -99,7 +83,7 @@ const char *model_effort_name(enum effort e)
     return "";
 }
 
-static struct model *row_add(struct models *m, const struct model *like, bool living)
+struct model *models_row_add(struct models *m, const struct model *like, bool living)
 {
     if (m->n_rows == MODELS_MAX)
         return NULL;
@@ -113,7 +97,7 @@ static struct model *row_add(struct models *m, const struct model *like, bool li
     return row;
 }
 
-static struct model *row_by_id(const struct models *m, struct str id)
+struct model *models_row(const struct models *m, struct str id)
 {
     for (size_t i = 0; i < m->n_rows; i++)
         if (str_eq(m->rows[i]->id, id))
@@ -121,7 +105,7 @@ static struct model *row_by_id(const struct models *m, struct str id)
     return NULL;
 }
 
-static struct model *row_by_alias(const struct models *m, struct str name)
+struct model *models_row_by_alias(const struct models *m, struct str name)
 {
     for (size_t i = 0; i < m->n_living; i++)
         if (m->rows[i]->alias.n > 0 && str_eq(m->rows[i]->alias, name))
@@ -132,7 +116,7 @@ static struct model *row_by_alias(const struct models *m, struct str name)
 static const struct model *living(const struct models *m, const struct model *row)
 {
     while (row && row->lifecycle == MODEL_RETIRED && row->successor.n > 0)
-        row = row_by_id(m, row->successor);
+        row = models_row(m, row->successor);
     return row;
 }
 
@@ -141,7 +125,7 @@ static const struct model *row_by_family(const struct models *m, struct str name
 {
     for (size_t i = 0; i < ARRAY_LEN(retired); i++)
         if (str_starts(name, retired[i].prefix))
-            return living(m, row_by_id(m, retired[i].successor));
+            return living(m, models_row(m, retired[i].successor));
     return NULL;
 }
 
@@ -168,10 +152,10 @@ static const struct model *newest_of_line(const struct models *m, struct str nam
 
 /* A model that nobody knows: what the newest ones agree on, so that nothing is sent it may refuse.
  */
-static struct model assumed(const struct models *m, struct str name)
+struct model models_assumed(const struct models *m, struct str id)
 {
-    struct model row = *newest_of_line(m, name);
-    row.id = name;
+    struct model row = *newest_of_line(m, id);
+    row.id = id;
     row.alias = STR_NONE;
     row.lifecycle = MODEL_ACTIVE;
     row.can = CAN_STRUCTURED | CAN_IMAGE | CAN_PDF | CAN_THINK_ADAPTIVE;
@@ -190,7 +174,7 @@ static struct str skip_prefix(struct str name)
     return name;
 }
 
-static const struct alias *alias_exact(const struct models *m, struct str name)
+static const struct models_alias *alias_exact(const struct models *m, struct str name)
 {
     for (size_t i = 0; i < m->n_aliases; i++)
         if (str_eq(m->aliases[i].name, name))
@@ -209,11 +193,11 @@ static bool is_variant(struct str suffix)
            str_starts(word, STR("preview"));
 }
 
-static const struct alias *alias_variant(const struct models *m, struct str name)
+static const struct models_alias *alias_variant(const struct models *m, struct str name)
 {
-    const struct alias *best = NULL;
+    const struct models_alias *best = NULL;
     for (size_t i = 0; i < m->n_aliases; i++) {
-        const struct alias *a = &m->aliases[i];
+        const struct models_alias *a = &m->aliases[i];
         if (str_starts(name, a->name) && is_variant(str_skip(name, a->name.n)) &&
             (!best || a->name.n > best->name.n))
             best = a;
@@ -243,10 +227,10 @@ static const struct model *renamed(const struct model *row, struct str name, str
 static enum model_match resolve_claude(const struct models *m, struct str name, struct arena *a,
                                        const struct model **ret)
 {
-    const struct model *row = row_by_id(m, name);
+    const struct model *row = models_row(m, name);
     if (row)
         return answer(m, row, ret);
-    row = row_by_alias(m, name);
+    row = models_row_by_alias(m, name);
     if (row) {
         *ret = renamed(row, name, a); /* the upstream knows the alias too */
         return MODEL_FOUND;
@@ -256,7 +240,7 @@ static enum model_match resolve_claude(const struct models *m, struct str name, 
         return MODEL_SUCCEEDED;
     if (name.n > 64 || !str_starts(name, STR("claude-")))
         return MODEL_UNKNOWN;
-    struct model copy = assumed(m, name);
+    struct model copy = models_assumed(m, name);
     *ret = renamed(&copy, name, a);
     return MODEL_ASSUMED;
 }
@@ -266,7 +250,7 @@ enum model_match models_resolve(const struct models *m, struct str name, struct 
 {
     *ret = NULL;
     struct str bare = skip_prefix(name);
-    const struct alias *alias = alias_exact(m, name);
+    const struct models_alias *alias = alias_exact(m, name);
     if (!alias)
         alias = alias_exact(m, bare);
     if (alias)
@@ -292,7 +276,7 @@ static void alias_set(struct models *m, struct str name, const struct model *mod
         }
     }
     ASSERT(m->n_aliases < m->cap_aliases);
-    m->aliases[m->n_aliases++] = (struct alias){name, model};
+    m->aliases[m->n_aliases++] = (struct models_alias){name, model};
 }
 
 /* Only Claude names may stand behind an alias: aliases do not chain. */
@@ -327,7 +311,7 @@ static bool map_read(struct models *m, const struct json *doc, struct str *ret_e
         *ret_error = STR("model map: not a JSON object of names");
         return false;
     }
-    struct alias *old = m->aliases;
+    struct models_alias *old = m->aliases;
     m->cap_aliases = m->n_aliases + json_count(map);
     m->aliases = arena_alloc(&m->arena, m->cap_aliases * sizeof(*old));
     if (m->n_aliases > 0)
@@ -353,7 +337,7 @@ static bool map_take(struct models *m, struct str map, struct str *ret_error)
 static void built_in_fill(struct models *m)
 {
     for (size_t i = 0; i < ARRAY_LEN(built_in); i++)
-        (void)row_add(m, &built_in[i], true);
+        (void)models_row_add(m, &built_in[i], true);
     for (size_t i = 0; i < ARRAY_LEN(retired); i++) {
         const struct model row = {
             .id = retired[i].id,
@@ -362,30 +346,39 @@ static void built_in_fill(struct models *m)
             .created = retired[i].created,
             .successor = retired[i].successor,
         };
-        (void)row_add(m, &row, false);
+        (void)models_row_add(m, &row, false);
     }
     m->cap_aliases = ARRAY_LEN(built_in_names);
-    m->aliases = arena_alloc(&m->arena, sizeof(struct alias) * m->cap_aliases);
+    m->aliases = arena_alloc(&m->arena, sizeof(struct models_alias) * m->cap_aliases);
     for (size_t i = 0; i < ARRAY_LEN(built_in_names); i++)
-        alias_set(m, built_in_names[i].name, row_by_id(m, built_in_names[i].model));
+        alias_set(m, built_in_names[i].name, models_row(m, built_in_names[i].model));
 }
 
-struct models *models_new(struct str map, struct str default_model, struct str *ret_error)
+/* Settings first: names may lead to models that stand there. */
+static bool fill(struct models *m, const struct models_options *o, struct str *ret_error)
+{
+    if (o->settings.n > 0 && !models_read_settings(m, o->settings, ret_error))
+        return false;
+    if (o->map.n > 0 && !map_take(m, o->map, ret_error))
+        return false;
+    if (o->default_model.n == 0)
+        return true;
+    const struct models_alias *alias = alias_exact(m, o->default_model);
+    m->fallback = alias ? alias->model : target(m, o->default_model);
+    if (!m->fallback)
+        *ret_error = STR("default model: no Claude model of that name");
+    return m->fallback != NULL;
+}
+
+struct models *models_new(const struct models_options *o, char error[MODELS_ERROR])
 {
     struct models *m = mem_zalloc(sizeof(*m));
+    struct str why = STR_NONE;
     arena_init(&m->arena);
     built_in_fill(m);
-    if (map.n > 0 && !map_take(m, map, ret_error)) {
-        models_free(m);
-        return NULL;
-    }
-    if (default_model.n == 0)
+    if (fill(m, o, &why))
         return m;
-    const struct alias *alias = alias_exact(m, default_model);
-    m->fallback = alias ? alias->model : target(m, default_model);
-    if (m->fallback)
-        return m;
-    *ret_error = STR("default model: no Claude model of that name");
+    (void)snprintf(error, MODELS_ERROR, "%.*s", STR_FMT(why));
     models_free(m);
     return NULL;
 }
@@ -435,6 +428,29 @@ static const struct {
     {{STR_INIT("thinking"), STR_INIT("types"), STR_INIT("between_tools")}, CAN_THINK_BETWEEN},
 };
 
+uint32_t models_effort(struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(effort_names); i++)
+        if (str_eq(effort_names[i].name, name))
+            return effort_names[i].bit;
+    return 0;
+}
+
+void models_learn_cannot(struct models *m, const struct model *model, uint32_t bits)
+{
+    struct model *row = models_row(m, model->id);
+    row = row ? row : models_row_by_alias(m, model->id);
+    if (!row) { /* a name that was only assumed: what was learnt of it is kept */
+        struct model fresh = *model;
+        fresh.id = arena_dup(&m->arena, model->id);
+        row = models_row_add(m, &fresh, true);
+    }
+    if (!row)
+        return;
+    row->can &= ~bits;
+    row->fixed_can |= bits;
+}
+
 static void refresh_bit(uint32_t *bits, uint32_t bit, struct jval capability)
 {
     struct jval supported = json_get(capability, STR("supported"));
@@ -451,9 +467,12 @@ static void refresh_capabilities(struct model *row, struct jval capabilities)
         for (size_t d = 0; d < ARRAY_LEN(capability_paths[i].path); d++)
             if (capability_paths[i].path[d].n > 0)
                 v = json_get(v, capability_paths[i].path[d]);
-        refresh_bit(&row->can, capability_paths[i].bit, v);
+        if (!(row->fixed_can & capability_paths[i].bit))
+            refresh_bit(&row->can, capability_paths[i].bit, v);
     }
     struct jval effort = json_get(capabilities, STR("effort"));
+    if (row->fixed_efforts)
+        return;
     for (size_t i = 0; i < ARRAY_LEN(effort_names); i++)
         refresh_bit(&row->efforts, effort_names[i].bit, json_get(effort, effort_names[i].name));
     if (json_is(json_get(effort, STR("supported")), JSON_FALSE))
@@ -469,8 +488,10 @@ static void refresh_limit(int64_t *limit, struct jval v)
 
 static void refresh_row(struct model *row, struct jval entry)
 {
-    refresh_limit(&row->context, json_get(entry, STR("max_input_tokens")));
-    refresh_limit(&row->max_output, json_get(entry, STR("max_tokens")));
+    if (!row->fixed_context)
+        refresh_limit(&row->context, json_get(entry, STR("max_input_tokens")));
+    if (!row->fixed_output)
+        refresh_limit(&row->max_output, json_get(entry, STR("max_tokens")));
     struct jval life = json_get(entry, STR("lifecycle"));
     if (json_str_is(life, STR("active")))
         row->lifecycle = MODEL_ACTIVE;
@@ -493,15 +514,15 @@ static bool refresh_entry(struct models *m, struct jval entry)
     if (!str_starts(id, STR("claude-")) || id.n > 64 || json_is_escaped(name) ||
         json_str_is(json_get(entry, STR("lifecycle")), STR("retired")))
         return false;
-    struct model *row = row_by_id(m, id);
+    struct model *row = models_row(m, id);
     if (row && row->lifecycle == MODEL_RETIRED)
         return false; /* the table knows better what answers for it */
     if (!row) {
         if (m->n_rows == MODELS_MAX)
             return false;
-        struct model fresh = assumed(m, arena_dup(&m->arena, id));
+        struct model fresh = models_assumed(m, arena_dup(&m->arena, id));
         fresh.created = created_at(entry);
-        row = row_add(m, &fresh, true);
+        row = models_row_add(m, &fresh, true);
     }
     refresh_row(row, entry);
     return true;

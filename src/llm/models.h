@@ -28,6 +28,7 @@ enum model_can {
     CAN_THINK_BETWEEN = 1 << 8, /* between_tools */
     CAN_IMAGE = 1 << 9,
     CAN_PDF = 1 << 10,
+    CAN_FAST = 1 << 11, /* speed "fast" */
 };
 
 enum think_default { THINK_OFF, THINK_ON, THINK_ALWAYS };
@@ -55,6 +56,8 @@ struct model {
     int64_t context, max_output; /* tokens */
     uint32_t can;                /* enum model_can */
     uint32_t efforts;            /* enum effort; 0: the effort parameter is refused */
+    uint32_t fixed_can;          /* bits that the upstream's list does not change, nor these: */
+    bool fixed_context, fixed_output, fixed_efforts;
     enum think_default think;
     bool display_omitted; /* thinking text is left out unless asked for */
     bool binds_thinking;  /* replayed thinking is checked against what came before it */
@@ -65,12 +68,23 @@ struct model {
     struct str successor; /* of a retired model: the id that answers for it */
 };
 
+/* A client's own name for a model; goes before all others. */
+struct model_alias {
+    struct str name, model;
+};
+
 struct models;
 
-/* map: a JSON object of client name -> Claude model that extends and overrides the built-in
- * aliases, or absent. default_model: for unknown names, or absent. NULL with a reason when the map
- * is bad or leads to a name that is no Claude model. */
-struct models *models_new(struct str map, struct str default_model, struct str *ret_error);
+struct models_options {  /* each may be absent */
+    struct str settings; /* JSON object of models: new ones, and corrections (model_settings.c) */
+    struct str map;      /* JSON object of client name -> Claude model; goes before the built-in */
+    struct str default_model; /* for unknown names */
+};
+
+enum { MODELS_ERROR = 256 };
+
+/* NULL with a reason when one of them is bad or leads to a name that is no Claude model. */
+struct models *models_new(const struct models_options *o, char error[MODELS_ERROR]);
 void models_free(struct models *m);
 
 enum model_match {
@@ -90,6 +104,9 @@ enum model_match models_resolve(const struct models *m, struct str name, struct 
  * many rows it saw; entries it cannot use are skipped. */
 size_t models_refresh(struct models *m, const struct json *answer);
 
+/* The upstream has refused what the row says that the model can: believed until this process ends. */
+void models_learn_cannot(struct models *m, const struct model *model, uint32_t bits);
+
 /* Rows in table order: living ones first. */
 size_t models_count(const struct models *m);
 const struct model *models_at(const struct models *m, size_t i);
@@ -98,5 +115,7 @@ size_t models_alias_count(const struct models *m);
 struct str models_alias_at(const struct models *m, size_t i, const struct model **ret);
 
 const char *model_effort_name(enum effort e);
+/* The i-th ability by its name for operators, with its bit of `can`; absent behind the last. */
+struct str model_ability(size_t i, uint32_t *ret_bit);
 
 #endif

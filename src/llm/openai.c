@@ -1,4 +1,7 @@
-/* openai.c - what all of OpenAI's APIs share: the error object and the list of models. */
+/* openai.c - what all of OpenAI's APIs share: the error object and the list of models; the list also in
+ * Anthropic's shape, for its clients ask the same URL.
+ */
+#include "base/clock.h"
 #include "llm/dialect.h"
 #include "wire/jsonw.h"
 
@@ -25,18 +28,6 @@ void openai_error_body(const struct api_error *err, struct buf *out)
     field_or_null(&w, STR("code"), err->code);
     jsonw_object_end(&w);
     jsonw_object_end(&w);
-}
-
-void openai_error_frame(const struct api_error *err, struct buf *out)
-{
-    buf_lit(out, "data: ");
-    openai_error_body(err, out);
-    buf_lit(out, "\n\n");
-}
-
-void openai_keepalive(struct buf *out)
-{
-    buf_lit(out, ": ping\n\n");
 }
 
 static void write_model(struct jsonw *w, struct str name, const struct model *row)
@@ -90,4 +81,39 @@ bool openai_models_one(const struct models *m, struct str name, struct arena *sc
     jsonw_to_buf(&w, out);
     write_model(&w, name, row);
     return true;
+}
+
+static void write_anthropic_model(struct jsonw *w, const struct model *row)
+{
+    char when[CLOCK_TEXT];
+    jsonw_object(w);
+    jsonw_field_str(w, "type", STR("model"));
+    jsonw_field_str(w, "id", row->id);
+    jsonw_field_str(w, "display_name", row->id);
+    jsonw_field_str(w, "created_at", clock_rfc3339((uint64_t)row->created * 1000000, when));
+    jsonw_field_i64(w, "max_input_tokens", row->context);
+    jsonw_field_i64(w, "max_tokens", row->max_output);
+    jsonw_object_end(w);
+}
+
+void anthropic_models_list(const struct models *m, struct buf *out)
+{
+    struct jsonw w;
+    struct str last = STR_NONE;
+    jsonw_to_buf(&w, out);
+    jsonw_object(&w);
+    jsonw_key(&w, STR("data"));
+    jsonw_array(&w);
+    for (size_t i = 0; i < models_count(m); i++) {
+        const struct model *row = models_at(m, i);
+        if (row->lifecycle == MODEL_RETIRED)
+            continue;
+        write_anthropic_model(&w, row);
+        last = row->id;
+    }
+    jsonw_array_end(&w);
+    jsonw_field_bool(&w, "has_more", false);
+    jsonw_field_str(&w, "first_id", models_at(m, 0)->id);
+    jsonw_field_str(&w, "last_id", last);
+    jsonw_object_end(&w);
 }

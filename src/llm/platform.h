@@ -13,6 +13,7 @@ struct platform_call {
     struct str base_path; /* of the base URL, "" for none */
     struct str key;       /* credential */
     struct str version;   /* anthropic-version */
+    struct str betas;     /* anthropic-beta, or absent */
     size_t body_len;
 };
 

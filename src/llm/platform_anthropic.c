@@ -13,6 +13,7 @@ static bool write_head(const struct platform_call *c, struct str method, struct 
            buf_lit(out, " HTTP/1.1\r\n") && h1_write_field(out, STR("host"), c->authority) &&
            h1_write_field(out, STR("x-api-key"), c->key) &&
            h1_write_field(out, STR("anthropic-version"), c->version) &&
+           (c->betas.n == 0 || h1_write_field(out, STR("anthropic-beta"), c->betas)) &&
            h1_write_field(out, STR("user-agent"), STR("ccproxy")) &&
            h1_write_field(out, STR("accept"), STR("application/json")) &&
            h1_write_field(out, STR("accept-encoding"), STR("identity"));

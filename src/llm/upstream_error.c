@@ -16,43 +16,45 @@ enum { MESSAGE_MAX = 2000 };
 struct rule {
     struct str word;
     enum upstream_error_kind kind;
+    struct str said; /* to the client: a code of its own, or absent */
 };
 
 static const struct rule codes[] = {
-    {STR_INIT("enforced_spend_limit_reached"), UPSTREAM_QUOTA},
-    {STR_INIT("contract_spend_limit_reached"), UPSTREAM_QUOTA},
-    {STR_INIT("linked_organization_spend_limit_reached"), UPSTREAM_QUOTA},
-    {STR_INIT("linked_organization_billing_unavailable"), UPSTREAM_QUOTA},
-    {STR_INIT("ramp_limit_exceeded"), UPSTREAM_RATE_LIMIT},
-    {STR_INIT("image_dimensions_too_large"), UPSTREAM_IMAGE},
-    {STR_INIT("request_body_too_large_after_decoding"), UPSTREAM_TOO_LARGE},
+    {STR_INIT("enforced_spend_limit_reached"), UPSTREAM_QUOTA, {NULL, 0}},
+    {STR_INIT("contract_spend_limit_reached"), UPSTREAM_QUOTA, {NULL, 0}},
+    {STR_INIT("linked_organization_spend_limit_reached"), UPSTREAM_QUOTA, {NULL, 0}},
+    {STR_INIT("linked_organization_billing_unavailable"), UPSTREAM_QUOTA, {NULL, 0}},
+    {STR_INIT("ramp_limit_exceeded"), UPSTREAM_RATE_LIMIT, {NULL, 0}},
+    {STR_INIT("image_dimensions_too_large"), UPSTREAM_IMAGE, STR_INIT("image_too_large")},
+    {STR_INIT("request_body_too_large_after_decoding"), UPSTREAM_TOO_LARGE, {NULL, 0}},
 };
 
 /* Looked for in messages of status 400 only. */
 static const struct rule words[] = {
-    {STR_INIT("prompt is too long"), UPSTREAM_CONTEXT_LENGTH},
-    {STR_INIT("exceed context limit"), UPSTREAM_CONTEXT_LENGTH},
-    {STR_INIT("credit balance is too low"), UPSTREAM_QUOTA},
-    {STR_INIT("specified API usage limits"), UPSTREAM_QUOTA},
-    {STR_INIT("Could not process image"), UPSTREAM_IMAGE},
-    {STR_INIT("image exceeds"), UPSTREAM_IMAGE},
-    {STR_INIT("image was specified using"), UPSTREAM_IMAGE},
-    {STR_INIT("image dimensions"), UPSTREAM_IMAGE},
+    {STR_INIT("prompt is too long"), UPSTREAM_CONTEXT_LENGTH, {NULL, 0}},
+    {STR_INIT("exceed context limit"), UPSTREAM_CONTEXT_LENGTH, {NULL, 0}},
+    {STR_INIT("credit balance is too low"), UPSTREAM_QUOTA, {NULL, 0}},
+    {STR_INIT("specified API usage limits"), UPSTREAM_QUOTA, {NULL, 0}},
+    {STR_INIT("Could not process image"), UPSTREAM_IMAGE, STR_INIT("invalid_image")},
+    {STR_INIT("image.source.base64.media_type"), UPSTREAM_IMAGE, STR_INIT("invalid_image_format")},
+    {STR_INIT("image exceeds"), UPSTREAM_IMAGE, STR_INIT("image_too_large")},
+    {STR_INIT("image was specified using"), UPSTREAM_IMAGE, STR_INIT("invalid_image_format")},
+    {STR_INIT("image dimensions"), UPSTREAM_IMAGE, STR_INIT("image_too_large")},
 };
 
 static const struct rule types[] = {
-    {STR_INIT("invalid_request_error"), UPSTREAM_INVALID_REQUEST},
-    {STR_INIT("authentication_error"), UPSTREAM_AUTH},
-    {STR_INIT("billing_error"), UPSTREAM_QUOTA},
-    {STR_INIT("permission_error"), UPSTREAM_PERMISSION},
-    {STR_INIT("not_found_error"), UPSTREAM_NOT_FOUND},
-    {STR_INIT("conflict_error"), UPSTREAM_CONFLICT},
-    {STR_INIT("request_too_large"), UPSTREAM_TOO_LARGE},
-    {STR_INIT("rate_limit_error"), UPSTREAM_RATE_LIMIT},
-    {STR_INIT("timeout_error"), UPSTREAM_TIMEOUT},
-    {STR_INIT("overloaded_error"), UPSTREAM_OVERLOADED},
-    {STR_INIT("api_error"), UPSTREAM_SERVER_ERROR},
-    {STR_INIT("RESOURCE_EXHAUSTED"), UPSTREAM_RATE_LIMIT},
+    {STR_INIT("invalid_request_error"), UPSTREAM_INVALID_REQUEST, {NULL, 0}},
+    {STR_INIT("authentication_error"), UPSTREAM_AUTH, {NULL, 0}},
+    {STR_INIT("billing_error"), UPSTREAM_QUOTA, {NULL, 0}},
+    {STR_INIT("permission_error"), UPSTREAM_PERMISSION, {NULL, 0}},
+    {STR_INIT("not_found_error"), UPSTREAM_NOT_FOUND, {NULL, 0}},
+    {STR_INIT("conflict_error"), UPSTREAM_CONFLICT, {NULL, 0}},
+    {STR_INIT("request_too_large"), UPSTREAM_TOO_LARGE, {NULL, 0}},
+    {STR_INIT("rate_limit_error"), UPSTREAM_RATE_LIMIT, {NULL, 0}},
+    {STR_INIT("timeout_error"), UPSTREAM_TIMEOUT, {NULL, 0}},
+    {STR_INIT("overloaded_error"), UPSTREAM_OVERLOADED, {NULL, 0}},
+    {STR_INIT("api_error"), UPSTREAM_SERVER_ERROR, {NULL, 0}},
+    {STR_INIT("RESOURCE_EXHAUSTED"), UPSTREAM_RATE_LIMIT, {NULL, 0}},
 };
 
 static const struct {
@@ -63,7 +65,7 @@ static const struct {
     {403, UPSTREAM_PERMISSION},      {404, UPSTREAM_NOT_FOUND},  {405, UPSTREAM_METHOD},
     {408, UPSTREAM_TIMEOUT},         {409, UPSTREAM_CONFLICT},   {413, UPSTREAM_TOO_LARGE},
     {422, UPSTREAM_INVALID_REQUEST}, {429, UPSTREAM_RATE_LIMIT}, {500, UPSTREAM_SERVER_ERROR},
-    {504, UPSTREAM_TIMEOUT},         {529, UPSTREAM_OVERLOADED},
+    {502, UPSTREAM_BAD_GATEWAY},     {504, UPSTREAM_TIMEOUT},    {529, UPSTREAM_OVERLOADED},
 };
 
 /* Message beginnings that name a field, and the client's name for it. Indices of messages are not
@@ -85,27 +87,64 @@ static const struct {
     {STR_INIT("metadata"), STR_INIT("user")},
 };
 
-static bool find_exact(const struct rule *rules, size_t n, struct str word,
-                       enum upstream_error_kind *ret)
+static const struct rule *find_exact(const struct rule *rules, size_t n, struct str word)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (str_eq(rules[i].word, word)) {
-            *ret = rules[i].kind;
-            return true;
-        }
-    }
-    return false;
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(rules[i].word, word))
+            return &rules[i];
+    return NULL;
 }
 
-static bool find_words(struct str message, enum upstream_error_kind *ret)
+static const struct rule *find_words(struct str message)
 {
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if (str_find_str(message, words[i].word) < message.n) {
-            *ret = words[i].kind;
-            return true;
-        }
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (str_find_str(message, words[i].word) < message.n)
+            return &words[i];
+    return NULL;
+}
+
+static bool is_hex(char ch)
+{
+    return (ch >= '0' && ch <= '9') || (ch >= 'a' && ch <= 'f') || (ch >= 'A' && ch <= 'F');
+}
+
+/* Bytes of a UUID at the start of s, or 0. */
+static size_t uuid_at(struct str s)
+{
+    enum { UUID = 36 };
+
+    for (size_t i = 0; i < UUID; i++) {
+        bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+        if (i == s.n || (dash ? s.p[i] != '-' : !is_hex(s.p[i])))
+            return 0;
     }
-    return false;
+    return UUID;
+}
+
+/* Organisations and workspaces are the operator's business: their ids (UUIDs, org_..., wrkspc_...) do
+ * not reach a client. */
+static struct str without_ids(struct str message, struct arena *a)
+{
+    static const struct str prefixes[] = {STR_INIT("org_"), STR_INIT("org-"), STR_INIT("wrkspc_")};
+    char *out = arena_alloc(a, size_max(message.n, 1));
+    size_t n = 0;
+    for (size_t i = 0; i < message.n;) {
+        struct str rest = str_skip(message, i);
+        size_t id = uuid_at(rest);
+        for (size_t k = 0; id == 0 && k < ARRAY_LEN(prefixes); k++)
+            for (size_t at = prefixes[k].n;
+                 str_starts(rest, prefixes[k]) && at < rest.n &&
+                 (is_hex(rest.p[at]) || (rest.p[at] >= 'g' && rest.p[at] <= 'z') ||
+                  (rest.p[at] >= 'G' && rest.p[at] <= 'Z'));
+                 at++)
+                id = at + 1;
+        if (id > 0)
+            out[n++] = '*';
+        else
+            out[n++] = message.p[i];
+        i += size_max(id, 1);
+    }
+    return str_of(out, n);
 }
 
 /* "tools.3.custom.name: ..." is tools[3]; any other path is its first word. */
@@ -152,6 +191,8 @@ static void read_body(struct str body, struct json *doc, struct arena *a,
     struct jval error = json_get(root, STR("error"));
     struct jval from = json_is(error, JSON_OBJECT) ? error : root;
     ret->message = copy_text(json_get(from, STR("message")), a);
+    if (ret->message.n)
+        ret->message = without_ids(ret->message, a);
     struct jval type = json_get(error, STR("type"));
     ret->type = copy_text(json_present(type) ? type : json_get(error, STR("status")), a);
     ret->code = copy_text(json_get(json_get(error, STR("details")), STR("error_code")), a);
@@ -168,21 +209,28 @@ static enum upstream_error_kind kind_of_status(int status)
     return UPSTREAM_UNAVAILABLE;
 }
 
-static enum upstream_error_kind kind_of(int status, const struct upstream_error *e)
+static enum upstream_error_kind kind_of(int status, struct upstream_error *e)
 {
-    enum upstream_error_kind kind;
-    if (find_exact(codes, ARRAY_LEN(codes), e->code, &kind))
-        return kind;
-    if ((status == 400 || status == 0) && find_words(e->message, &kind))
-        return kind;
+    const struct rule *rule = find_exact(codes, ARRAY_LEN(codes), e->code);
+    if (!rule && (status == 400 || status == 0))
+        rule = find_words(e->message);
+    if (rule) {
+        e->said = rule->said;
+        return rule->kind;
+    }
     bool edge = status == 502 || status == 503 || (status >= 520 && status <= 527);
-    if (edge || !find_exact(types, ARRAY_LEN(types), e->type, &kind))
+    rule = edge ? NULL : find_exact(types, ARRAY_LEN(types), e->type);
+    if (!rule)
         return status == 0 ? UPSTREAM_SERVER_ERROR : kind_of_status(status);
-    if (kind == UPSTREAM_INVALID_REQUEST && status > 400)
+    if (rule->kind == UPSTREAM_INVALID_REQUEST && status > 400)
         return kind_of_status(status); /* the status says more: 405, 413 */
-    if (kind == UPSTREAM_NOT_FOUND && str_starts(e->message, STR("model:")))
+    bool of_model = rule->kind == UPSTREAM_NOT_FOUND
+                        ? str_starts(e->message, STR("model:"))
+                        : rule->kind == UPSTREAM_PERMISSION &&
+                              str_find_str(e->message, STR(" model")) < e->message.n;
+    if (of_model) /* OpenAI does not tell the two apart */
         return UPSTREAM_MODEL_NOT_FOUND;
-    return kind;
+    return rule->kind;
 }
 
 void upstream_error_read(int status, struct str body, struct json *doc, struct arena *a,

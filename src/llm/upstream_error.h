@@ -24,11 +24,13 @@ enum upstream_error_kind {
     UPSTREAM_TIMEOUT,
     UPSTREAM_OVERLOADED,   /* 529 */
     UPSTREAM_SERVER_ERROR, /* 500 */
-    UPSTREAM_UNAVAILABLE,  /* 502, 503, 52x, and bodies that are not the API's */
+    UPSTREAM_BAD_GATEWAY,  /* 502 */
+    UPSTREAM_UNAVAILABLE,  /* 503, 52x, and bodies that are not the API's */
 };
 
 struct upstream_error {
     enum upstream_error_kind kind;
+    struct str said;    /* the code for the client where the kind has several, or absent */
     struct str message; /* plain text made in the arena, or absent when there is none to show */
     struct str type;    /* upstream's error.type, or absent */
     struct str code;    /* error.details.error_code, or absent */

@@ -19,20 +19,24 @@ static bool merge(struct str *presented, struct str credential)
     return true;
 }
 
-enum auth_result auth_check(const struct auth_key *keys, size_t n, const struct auth_fields *f,
-                            const struct auth_key **ret)
+bool auth_presented(const struct auth_fields *f, struct str *ret)
 {
-    struct str presented = STR_NONE;
-    if (!merge(&presented, bearer_token(f->authorization)) || !merge(&presented, f->x_api_key) ||
-        !merge(&presented, f->api_key))
-        return AUTH_CONFLICT;
+    *ret = STR_NONE;
+    return merge(ret, bearer_token(f->authorization)) && merge(ret, f->x_api_key) &&
+           merge(ret, f->api_key);
+}
 
+enum auth_result auth_check(const struct clients *clients, const struct auth_fields *f,
+                            int64_t now_s, const struct client **ret)
+{
+    struct str presented;
+    if (!auth_presented(f, &presented))
+        return AUTH_CONFLICT;
+    if (presented.n == 0)
+        return AUTH_REFUSED;
     struct sha256 hash = hash_sha256(presented);
-    const struct auth_key *found = NULL;
-    for (size_t i = 0; i < n; i++) /* no early exit: the position of a key is not told by time */
-        if (hash_equal(&keys[i].hash, &hash))
-            found = &keys[i];
-    if (!found || presented.n == 0)
+    const struct client *found = clients_find(clients, &hash);
+    if (!found || !client_is_current(found, now_s))
         return AUTH_REFUSED;
     *ret = found;
     return AUTH_OK;

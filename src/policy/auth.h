@@ -1,18 +1,12 @@
-/* auth.h - who is asking: client keys, compared as hashes and in constant time. */
+/* auth.h - who is asking: keys, looked up by their hash. */
 #ifndef CCPROXY_POLICY_AUTH_H
 #define CCPROXY_POLICY_AUTH_H
 
-#include "base/hash.h"
-#include "base/str.h"
-
-struct auth_key {
-    struct str name;
-    struct sha256 hash;
-};
+#include "policy/clients.h"
 
 enum auth_result {
     AUTH_OK,
-    AUTH_REFUSED,  /* missing or wrong: one answer for both */
+    AUTH_REFUSED,  /* missing, wrong, expired: one answer for all */
     AUTH_CONFLICT, /* several credentials that are not the same */
 };
 
@@ -23,8 +17,10 @@ struct auth_fields {
     struct str api_key;
 };
 
-/* On AUTH_OK *ret is the key that fits. Time does not depend on which key fits, or how nearly. */
-enum auth_result auth_check(const struct auth_key *keys, size_t n, const struct auth_fields *f,
-                            const struct auth_key **ret);
+/* The one credential that was presented; absent when none was. False when several differ. */
+NODISCARD bool auth_presented(const struct auth_fields *f, struct str *ret);
+/* On AUTH_OK *ret is the client whose key fits. */
+enum auth_result auth_check(const struct clients *clients, const struct auth_fields *f,
+                            int64_t now_s, const struct client **ret);
 
 #endif

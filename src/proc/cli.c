@@ -19,6 +19,11 @@ struct command {
 static const struct command commands[] = {
     {STR_INIT("serve"), CLI_SERVE, "Run the gateway; also without any command."},
     {STR_INIT("check"), CLI_CHECK, "Check the configuration, and print what is in force."},
+    {STR_INIT("keys mint"), CLI_KEYS_MINT,
+     "Make a key: it is printed once, and what to write into CCPROXY_CLIENTS."},
+    {STR_INIT("keys hash"), CLI_KEYS_HASH, "Read a key from standard input, print its hash."},
+    {STR_INIT("keys list"), CLI_KEYS_LIST, "Print the clients of the configuration."},
+    {STR_INIT("models"), CLI_MODELS, "Print the table of models and the names that mean them."},
     {STR_INIT("simulate"), CLI_SIMULATE,
      "Run the Claude simulator alone, as an upstream for tests."},
     {STR_INIT("help"), CLI_HELP, "Print this text; also --help."},
@@ -49,6 +54,12 @@ struct cli_option {
 };
 
 static const struct cli_option cli_options[] = {
+    {CLI_KEYS_MINT, STR_INIT("--name"), TEXT, 0, 0, offsetof(struct cli, name), " NAME",
+     "The client's name, in logs and records."},
+    {CLI_KEYS_MINT, STR_INIT("--rights"), TEXT, 0, 0, offsetof(struct cli, rights), " LIST",
+     "Of chat, models, stats, metrics, admin; chat,models."},
+    {CLI_KEYS_MINT, STR_INIT("--expires"), TEXT, 0, 0, offsetof(struct cli, expires), " TIME",
+     "Like 2027-01-31T00:00:00Z; never."},
     {CLI_SIMULATE, STR_INIT("--host"), TEXT, 0, 0, offsetof(struct cli, host), " ADDRESS",
      "Address to listen on; 127.0.0.1."},
     {CLI_SIMULATE, STR_INIT("--port"), NUMBER, 0, 65535, offsetof(struct cli, port), " N",
@@ -104,9 +115,19 @@ static bool fail(char error[CLI_ERROR], const char *what, struct str name, struc
     return false;
 }
 
+/* The first command of two words that begins with this one, or absent. */
+static struct str with_second_word(struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (str_starts(commands[i].name, name) && commands[i].name.n > name.n &&
+            commands[i].name.p[name.n] == ' ')
+            return commands[i].name;
+    return STR_NONE;
+}
+
 static bool find_command(struct str name, enum cli_command *ret, char error[CLI_ERROR])
 {
-    struct str near = STR_NONE;
+    struct str near = with_second_word(name);
     size_t near_distance = NEAR;
 
     for (size_t i = 0; i < ARRAY_LEN(aliases); i++) {
@@ -219,7 +240,13 @@ bool cli_parse(int argc, char *const *argv, struct cli *ret, char error[CLI_ERRO
     *ret = (struct cli){.command = CLI_SERVE, .host = STR("127.0.0.1")};
     if (argc <= 1)
         return true;
-    if (!find_command(str_c(argv[at++]), &ret->command, error))
+    struct str name = str_c(argv[at++]);
+    char words[64];
+    if (with_second_word(name).p && at < argc) {
+        int n = snprintf(words, sizeof(words), "%.*s %s", STR_FMT(name), argv[at++]);
+        name = str_of(words, size_min((size_t)n, sizeof(words) - 1));
+    }
+    if (!find_command(name, &ret->command, error))
         return false;
     while (at < argc)
         if (!take_option(argc, argv, &at, ret, error))

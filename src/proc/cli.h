@@ -4,7 +4,17 @@
 
 #include "base/buf.h"
 
-enum cli_command { CLI_SERVE, CLI_CHECK, CLI_SIMULATE, CLI_HELP, CLI_VERSION };
+enum cli_command {
+    CLI_SERVE,
+    CLI_CHECK,
+    CLI_KEYS_MINT,
+    CLI_KEYS_HASH,
+    CLI_KEYS_LIST,
+    CLI_MODELS,
+    CLI_SIMULATE,
+    CLI_HELP,
+    CLI_VERSION,
+};
 
 struct cli {
     enum cli_command command;
@@ -13,6 +23,8 @@ struct cli {
     int64_t port, answer_tokens;
     int64_t event_delay_us, first_delay_us;
     bool control;
+    /* keys mint */
+    struct str name, rights, expires;
     /* help */
     bool markdown;
 };

@@ -29,7 +29,8 @@ struct member {
     struct timer again;
     uint64_t born_us;
     uint64_t wait_us; /* before the next one: 0 unless this one died young */
-    bool ready;
+    unsigned owner;   /* shared.h */
+    bool ready, quiet;
 };
 
 struct crew {
@@ -39,6 +40,7 @@ struct crew {
     enum { STARTING, SERVING, LEAVING } state;
     struct timer limit;
     size_t n_ready, n_alive;
+    bool is_quiet;
     struct member members[];
 };
 
@@ -51,6 +53,8 @@ NORETURN static void become_worker(const struct member *m, const int *fds, size_
     const struct worker w = {
         .number = m->number,
         .config = m->crew->o.config,
+        .shared = m->crew->o.shared,
+        .owner = m->owner,
         .user = m->crew->o.user,
         .fds = fds,
         .n_fds = n_fds,
@@ -84,16 +88,31 @@ static void set_ready(struct member *m)
     c->handler.on_ready(c);
 }
 
+/* Tells once that the last of a leaving crew has stopped taking requests, or is gone. */
+static void check_quiet(struct crew *c)
+{
+    if (c->state != LEAVING || c->is_quiet)
+        return;
+    for (size_t i = 0; i < c->o.n; i++)
+        if (c->members[i].pid && !c->members[i].quiet)
+            return;
+    c->is_quiet = true;
+    c->handler.on_quiet(c);
+}
+
 static void on_channel(struct io_watch *w, unsigned events)
 {
     struct member *m = CONTAINER_OF(w, struct member, channel);
-    char said;
 
     (void)events;
-    if (read(w->fd, &said, 1) == 1)
-        set_ready(m);
-    else
-        close_channel(m); /* the end; SIGCHLD tells the rest */
+    switch (spawn_hear(w->fd)) {
+    case SPAWN_READY: set_ready(m); break;
+    case SPAWN_QUIET:
+        m->quiet = true;
+        check_quiet(m->crew);
+        break;
+    case SPAWN_ENDED: close_channel(m); break; /* SIGCHLD tells the rest */
+    }
 }
 
 static bool start(struct member *m)
@@ -101,10 +120,13 @@ static bool start(struct member *m)
     struct crew *c = m->crew;
     int fds[LISTENERS_MAX], channel;
     size_t n_fds = listeners_of(c->o.listeners, m->number - 1, c->o.n, fds);
+    m->owner = shared_join(c->o.shared);
     pid_t pid = spawn(fds, n_fds, &channel);
 
-    if (pid < 0)
+    if (pid < 0) {
+        shared_leave(c->o.shared, m->owner);
         return false;
+    }
     if (pid == 0)
         become_worker(m, fds, n_fds, channel);
     m->pid = pid;
@@ -190,6 +212,7 @@ void crew_leave(struct crew *c, int signal, uint64_t limit_us)
         timer_stop(c->o.loop, &c->members[i].again);
     signal_all(c, signal);
     timer_after(c->o.loop, &c->limit, limit_us);
+    check_quiet(c);
     if (!c->n_alive)
         c->handler.on_gone(c);
 }
@@ -199,6 +222,7 @@ static void fail(struct crew *c)
     c->state = LEAVING;
     signal_all(c, SIGKILL);
     timer_stop(c->o.loop, &c->limit);
+    c->is_quiet = true; /* it never took anything */
     c->handler.on_failed(c);
     if (!c->n_alive)
         c->handler.on_gone(c);
@@ -250,10 +274,12 @@ bool crew_reap(struct crew *c, pid_t pid, int status)
     if (!m)
         return false;
     m->pid = 0;
+    shared_leave(c->o.shared, m->owner);
     c->n_alive--;
     c->n_ready -= m->ready;
-    m->ready = false;
+    m->ready = m->quiet = false;
     close_channel(m);
+    check_quiet(c);
     if (c->state == SERVING) {
         replace(m, pid, status);
     } else if (c->state == STARTING) {

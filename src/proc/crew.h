@@ -14,18 +14,21 @@
 #include "io/loop.h"
 #include "proc/listeners.h"
 #include "proc/sandbox.h"
+#include "proxy/shared.h"
 
 struct crew;
 
 struct crew_handler {
     void (*on_ready)(struct crew *c);  /* every worker listens; called once */
     void (*on_failed)(struct crew *c); /* it never will; those that did are being killed */
-    void (*on_gone)(struct crew *c);
+    void (*on_quiet)(struct crew *c);  /* leaving, and none of it takes anything new */
+    void (*on_gone)(struct crew *c);   /* after on_quiet */
 };
 
 struct crew_options {
     struct loop *loop;
     struct config *config;             /* the crew's from now on */
+    struct shared *shared;             /* of all crews */
     const struct listeners *listeners; /* must live while the crew is not leaving */
     struct sandbox_user user;
     size_t n;

@@ -4,7 +4,9 @@
 
 #include "ccproxy_version.h"
 #include "config/config.h"
+#include "proc/catalog.h"
 #include "proc/cli.h"
+#include "proc/keys.h"
 #include "proc/master.h"
 #include "proc/simulate.h"
 
@@ -61,6 +63,10 @@ int main(int argc, char **argv)
     switch (cli.command) {
     case CLI_SERVE: return master_run();
     case CLI_CHECK: return check();
+    case CLI_KEYS_MINT: return keys_mint(&cli);
+    case CLI_KEYS_HASH: return keys_hash();
+    case CLI_KEYS_LIST: return keys_list();
+    case CLI_MODELS: return catalog_print();
     case CLI_SIMULATE: return simulate_command(&cli);
     case CLI_HELP: return help(cli.markdown);
     case CLI_VERSION: return printf("ccproxy %s\n", CCPROXY_VERSION) > 0 ? 0 : 1;

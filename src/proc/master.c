@@ -35,6 +35,7 @@ enum {
 
 static struct {
     struct loop *loop;
+    struct shared shared;
     struct io_watch signals;
     struct crew *crews[CREWS_MAX];
     struct crew *serving, *starting;
@@ -127,13 +128,22 @@ static void on_ready(struct crew *c)
     }
     self.n_served = self.listeners->n;
     log_init(crew_config(c)->log_level, crew_config(c)->log_format, "master");
-    say_ready(c, old ? "reloaded" : "ready");
+    if (!old)
+        say_ready(c, "ready");
     if (old)
         crew_leave(old, SIGQUIT, patience_us(crew_config(old)));
     else if (crew_config(c)->demo)
         demo_say(&self.demo, &self.listeners->addr);
     if (self.reload_again)
         reload();
+}
+
+/* Only now does nobody serve by the old configuration any more: a key that was revoked is. */
+static void on_quiet(struct crew *c)
+{
+    (void)c;
+    if (self.state == RUNNING && self.serving)
+        say_ready(self.serving, "reloaded");
 }
 
 /* Takes back what was opened for a crew that will not serve. */
@@ -226,8 +236,9 @@ static struct listeners *listeners_for(const struct config *c, char error[LISTEN
 static bool start_crew(struct config *c, char error[LISTENERS_ERROR])
 {
     static const struct crew_handler handler = {
-        .on_ready = on_ready, .on_failed = on_failed, .on_gone = on_gone};
-    struct crew_options o = {.loop = self.loop, .config = c, .n = workers_of(c)};
+        .on_ready = on_ready, .on_failed = on_failed, .on_quiet = on_quiet, .on_gone = on_gone};
+    struct crew_options o = {
+        .loop = self.loop, .config = c, .shared = &self.shared, .n = workers_of(c)};
 
     if (c->demo && !self.has_demo) {
         (void)snprintf(error, LISTENERS_ERROR,
@@ -429,6 +440,7 @@ static void give_back(void)
         listeners_close(&self.demo.listeners);
     drop_listeners(&self.listeners);
     drop_listeners(&self.fresh);
+    shared_done(&self.shared);
     loop_free(self.loop);
 }
 
@@ -442,6 +454,7 @@ int master_run(void)
     raise_descriptor_limit();
     clock_refresh();
     self.loop = loop_new();
+    shared_init(&self.shared, c);
     if (!watch_signals())
         return fail(sock_error_text(errno));
     if (c->sandbox && !sandbox_confine(SANDBOX_MASTER))

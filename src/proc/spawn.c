@@ -72,6 +72,20 @@ void spawn_ready(int channel)
     (void)send(channel, "r", 1, MSG_NOSIGNAL);
 }
 
+void spawn_quiet(int channel)
+{
+    (void)send(channel, "q", 1, MSG_NOSIGNAL);
+}
+
+enum spawn_word spawn_hear(int channel)
+{
+    char said;
+
+    if (read(channel, &said, 1) != 1)
+        return SPAWN_ENDED;
+    return said == 'r' ? SPAWN_READY : SPAWN_QUIET;
+}
+
 void spawn_follow_parent(void)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);

@@ -17,6 +17,12 @@ pid_t spawn(const int *keep, size_t n_keep, int *ret_channel);
 
 /* In the child: everything stands, and work begins. */
 void spawn_ready(int channel);
+/* In the child: nothing new is taken any more. */
+void spawn_quiet(int channel);
+
+/* In the parent: what the child has said last. */
+enum spawn_word { SPAWN_ENDED, SPAWN_READY, SPAWN_QUIET };
+enum spawn_word spawn_hear(int channel);
 /* In the child: SIGTERM comes when the parent dies. After the last change of user. */
 void spawn_follow_parent(void);
 

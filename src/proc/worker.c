@@ -47,6 +47,7 @@ static void enter(enum state next)
     case DRAINING:
         proxy_unready(self.proxy);
         proxy_drain(self.proxy);
+        spawn_quiet(self.channel.fd);
         timer_after(self.loop, &self.timer, (uint64_t)self.config->drain_timeout);
         break;
     case ABORTING:
@@ -150,7 +151,7 @@ static int set_up(const struct worker *w)
     self.channel = (struct io_watch){.fd = w->channel, .fn = on_channel, .name = "channel"};
     if (!watch_signals() || !loop_watch_level(self.loop, &self.channel))
         return fail("signals", sock_error_text(errno));
-    self.proxy = proxy_new(self.loop, w->config, error, sizeof(error));
+    self.proxy = proxy_new(self.loop, w->config, w->shared, w->owner, error, sizeof(error));
     if (!self.proxy)
         return fail("configuration", error);
     if (!listen_all(w))

@@ -9,10 +9,13 @@
 
 #include "config/config.h"
 #include "proc/sandbox.h"
+#include "proxy/shared.h"
 
 struct worker {
     unsigned number; /* 1 is the first */
     const struct config *config;
+    const struct shared *shared;
+    unsigned owner;           /* of what it takes of the shared memory */
     struct sandbox_user user; /* to become, when started as root */
     const int *fds;           /* listening sockets; the worker's from now on */
     size_t n_fds;

@@ -4,15 +4,13 @@
 #include "proxy/local.h"
 
 static const struct endpoint endpoints[] = {
-    {STR_INIT("/chat/completions"), METHOD_POST, ACCESS_CLIENT, &dialect_chat, NULL, false},
-    {STR_INIT("/completions"), METHOD_POST, ACCESS_CLIENT, &dialect_completions, NULL, false},
-    {STR_INIT("/models"), METHOD_GET, ACCESS_CLIENT, NULL, local_models_anthropic, true},
-    {STR_INIT("/models"), METHOD_GET, ACCESS_CLIENT, NULL, local_models, false},
-    {STR_INIT("/models/"), METHOD_GET, ACCESS_CLIENT, NULL, local_model_anthropic, true},
-    {STR_INIT("/models/"), METHOD_GET | METHOD_DELETE, ACCESS_CLIENT, NULL, local_model, false},
-    {STR_INIT("/health"), METHOD_GET, ACCESS_OPEN, NULL, local_health, false},
-    {STR_INIT("/livez"), METHOD_GET, ACCESS_OPEN, NULL, local_livez, false},
-    {STR_INIT("/readyz"), METHOD_GET, ACCESS_OPEN, NULL, local_readyz, false},
+    {STR_INIT("/chat/completions"), METHOD_POST, RIGHT_CHAT, &dialect_chat, NULL},
+    {STR_INIT("/completions"), METHOD_POST, RIGHT_CHAT, &dialect_completions, NULL},
+    {STR_INIT("/models"), METHOD_GET, RIGHT_MODELS, NULL, local_models},
+    {STR_INIT("/models/"), METHOD_GET, RIGHT_MODELS, NULL, local_model},
+    {STR_INIT("/health"), METHOD_GET, 0, NULL, local_health},
+    {STR_INIT("/livez"), METHOD_GET, 0, NULL, local_livez},
+    {STR_INIT("/readyz"), METHOD_GET, 0, NULL, local_readyz},
 };
 
 /* Parts of OpenAI's API that Claude has nothing behind; each covers the paths below it. */
@@ -41,82 +39,58 @@ static bool is_below(struct str path, struct str top)
     return str_starts(path, top) && (path.n == top.n || path.p[top.n] == '/');
 }
 
-static struct str skip_slashes(struct str path)
+/* Azure's form, /openai/deployments/{model}/chat/completions: the model is part of the path. */
+static struct str skip_deployment(struct str path, struct str *ret_model)
 {
-    while (str_starts(path, STR("//")))
-        path = str_skip(path, 1);
-    return path;
+    static const struct str prefix = STR_INIT("/openai/deployments/");
+    if (is_below(path, STR("/openai/v1")))
+        return str_skip(path, sizeof("/openai") - 1);
+    if (!str_starts(path, prefix))
+        return path;
+    struct str rest = str_skip(path, prefix.n);
+    *ret_model = str_head(rest, str_find(rest, '/'));
+    return str_skip(rest, ret_model->n);
 }
 
-static struct str skip_prefix(struct str path, struct str prefix)
+static struct str canonical(struct str path, struct str *ret_model)
 {
-    return is_below(path, prefix) ? skip_slashes(str_skip(path, prefix.n)) : path;
-}
-
-static bool skip_version(struct str *path)
-{
-    struct str rest = skip_prefix(*path, STR("/v1"));
-    bool was_there = rest.n != path->n;
-    *path = rest;
-    return was_there;
-}
-
-/* /deployments/{id}/...: the id. */
-static struct str skip_deployment(struct str *path)
-{
-    static const struct str top = STR_INIT("/deployments/");
-    if (!str_starts(*path, top))
-        return STR_NONE;
-    struct str rest = str_skip(*path, top.n);
-    struct str id = str_head(rest, str_find(rest, '/'));
-    *path = skip_slashes(str_skip(rest, id.n));
-    return id;
-}
-
-static struct str canonical(struct str path, struct str *ret_deployment)
-{
-    path = skip_slashes(path);
-    struct str rest = skip_prefix(path, STR("/openai"));
-    if (rest.n != path.n)
-        *ret_deployment = skip_deployment(&rest);
-    path = rest;
-    while (skip_version(&path))
-        continue;
-    while (path.n > 1 && path.p[path.n - 1] == '/')
+    path = skip_deployment(path, ret_model);
+    while (is_below(path, STR("/v1")))
+        path = str_skip(path, 3);
+    if (path.n > 1 && path.p[path.n - 1] == '/')
         path.n--;
     return path;
 }
 
-struct endpoint_match endpoint_find(struct str path, bool anthropic)
+const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
+                                     const char **ret_unsupported)
 {
-    struct endpoint_match m = {0};
-    path = canonical(path, &m.id);
+    *ret_rest = STR_NONE;
+    path = canonical(path, ret_rest);
     for (size_t i = 0; i < ARRAY_LEN(endpoints); i++) {
         const struct endpoint *e = &endpoints[i];
         bool takes_id = e->path.p[e->path.n - 1] == '/';
-        if (e->anthropic && !anthropic)
-            continue;
         if (takes_id ? str_starts(path, e->path) && path.n > e->path.n : str_eq(path, e->path)) {
-            m.endpoint = e;
-            m.id = takes_id ? str_skip(path, e->path.n) : m.id;
-            return m;
+            if (takes_id)
+                *ret_rest = str_skip(path, e->path.n);
+            return e;
         }
     }
+    *ret_unsupported = NULL;
     for (size_t i = 0; i < ARRAY_LEN(unsupported); i++)
         if (is_below(path, unsupported[i].path))
-            m.unsupported = unsupported[i].what;
-    return m;
+            *ret_unsupported = unsupported[i].what;
+    return NULL;
 }
 
-bool endpoint_allows(const struct endpoint *e, const struct h1_head *head)
+bool endpoint_allows(const struct endpoint *e, enum h1_method method)
 {
-    switch (head->method) {
+    switch (method) {
     case H1_GET:
     case H1_HEAD: return e->methods & METHOD_GET;
     case H1_POST: return e->methods & METHOD_POST;
     case H1_OPTIONS: return true;
-    case H1_OTHER:
-        return e && e->methods & METHOD_DELETE && str_eq(head->method_text, STR("DELETE"));
+    case H1_OTHER: return false;
     }
     UNREACHABLE();
 }

@@ -3,38 +3,27 @@
 #define CCPROXY_PROXY_ENDPOINT_H
 
 #include "llm/dialect.h"
+#include "policy/clients.h"
 #include "wire/h1.h"
 
 struct exchange;
 
-enum access {
-    ACCESS_OPEN,   /* anybody; the answer says nothing secret */
-    ACCESS_CLIENT, /* a client key */
-};
-
-/* HEAD comes with GET, OPTIONS with all. DELETE is not in Allow: it is only ever refused. */
-enum { METHOD_GET = 1, METHOD_POST = 2, METHOD_DELETE = 4 };
+enum { METHOD_GET = 1, METHOD_POST = 2 }; /* HEAD comes with GET, OPTIONS with all */
 
 struct endpoint {
-    struct str path; /* canonical; ends in '/' when an id follows */
+    struct str path; /* without /v1 and a trailing slash; ends in '/' when an id follows */
     unsigned methods;
-    enum access access;
+    uint32_t right; /* enum right that a client needs; 0: anybody, the answer says nothing secret */
     const struct dialect *dialect;      /* a call to Claude, or NULL */
     void (*answer)(struct exchange *x); /* served here, or NULL */
-    bool anthropic;                     /* only for clients of Anthropic's API */
 };
 
-struct endpoint_match {
-    const struct endpoint *endpoint; /* NULL: unknown */
-    struct str id;                   /* what the path names, still percent-encoded, or empty */
-    const char *unsupported; /* unknown, and Claude does not have it: "embeddings"; or NULL */
-};
-
-/* The endpoint of a path as it came. Clients spell them in many ways: any number of /v1 prefixes,
- * doubled and trailing slashes and a leading /openai are skipped, and so is Azure's
- * /openai/deployments/{model}, which is then the id. */
-struct endpoint_match endpoint_find(struct str path, bool anthropic);
-bool endpoint_allows(const struct endpoint *e, const struct h1_head *head);
+/* The endpoint of a path as it came. Any number of /v1 prefixes and a trailing slash are skipped.
+ * *ret_rest is what follows the endpoint's own path (an id), or the model that the path names. NULL: unknown; *ret_unsupported then
+ * says what Claude does not have ("embeddings"), or is NULL. */
+const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
+                                     const char **ret_unsupported);
+bool endpoint_allows(const struct endpoint *e, enum h1_method method);
 const char *endpoint_allow_list(const struct endpoint *e); /* for Allow; NULL: anywhere */
 
 #endif

@@ -1,9 +1,10 @@
 /* exchange.c - the life of one exchange: the table of steps and its driver. Read this file first.
  *
- *   identify > authenticate > receive > answer > decode > route > send > relay > settle > end
- *                                          |                ^______|                       ^
- *                                          |                 retry                         |
- *                                          +-----------------------------------------------+
+ *   identify > authenticate > receive > answer > decode > admit > route > send > relay > settle > end
+ *                                          |                        ^______|       |               ^
+ *                                          |                        ^ retry        |               |
+ *                                          |                        +--------------+ pause_turn    |
+ *                                          +-------------------------------------------------------+
  *                                            (from any step: an error, or the client leaves)
  *
  * A step is a short function that returns next, wait or over. Nothing but exchange_goto changes
@@ -15,6 +16,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "llm/price.h"
+#include "proxy/admit.h"
 #include "proxy/endpoint.h"
 #include "proxy/proxy_int.h"
 
@@ -31,10 +34,11 @@ static const struct step {
     [STEP_AUTHENTICATE] = {"authenticate", step_authenticate, TO(RECEIVE)},
     [STEP_RECEIVE] = {"receive", step_receive, TO(ANSWER)},
     [STEP_ANSWER] = {"answer", step_answer, TO(DECODE)},
-    [STEP_DECODE] = {"decode", step_decode, TO(ROUTE)},
+    [STEP_DECODE] = {"decode", step_decode, TO(ADMIT)},
+    [STEP_ADMIT] = {"admit", step_admit, TO(ROUTE)},
     [STEP_ROUTE] = {"route", step_route, TO(SEND)},
     [STEP_SEND] = {"send", step_send, TO(RELAY) | TO(ROUTE)},
-    [STEP_RELAY] = {"relay", step_relay, TO(SETTLE)},
+    [STEP_RELAY] = {"relay", step_relay, TO(SETTLE) | TO(ROUTE)},
     [STEP_SETTLE] = {"settle", step_settle, 0},
     [STEP_END] = {"end", NULL, 0},
 };
@@ -109,6 +113,22 @@ void exchange_refuse(struct proxy *p, struct request *r, enum fail why)
     exchange_fail(x, why);
 }
 
+struct recall exchange_recall(const struct exchange *x)
+{
+    return (struct recall){
+        .stash = x->proxy->shared->stash,
+        .owner = x->client ? x->client->name : STR(""),
+        .now_s = (int64_t)(clock_wall_us() / 1000000),
+    };
+}
+
+void exchange_rewrite(struct exchange *x)
+{
+    rope_done(&x->upstream);
+    rope_init(&x->upstream, UPSTREAM_TEXT_MAX);
+    messages_write(x->decoded.request, &x->upstream);
+}
+
 void exchange_commit(struct exchange *x)
 {
     rope_done(&x->upstream);
@@ -135,7 +155,7 @@ enum step_result exchange_fail(struct exchange *x, enum fail why)
 }
 
 /* An answer that broke off was not told what it cost; four characters of text are about a token. */
-static int64_t output_tokens(const struct exchange *x, bool *ret_estimated)
+int64_t exchange_output_tokens(const struct exchange *x, bool *ret_estimated)
 {
     int64_t estimate = (int64_t)(x->relayed_chars / 4);
     *ret_estimated = x->answer.state == ANSWER_OPEN && estimate > x->answer.usage.output;
@@ -150,11 +170,12 @@ static const char *when(bool says, const char *key)
 
 static void log_access(const struct exchange *x)
 {
-    static const struct auth_key nobody = {.name = {NULL, 0}};
+    static const struct client nobody = {.name = {NULL, 0}};
     const struct fail_row *row = fail_row(x->ending);
-    const struct auth_key *client = x->client ? x->client : &nobody;
+    const struct client *client = x->client ? x->client : &nobody;
     bool used = x->answer.state != ANSWER_EMPTY, estimated;
-    int64_t output = output_tokens(x, &estimated);
+    int64_t output = exchange_output_tokens(x, &estimated);
+    bool cached = used && (x->answer.usage.cache_read > 0 || x->answer.usage.cache_write > 0);
     LOG(row->level, "request", LOG_STR("id", x->id),
         LOG_STR(when(x->upstream_id.n, "upstream_id"), x->upstream_id),
         LOG_STR(when(client->name.n, "client"), client->name), LOG_STR("method", x->method),
@@ -164,6 +185,10 @@ static void log_access(const struct exchange *x)
         LOG_INT(when(x->attempts, "attempts"), x->attempts),
         LOG_INT(when(x->upstream_status, "upstream_status"), x->upstream_status),
         LOG_INT(when(used, "prompt_tokens"), usage_prompt_tokens(&x->answer.usage)),
+        LOG_INT(when(cached, "cache_read_tokens"), x->answer.usage.cache_read),
+        LOG_INT(when(cached, "cache_write_tokens"), x->answer.usage.cache_write),
+        LOG_INT(when(cached, "cache_saved_micro_usd"),
+                cached ? price_cache_saved_micro_usd(x->decoded.model, &x->answer.usage) : 0),
         LOG_INT(when(used, "output_tokens"), output), LOG_BOOL(when(estimated, "estimated"), true),
         LOG_MS(when(x->first_event_us, "first_event_ms"), x->first_event_us),
         LOG_MS("duration_ms", clock_us() - x->started_us));
@@ -173,6 +198,7 @@ static void bury(struct deferred *d)
 {
     struct exchange *x = CONTAINER_OF(d, struct exchange, funeral);
     exchange_commit(x);
+    content_done(&x->content);
     buf_done(&x->pending);
     arena_done(&x->keep);
     mem_free(x);
@@ -187,6 +213,7 @@ void exchange_end(struct exchange *x, enum fail ending)
         call_cancel(x->call);
     x->call = NULL;
     x->request = NULL;
+    admit_settle(x);
     log_access(x);
     if (x->encoder)
         x->endpoint->dialect->close(x->encoder);

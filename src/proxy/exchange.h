@@ -19,8 +19,10 @@
 
 #include "http/client.h"
 #include "http/server.h"
+#include "llm/content.h"
 #include "llm/dialect.h"
 #include "llm/upstream_error.h"
+#include "llm/upstream_limits.h"
 #include "policy/auth.h"
 #include "proxy/fail.h"
 #include "proxy/retry.h"
@@ -36,6 +38,7 @@ enum step_id {
     STEP_RECEIVE,      /* waits for the body */
     STEP_ANSWER,       /* endpoints that need no upstream reply here and are done */
     STEP_DECODE,       /* the client's dialect becomes a Messages request */
+    STEP_ADMIT,        /* limits and budgets */
     STEP_ROUTE,        /* which key; waits out the pause before a retry */
     STEP_SEND,         /* waits for the first event, or for the error that comes instead */
     STEP_RELAY,        /* moves events until message_stop */
@@ -63,17 +66,26 @@ struct exchange {
     enum step_id step;
 
     const struct endpoint *endpoint;
-    const struct auth_key *client;
-    struct str id; /* x-request-id */
+    const struct client *client;
+    struct str id;    /* x-request-id */
+    bool anthropic;   /* the client speaks Anthropic's API: it sent anthropic-version */
+    struct str betas; /* anthropic-beta: the client's, then what of it is sent */
     enum h1_method verb;
     struct str method, path; /* as they came, for the log */
-    struct str rest;         /* of the path, behind the endpoint's own: an id */
+    struct str rest;         /* of the path, behind the endpoint's own: an id; or a model in it */
 
     struct arena keep, scratch;
     struct buf body;
     struct rope upstream;
     struct decoded decoded;
     bool asks_whole; /* the upstream is asked for one message, not for a stream */
+    bool resumable;  /* the answer may pause and be continued: the request is kept to the end */
+    bool keeps;      /* thinking in the answer goes into the stash */
+    unsigned rounds; /* how often the answer was continued */
+    bool adapted;    /* the request was changed after upstream refused it */
+    uint32_t unable; /* what the model refused then: enum model_can */
+    struct sha256 binding;
+    struct content content; /* of this round, when resumable or keeps */
     struct encoder *encoder;
     struct answer answer;
 
@@ -88,7 +100,10 @@ struct exchange {
     enum answer_kind upstream_answer;
     enum should_retry should_retry;
     int64_t retry_after_us;
-    struct str upstream_id; /* request-id of the upstream */
+    struct str upstream_id;         /* request-id of the upstream */
+    struct upstream_limits *limits; /* in keep; NULL: it said nothing of them */
+    struct upstream_limits own_limits;
+    struct admission *admission; /* what was taken and is to be settled, in keep; see admit.c */
     struct sse sse;
     struct buf pending;
 
@@ -128,6 +143,12 @@ enum step_result exchange_fail_with(struct exchange *x, enum fail why, struct st
 /* Ends it; called once, by whoever knows that nothing is left to do. */
 void exchange_end(struct exchange *x, enum fail ending);
 
+/* Whose thinking is recalled and kept. */
+struct recall exchange_recall(const struct exchange *x);
+/* Writes the request anew after it was changed. */
+void exchange_rewrite(struct exchange *x);
+/* Tokens of the answer; of one that broke off, by what was relayed of it. */
+int64_t exchange_output_tokens(const struct exchange *x, bool *ret_estimated);
 /* The request cannot be sent again from here on: its memory goes. */
 void exchange_commit(struct exchange *x);
 

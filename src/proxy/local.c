@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "llm/anthropic.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
@@ -26,14 +25,10 @@ static void reply_json(struct exchange *x, int status, struct buf *body)
 void local_models(struct exchange *x)
 {
     struct buf *body = clean_scratch(x);
-    openai_models_list(x->proxy->models, body);
-    reply_json(x, 200, body);
-}
-
-void local_models_anthropic(struct exchange *x)
-{
-    struct buf *body = clean_scratch(x);
-    anthropic_models_list(x->proxy->models, body);
+    if (x->anthropic)
+        anthropic_models_list(x->proxy->models, body);
+    else
+        openai_models_list(x->proxy->models, body);
     reply_json(x, 200, body);
 }
 
@@ -44,45 +39,25 @@ static struct str model_id(struct exchange *x)
     return text_percent_decode(&x->scratch, x->rest, &id) ? id : STR_NONE;
 }
 
-static struct str no_such_model(struct exchange *x, struct str id)
-{
-    id = str_head(id, size_min(id.n, 128));
-    return arena_printf(&x->scratch, "The model '%.*s' does not exist.", (int)text_utf8_valid(id),
-                        id.p ? id.p : "");
-}
-
 void local_model(struct exchange *x)
 {
     struct buf *body = clean_scratch(x);
     struct str id = model_id(x);
-    bool known = openai_models_one(x->proxy->models, id, &x->scratch, body);
-    bool reads = x->verb != H1_OTHER; /* the other is DELETE */
-    if (known && reads) {
+    if (openai_models_one(x->proxy->models, id, &x->scratch, body)) {
         reply_json(x, 200, body);
         return;
     }
-    enum fail why = known ? FAIL_FORBIDDEN : FAIL_MODEL_NOT_FOUND;
-    struct api_error err = known ? fail_error(why, STR_NONE, STR_NONE, STR_NONE)
-                                 : fail_error(why, STR_NONE, STR("model"), no_such_model(x, id));
-    reply_error(x, why, &err);
-}
-
-void local_model_anthropic(struct exchange *x)
-{
-    struct buf *body = clean_scratch(x);
-    struct str id = model_id(x);
-    if (anthropic_models_one(x->proxy->models, id, &x->scratch, body)) {
-        reply_json(x, 200, body);
-        return;
-    }
-    anthropic_error_body(STR("not_found_error"), no_such_model(x, id), body);
-    reply_json(x, 404, body);
+    struct api_error err = fail_error(FAIL_MODEL_NOT_FOUND, STR_NONE, STR("model"),
+                                      arena_printf(&x->scratch, "The model '%.*s' does not exist.",
+                                                   (int)size_min(id.n, 128), id.p ? id.p : ""));
+    reply_error(x, FAIL_MODEL_NOT_FOUND, &err);
 }
 
 void local_health(struct exchange *x)
 {
     const struct proxy *p = x->proxy;
     bool upstream = p->upstream_failures < UPSTREAM_DOWN_AFTER;
+    bool limiter = !p->redis || redis_is_up(p->redis); /* else what CCPROXY_REDIS_FALLBACK says */
     bool ready = p->state == PROXY_READY;
     char when[CLOCK_TEXT];
     struct buf *body = clean_scratch(x);
@@ -90,15 +65,16 @@ void local_health(struct exchange *x)
     jsonw_to_buf(&w, body);
     jsonw_object(&w);
     jsonw_field_str(&w, "status",
-                    !ready     ? STR("unhealthy")
-                    : upstream ? STR("healthy")
-                               : STR("degraded"));
+                    !ready                ? STR("unhealthy")
+                    : upstream && limiter ? STR("healthy")
+                                          : STR("degraded"));
     jsonw_field_i64(&w, "uptime_seconds",
                     (int64_t)((clock_wall_us() - p->started_wall_us) / 1000000));
     jsonw_key(&w, STR("checks"));
     jsonw_object(&w);
     jsonw_field_bool(&w, "claude_api", upstream);
-    jsonw_field_bool(&w, "auth", p->config->n_client_keys > 0);
+    jsonw_field_bool(&w, "rate_limiter", limiter);
+    jsonw_field_bool(&w, "auth", p->config->clients.n > 0);
     jsonw_field_bool(&w, "accepting", ready);
     jsonw_object_end(&w);
     jsonw_field_str(&w, "timestamp", clock_rfc3339(clock_wall_us(), when));

@@ -90,7 +90,9 @@ static void init_server(struct proxy *p)
 static bool init_tls(struct proxy *p, char *ret_error, size_t error_size)
 {
     const struct config *c = p->config;
-    if (c->anthropic_base_url.scheme != URL_HTTPS)
+    bool others = str_starts_nocase(c->jwks_url, STR("https:")) ||
+                  str_starts_nocase(c->oidc_issuer, STR("https:"));
+    if (c->anthropic_base_url.scheme != URL_HTTPS && !others)
         return true;
     const struct tls_options options = {
         .ca_file = c->ca_file.p,
@@ -99,6 +101,40 @@ static bool init_tls(struct proxy *p, char *ret_error, size_t error_size)
     };
     p->tls = tls_ctx_new(&options, ret_error, error_size);
     return p->tls != NULL;
+}
+
+static void on_redis(void *ctx, bool up)
+{
+    struct proxy *p = ctx;
+    if (up)
+        LOG(LOG_INFO, "redis is there, limits hold across nodes");
+    else
+        LOG(LOG_WARN, "redis is away", LOG_CSTR("error", redis_health(p->redis).last_error),
+            LOG_STR("limits", p->config->redis_fallback));
+}
+
+static bool init_redis(struct proxy *p, char *ret_error, size_t error_size)
+{
+    const struct config *c = p->config;
+    if (!c->redis_url.n)
+        return true;
+    if (c->redis.server.scheme == URL_HTTPS) {
+        const struct tls_options tls = {.ca_file = c->ca_file.p, .no_alpn = true};
+        p->redis_tls = tls_ctx_new(&tls, ret_error, error_size);
+        if (!p->redis_tls)
+            return false;
+    }
+    const struct redis_options options = {
+        .url = c->redis,
+        .tls = p->redis_tls,
+        .timeout_us = (uint64_t)c->redis_timeout,
+        .connect_timeout_us = REDIS_CONNECT_TIMEOUT_US,
+        .on_change = on_redis,
+        .ctx = p,
+    };
+    p->redis = redis_new(p->loop, p->dns, &options);
+    p->redis_limit = redis_limit_new(p->loop, p->redis, STR(REDIS_LIMIT_PREFIX));
+    return true;
 }
 
 static bool use_proxy(const struct config *c, struct url *ret_proxy)
@@ -150,18 +186,26 @@ static void init_upstream(struct proxy *p)
 
 static bool init_models(struct proxy *p, char *ret_error, size_t error_size)
 {
-    struct str error = STR_NONE;
-    p->models = models_new(p->config->model_map, p->config->default_model, &error);
+    char error[MODELS_ERROR];
+    const struct models_options options = {
+        .settings = p->config->models,
+        .map = p->config->model_map,
+        .default_model = p->config->default_model,
+    };
+    p->models = models_new(&options, error);
     if (!p->models)
-        snprintf(ret_error, error_size, "CCPROXY_MODEL_MAP: %.*s", STR_FMT(error));
+        (void)snprintf(ret_error, error_size, "%s", error);
     return p->models != NULL;
 }
 
-struct proxy *proxy_new(struct loop *l, const struct config *c, char *ret_error, size_t error_size)
+struct proxy *proxy_new(struct loop *l, const struct config *c, const struct shared *s,
+                        unsigned owner, char *ret_error, size_t error_size)
 {
     struct proxy *p = mem_zalloc(sizeof(*p));
     p->loop = l;
     p->config = c;
+    p->shared = s;
+    p->owner = owner;
     p->started_wall_us = clock_wall_us();
     list_init(&p->open);
     json_init(&p->doc);
@@ -173,10 +217,16 @@ struct proxy *proxy_new(struct loop *l, const struct config *c, char *ret_error,
         return NULL;
     }
     p->dns = dns_new(l, c->dns_servers.p);
+    if (!init_redis(p, ret_error, error_size)) {
+        proxy_free(p);
+        return NULL;
+    }
     init_upstream(p);
     init_pool(p);
     init_server(p);
     refresh_start(p);
+    if (c->auth == AUTH_BY_JWT)
+        p->keyring = keyring_new(p);
     return p;
 }
 
@@ -222,11 +272,17 @@ void proxy_free(struct proxy *p)
     proxy_abort(p);
     if (p->server)
         server_free(p->server);
+    keyring_free(p->keyring);
+    if (p->redis_limit)
+        redis_limit_free(p->redis_limit);
+    if (p->redis)
+        redis_free(p->redis);
     if (p->pool)
         pool_free(p->pool);
     if (p->dns)
         dns_free(p->dns);
     tls_ctx_free(p->tls);
+    tls_ctx_free(p->redis_tls);
     models_free(p->models);
     json_done(&p->doc);
     buf_done(&p->scratch);

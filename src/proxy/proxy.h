@@ -8,12 +8,14 @@
 
 #include "config/config.h"
 #include "io/loop.h"
+#include "proxy/shared.h"
 
 struct proxy;
 
 /* NULL with a reason when the configuration cannot be put to work (a certificate that cannot be
  * read). */
-struct proxy *proxy_new(struct loop *l, const struct config *c, char *ret_error, size_t error_size);
+struct proxy *proxy_new(struct loop *l, const struct config *c, const struct shared *s,
+                        unsigned owner, char *ret_error, size_t error_size);
 NODISCARD bool proxy_listen(struct proxy *p, int fd);
 /* From now on /readyz fails. */
 void proxy_unready(struct proxy *p);

@@ -7,8 +7,10 @@
 #include "llm/models.h"
 #include "llm/platform.h"
 #include "policy/route.h"
+#include "proxy/keyring.h"
 #include "proxy/proxy.h"
 #include "proxy/retry.h"
+#include "store/redis_limit.h"
 #include "wire/json.h"
 
 /* GET /v1/models of the upstream, now and then. */
@@ -22,6 +24,8 @@ struct refresh {
 struct proxy {
     struct loop *loop;
     const struct config *config;
+    const struct shared *shared;
+    unsigned owner;
     struct server *server;
     struct dns *dns;
     struct tls_ctx *tls;
@@ -32,8 +36,12 @@ struct proxy {
     struct route route;
     struct retry_budget retries;
     struct refresh refresh;
-    struct json doc;    /* parser memory, used within one callback at a time */
-    struct buf scratch; /* heads and answers that are written whole, likewise */
+    struct redis *redis; /* NULL: limits are the node's own */
+    struct redis_limit *redis_limit;
+    struct tls_ctx *redis_tls;
+    struct keyring *keyring; /* NULL: clients have keys */
+    struct json doc;         /* parser memory, used within one callback at a time */
+    struct buf scratch;      /* heads and answers that are written whole, likewise */
     struct buf authority;
     struct list open; /* exchanges */
     size_t n_open;

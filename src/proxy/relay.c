@@ -7,6 +7,9 @@
  * A short answer comes in one piece (step_decode asks for it so): it is replayed as the events
  * that a stream would have had, and everything behind is the same.
  *
+ * An answer that pauses (pause_turn: upstream's own tools ran long enough for one call) is sent back
+ * with the request, as many rounds as it takes up to a limit; the client sees one answer.
+ *
  * Invariants:
  *   1. The client gets no byte before the first event of an answer has come: until then an attempt
  *      may be given up for another, or become a real HTTP error.
@@ -15,6 +18,8 @@
  *   4. After each event x->step is looked at again: anything may have ended the exchange.
  */
 #include "base/clock.h"
+#include "llm/adapt.h"
+#include "proxy/admit.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
@@ -25,25 +30,32 @@ enum {
     SETTLE_US = 1000 * 1000,
     KEY_REST_US = 60 * 1000 * 1000, /* a key that was refused */
     KEY_PAUSE_US = 5 * 1000 * 1000, /* a key at its limit that was not told for how long */
+    ROUNDS_MAX = 5,                 /* of an answer that pauses */
 };
 
-static bool is_relaying(const struct exchange *x)
+/* Whether the exchange still takes what this attempt brings. */
+static bool is_relaying(const struct exchange *x, unsigned attempt)
 {
-    return x->step == STEP_SEND || x->step == STEP_RELAY;
+    return (x->step == STEP_SEND || x->step == STEP_RELAY) && x->attempts == attempt;
 }
 
 /* --- attempts ------------------------------------------------------------------------------- */
 
+static bool is_rate_limit(enum fail why)
+{
+    return why == FAIL_UPSTREAM_RATE_LIMIT || why == FAIL_UPSTREAM_RATE_REQUESTS ||
+           why == FAIL_UPSTREAM_RATE_TOKENS;
+}
+
 static bool is_about_key(enum fail why)
 {
-    return why == FAIL_UPSTREAM_RATE_LIMIT || why == FAIL_UPSTREAM_AUTH ||
-           why == FAIL_UPSTREAM_QUOTA;
+    return is_rate_limit(why) || why == FAIL_UPSTREAM_AUTH || why == FAIL_UPSTREAM_QUOTA;
 }
 
 static void rest_key(struct exchange *x, enum fail why)
 {
     uint64_t rest = KEY_REST_US;
-    if (why == FAIL_UPSTREAM_RATE_LIMIT)
+    if (is_rate_limit(why))
         rest = x->retry_after_us >= 0 ? (uint64_t)x->retry_after_us : KEY_PAUSE_US;
     route_rest(&x->proxy->route, x->key, clock_us() + rest);
 }
@@ -54,11 +66,17 @@ static void count_upstream(struct proxy *p, enum fail why)
     p->upstream_failures = failed ? p->upstream_failures + 1 : 0;
 }
 
-static void try_again(struct exchange *x, enum fail why, uint64_t delay_us)
+static void drop_call(struct exchange *x)
 {
-    LOG(LOG_INFO, "retry", LOG_STR("id", x->id), LOG_CSTR("why", fail_row(why)->name),
-        LOG_INT("attempt", x->attempts), LOG_MS("after_ms", delay_us));
+    if (x->call)
+        call_cancel(x->call);
+    x->call = NULL;
+    x->paused = false;
     buf_clear(&x->pending);
+}
+
+static void send_again(struct exchange *x, uint64_t delay_us)
+{
     exchange_goto(x, STEP_ROUTE);
     x->phase_at_us = delay_us ? clock_us() + delay_us : 0;
     exchange_run(x);
@@ -67,9 +85,7 @@ static void try_again(struct exchange *x, enum fail why, uint64_t delay_us)
 void relay_failed(struct exchange *x, enum fail why, const struct upstream_error *error)
 {
     count_upstream(x->proxy, why);
-    if (x->call)
-        call_cancel(x->call);
-    x->call = NULL;
+    drop_call(x);
     bool about_key = is_about_key(why);
     if (about_key)
         rest_key(x, why);
@@ -83,11 +99,13 @@ void relay_failed(struct exchange *x, enum fail why, const struct upstream_error
     };
     uint64_t delay_us;
     if (x->step == STEP_SEND && retry_plan(&x->proxy->retries, &facts, &delay_us)) {
-        try_again(x, why, delay_us);
+        LOG(LOG_INFO, "retry", LOG_STR("id", x->id), LOG_CSTR("why", fail_row(why)->name),
+            LOG_INT("attempt", x->attempts), LOG_MS("after_ms", delay_us));
+        send_again(x, delay_us);
         return;
     }
     if (error)
-        exchange_fail_with(x, why, STR_NONE, error->param, error->message);
+        exchange_fail_with(x, why, error->said, error->param, error->message);
     else
         exchange_fail(x, why);
 }
@@ -103,6 +121,41 @@ static struct str name_or_none(struct str s)
     return s.n <= NAME_MAX_LEN ? s : STR_NONE;
 }
 
+/* Upstream refuses something of the request by name: once more without it. False when there is
+ * nothing that could be left out, or that was tried before. */
+static bool adapt(struct exchange *x, struct str message)
+{
+    struct decoded *d = &x->decoded;
+    if (x->adapted || x->step != STEP_SEND || !d->request)
+        return false;
+    struct str gone = messages_adapt(d->request, message, &x->scratch, &x->unable);
+    if (!gone.p)
+        return false;
+    x->adapted = true;
+    d->dropped = d->dropped.n
+                     ? arena_printf(&x->keep, "%.*s, %.*s", STR_FMT(d->dropped), STR_FMT(gone))
+                     : gone;
+    if (x->keeps)
+        x->binding = recall_binding(d->request, &x->scratch);
+    LOG(LOG_WARN, "upstream refused what the table of models allows, sent again without it",
+        LOG_STR("id", x->id), LOG_STR("model", d->request->model->id), LOG_STR("without", gone));
+    exchange_rewrite(x);
+    drop_call(x);
+    send_again(x, 0);
+    return true;
+}
+
+/* Which of upstream's limits it was, as OpenAI would name it. */
+static enum fail exhausted(const struct exchange *x, enum fail why)
+{
+    const struct upstream_limits *l = x->limits;
+    if (why != FAIL_UPSTREAM_RATE_LIMIT || !l)
+        return why;
+    if (l->requests.known && l->requests.remaining == 0)
+        return FAIL_UPSTREAM_RATE_REQUESTS;
+    return l->tokens.known && l->tokens.remaining == 0 ? FAIL_UPSTREAM_RATE_TOKENS : why;
+}
+
 /* An error object instead of an answer (status set), or an error event in one (status 0). What the
  * upstream says of our credentials is never shown to a client; its words, which may quote anything,
  * never stand in the log. */
@@ -113,9 +166,13 @@ static void on_upstream_error(struct exchange *x, int status, struct str body)
     LOG(LOG_INFO, "upstream error", LOG_STR("id", x->id), LOG_INT("status", status),
         LOG_STR("type", name_or_none(e.type)),
         LOG_STR(e.code.n ? "code" : NULL, name_or_none(e.code)));
+    if (e.kind == UPSTREAM_INVALID_REQUEST && status == 400 && adapt(x, e.message))
+        return;
     if (e.kind == UPSTREAM_AUTH || e.kind == UPSTREAM_QUOTA)
         e.message = STR_NONE;
-    relay_failed(x, fail_of_upstream(e.kind), &e);
+    if (str_eq(e.param, STR("max_tokens")) && x->decoded.max_tokens_name.n)
+        e.param = x->decoded.max_tokens_name;
+    relay_failed(x, exhausted(x, fail_of_upstream(e.kind)), &e);
 }
 
 /* --- events --------------------------------------------------------------------------------- */
@@ -127,26 +184,84 @@ static void begin_stream(struct exchange *x)
     reply_head_end(x->request, -1);
 }
 
-/* The first event of an answer is here: no other attempt will be made. */
+/* The first event of an answer, or of another round of it, is here: no other attempt will be
+ * made. */
 static void begin_answer(struct exchange *x)
 {
     exchange_goto(x, STEP_RELAY);
     x->phase_at_us = 0;
-    x->first_event_us = clock_us() - x->started_us;
-    x->progress_us = x->sent_us = clock_us();
+    x->progress_us = clock_us();
     count_upstream(x->proxy, FAIL_DONE);
-    if (!x->call || call_sent(x->call))
+    if (x->unable) /* without it the request was taken: the table was wrong */
+        models_learn_cannot(x->proxy->models, x->decoded.model, x->unable);
+    x->unable = 0;
+    if (!x->resumable && (!x->call || call_sent(x->call)))
         exchange_commit(x);
-    if (x->decoded.stream)
-        begin_stream(x);
+    if (x->rounds == 0) {
+        x->first_event_us = clock_us() - x->started_us;
+        x->sent_us = clock_us();
+        if (x->decoded.stream)
+            begin_stream(x);
+    }
     watch_arm(x);
 }
 
-/* The last event is here. The client is done; the upstream still owes the end of its message. */
+/* --- rounds --------------------------------------------------------------------------------- */
+
+/* What was said so far joins the request as its last turn. False when it cannot. */
+static bool add_said(struct exchange *x)
+{
+    struct proxy *p = x->proxy;
+    struct messages_request *m = x->decoded.request;
+    struct str blocks = content_blocks(&x->content);
+    if (!blocks.p)
+        return false;
+    buf_clear(&p->scratch);
+    bool fits =
+        buf_lit(&p->scratch, "[") && buf_append(&p->scratch, blocks) && buf_lit(&p->scratch, "]");
+    struct str list = arena_dup(&x->scratch, buf_str(&p->scratch));
+    if (!fits || json_parse(&p->doc, list) != JSON_OK)
+        return false;
+    struct turn *turn = messages_turn(&x->scratch, m, ROLE_ASSISTANT);
+    json_each (block, json_root(&p->doc))
+        blocks_add(&x->scratch, &turn->blocks, BLOCK_RAW)->value = json_raw(block);
+    return true;
+}
+
+/* False: the answer ends here. */
+static bool resume(struct exchange *x)
+{
+    bool paused = x->answer.stop == STOP_PAUSE_TURN;
+    if (!paused || !x->resumable || x->rounds == ROUNDS_MAX || !add_said(x))
+        return false;
+    x->rounds++;
+    LOG(LOG_INFO, "answer paused, goes on", LOG_STR("id", x->id), LOG_INT("round", x->rounds));
+    content_clear(&x->content);
+    answer_resume(&x->answer);
+    exchange_rewrite(x);
+    drop_call(x);
+    send_again(x, 0);
+    return true;
+}
+
+/* The client's next request will miss it otherwise. Rounds were another request to upstream, so what
+ * is bound to them cannot be put back. */
+static void keep_thinking(struct exchange *x)
+{
+    const struct recall recall = exchange_recall(x);
+    if (x->keeps && x->rounds == 0)
+        recall_keep(&recall, x->decoded.model, &x->binding, &x->content);
+}
+
+/*
+ * The last event is here. The client is done; the upstream still owes the end of its message. The limits are settled
+ * before the client can know, so its next request finds its lease free.
+ */
 static void end_answer(struct exchange *x)
 {
     struct proxy *p = x->proxy;
     const struct dialect *d = x->endpoint->dialect;
+    admit_settle(x);
     if (x->decoded.stream) {
         bool ok = d->finish(x->encoder, &x->answer, reply_body_begin(x->request));
         reply_body_end(x->request);
@@ -188,10 +303,32 @@ static void send_keepalive(struct exchange *x)
     reply_body_end(x->request);
 }
 
+/* Message_stop: the end of the answer, or of a round of it. */
+static void end_message(struct exchange *x)
+{
+    if (resume(x))
+        return;
+    keep_thinking(x);
+    end_answer(x);
+}
+
+/* The client gets every event but a second message_start. */
+static bool relay_event(struct exchange *x, const struct event *ev)
+{
+    return (ev->type == EVENT_MESSAGE_START && x->rounds > 0) || encode(x, ev);
+}
+
 /* One event that is no error. False when the exchange has ended. */
-static bool take_event(void *ctx, const struct event *ev)
+static bool take_event(void *ctx, const struct event *event)
 {
     struct exchange *x = ctx;
+    struct event numbered;
+    const struct event *ev = event;
+    if (x->answer.index_base > 0 && event->index >= 0) { /* blocks are numbered over all rounds */
+        numbered = *event;
+        numbered.index += x->answer.index_base;
+        ev = &numbered;
+    }
     if (!answer_track(&x->answer, ev)) {
         relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
         return false;
@@ -204,12 +341,14 @@ static bool take_event(void *ctx, const struct event *ev)
         x->progress_us = clock_us();
         x->relayed_chars += ev->text.n;
     }
+    if (x->keeps || x->resumable)
+        content_take(&x->content, ev);
     if (ev->type == EVENT_PING)
         send_keepalive(x);
-    else if (!encode(x, ev))
-        relay_failed(x, FAIL_ANSWER_TOO_LARGE, NULL);
     else if (ev->type == EVENT_MESSAGE_STOP)
-        end_answer(x);
+        end_message(x);
+    else if (!relay_event(x, ev))
+        relay_failed(x, FAIL_ANSWER_TOO_LARGE, NULL);
     return x->step != STEP_END;
 }
 
@@ -228,7 +367,8 @@ static void on_event(struct exchange *x, struct str data)
 static size_t relay_events(struct exchange *x, char *p, size_t n)
 {
     size_t done = 0;
-    while (is_relaying(x)) {
+    unsigned attempt = x->attempts;
+    while (is_relaying(x, attempt)) {
         struct sse_event event;
         size_t used;
         enum sse_result result = sse_next(&x->sse, p + done, n - done, &event, &used);
@@ -285,6 +425,17 @@ static enum answer_kind kind_of_answer(const struct exchange *x, const struct h1
     return ANSWER_ERROR;
 }
 
+static void remember_limits(struct exchange *x, const struct h1_head *head)
+{
+    struct upstream_limits said;
+    upstream_limits_read(head, &said);
+    x->limits = NULL;
+    if (!said.known)
+        return;
+    x->limits = ARENA_NEW(&x->keep, struct upstream_limits);
+    *x->limits = said;
+}
+
 static void on_head(void *ctx, const struct h1_head *head)
 {
     struct exchange *x = ctx;
@@ -294,6 +445,7 @@ static void on_head(void *ctx, const struct h1_head *head)
         buf_expect(&x->pending, (size_t)head->content_length);
     x->should_retry = parse_should_retry(head->known[H1_X_SHOULD_RETRY]);
     x->retry_after_us = retry_after_us(head->known[H1_RETRY_AFTER_MS], head->known[H1_RETRY_AFTER]);
+    remember_limits(x, head);
     if (head->known[H1_REQUEST_ID].n <= 128)
         x->upstream_id = arena_dup(&x->keep, head->known[H1_REQUEST_ID]);
     if (head->status < 400 && x->upstream_answer == ANSWER_ERROR)
@@ -309,6 +461,7 @@ static void on_error_body(struct exchange *x, struct str bytes)
 static void on_body(void *ctx, struct str bytes)
 {
     struct exchange *x = ctx;
+    unsigned attempt = x->attempts;
     if (x->upstream_answer == ANSWER_ERROR) {
         on_error_body(x, bytes);
         return;
@@ -321,7 +474,7 @@ static void on_body(void *ctx, struct str bytes)
     if (buf_len(&x->pending) == 0) { /* the common case: whole events, parsed where they lie */
         size_t done = relay_events(x, (char *)(uintptr_t)bytes.p, bytes.n);
         bytes = str_skip(bytes, done);
-        if (!is_relaying(x))
+        if (!is_relaying(x, attempt))
             return;
         if (bytes.n && !buf_append(&x->pending, bytes))
             relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
@@ -330,7 +483,7 @@ static void on_body(void *ctx, struct str bytes)
     } else {
         char *p = x->pending.data + x->pending.start;
         size_t done = relay_events(x, p, buf_len(&x->pending));
-        if (!is_relaying(x))
+        if (!is_relaying(x, attempt))
             return;
         buf_consume(&x->pending, done);
         if (buf_len(&x->pending) == 0)

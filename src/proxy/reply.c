@@ -13,6 +13,29 @@ static const struct h1_field security_fields[] = {
     {STR_INIT("Cross-Origin-Resource-Policy"), STR_INIT("same-origin")},
 };
 
+static void reply_limit(struct request *r, const struct upstream_limit *l, bool tokens)
+{
+    char text[UPSTREAM_DURATION];
+    uint64_t now = clock_wall_us();
+    if (!l->known)
+        return;
+    reply_field_u64(r, tokens ? STR("X-Ratelimit-Limit-Tokens") : STR("X-Ratelimit-Limit-Requests"),
+                    (uint64_t)l->limit);
+    reply_field_u64(
+        r, tokens ? STR("X-Ratelimit-Remaining-Tokens") : STR("X-Ratelimit-Remaining-Requests"),
+        (uint64_t)l->remaining);
+    reply_field(r, tokens ? STR("X-Ratelimit-Reset-Tokens") : STR("X-Ratelimit-Reset-Requests"),
+                upstream_duration(l->reset_us > now ? l->reset_us - now : 0, text));
+}
+
+static const struct upstream_limit *tighter(const struct upstream_limit *a,
+                                            const struct upstream_limit *b)
+{
+    if (!a->known || !b->known)
+        return a->known ? a : b;
+    return a->remaining < b->remaining ? a : b;
+}
+
 static void reply_notices(struct exchange *x)
 {
     const struct decoded *d = &x->decoded;
@@ -37,6 +60,10 @@ void reply_head(struct exchange *x, int status, struct str content_type)
         reply_field_u64(r, STR("Openai-Processing-Ms"), (clock_us() - x->started_us) / 1000);
         if (x->upstream_id.n)
             reply_field(r, STR("Request-Id"), x->upstream_id);
+        static const struct upstream_limits unsaid;
+        const struct upstream_limits *theirs = x->limits ? x->limits : &unsaid;
+        reply_limit(r, tighter(&theirs->requests, &x->own_limits.requests), false);
+        reply_limit(r, tighter(&theirs->tokens, &x->own_limits.tokens), true);
         reply_notices(x);
     }
 }
@@ -58,13 +85,13 @@ static void reply_retry_fields(struct exchange *x, enum fail why)
     int64_t after_us = x->retry_after_us;
     if (after_us < 0 && row->status == 503)
         after_us = OVERLOAD_PAUSE_US;
-    if (why == FAIL_UPSTREAM_QUOTA) {
+    bool hopeless = row->status < 500 && row->status != 408 && row->status != 409 &&
+                    row->status != 429; /* the same request would fail again */
+    if (hopeless || why == FAIL_UPSTREAM_QUOTA || why == FAIL_BUDGET) {
         reply_field(r, STR("X-Should-Retry"), STR("false"));
         return;
     }
-    if (row->status != 429 && row->status < 500)
-        return;
-    if (x->should_retry != SHOULD_RETRY_UNSAID)
+    if (x->should_retry != SHOULD_RETRY_UNSAID && x->attempts == 1)
         reply_field(r, STR("X-Should-Retry"),
                     x->should_retry == SHOULD_RETRY_YES ? STR("true") : STR("false"));
     if (after_us < 0)

@@ -31,6 +31,8 @@ static void remember_head(struct exchange *x, const struct h1_head *head)
     struct str id = head->known[H1_X_REQUEST_ID];
     x->id = is_request_id(id) ? arena_dup(&x->keep, id) : exchange_make_id(x);
     x->verb = head->method;
+    x->anthropic = h1_field(head, STR("anthropic-version")).n > 0;
+    x->betas = arena_dup(&x->keep, h1_field(head, STR("anthropic-beta")));
     x->method = arena_dup(&x->keep, head->method_text);
     x->path = arena_dup(&x->keep, str_head(head->path, size_min(head->path.n, PATH_SHOWN_MAX)));
 }
@@ -68,13 +70,13 @@ enum step_result step_identify(struct exchange *x)
     const struct h1_head *head = x->request->head;
     remember_head(x, head);
 
-    bool anthropic = h1_field(head, STR("anthropic-version")).p;
-    struct endpoint_match found = endpoint_find(head->path, anthropic);
-    x->endpoint = found.endpoint;
+    struct str rest = STR_NONE;
+    const char *unsupported = NULL;
+    x->endpoint = endpoint_find(head->path, &rest, &unsupported);
     if (!x->endpoint && head->method != H1_OTHER)
-        return fail_unknown_url(x, found.unsupported);
-    x->rest = arena_dup(&x->keep, found.id);
-    if (!endpoint_allows(x->endpoint, head))
+        return fail_unknown_url(x, unsupported);
+    x->rest = arena_dup(&x->keep, rest);
+    if (!endpoint_allows(x->endpoint, head->method))
         return exchange_fail_with(x, FAIL_METHOD, STR_NONE, STR_NONE,
                                   arena_printf(&x->keep, "Not allowed to %.*s on %.*s.",
                                                STR_FMT(x->method), STR_FMT(x->path)));
@@ -85,23 +87,39 @@ enum step_result step_identify(struct exchange *x)
     return STEP_NEXT;
 }
 
+static enum auth_result check_credential(struct exchange *x, const struct auth_fields *fields,
+                                         int64_t now_s)
+{
+    struct str token;
+    if (!x->proxy->keyring)
+        return auth_check(&x->proxy->config->clients, fields, now_s, &x->client);
+    if (!auth_presented(fields, &token))
+        return AUTH_CONFLICT;
+    x->client = keyring_client(x->proxy->keyring, token, now_s, &x->keep);
+    return x->client ? AUTH_OK : AUTH_REFUSED;
+}
+
 enum step_result step_authenticate(struct exchange *x)
 {
     const struct h1_head *head = x->request->head;
-    if (x->endpoint->access == ACCESS_OPEN || head->method == H1_OPTIONS)
+    if (x->endpoint->right == 0 || head->method == H1_OPTIONS)
         return STEP_NEXT;
-    const struct config *c = x->proxy->config;
+    const int64_t now_s = (int64_t)(clock_wall_us() / 1000000);
     const struct auth_fields fields = {
         .authorization = head->known[H1_AUTHORIZATION],
         .x_api_key = head->known[H1_X_API_KEY],
         .api_key = h1_field(head, STR("api-key")),
     };
-    switch (auth_check(c->client_keys, c->n_client_keys, &fields, &x->client)) {
-    case AUTH_OK: return STEP_NEXT;
+    switch (check_credential(x, &fields, now_s)) {
+    case AUTH_OK: break;
     case AUTH_REFUSED: return exchange_fail(x, FAIL_UNAUTHENTICATED);
     case AUTH_CONFLICT: return exchange_fail(x, FAIL_CREDENTIALS_DIFFER);
     }
-    UNREACHABLE();
+    if ((x->client->rights & x->endpoint->right) == 0)
+        return exchange_fail_with(x, FAIL_FORBIDDEN, STR_NONE, STR_NONE,
+                                  arena_printf(&x->keep, "This key lacks the right \"%s\".",
+                                               right_name(x->endpoint->right)));
+    return STEP_NEXT;
 }
 
 enum step_result step_receive(struct exchange *x)
@@ -134,27 +152,65 @@ static void log_model(const struct exchange *x)
             LOG_STR("asked_model", d->asked_model));
 }
 
-/* The model in an Azure path. */
+/* What of the answer has to be collected, and what must be known of the request for it. */
+static void prepare_content(struct exchange *x)
+{
+    enum { KEPT_MAX = 512 * 1024, RESUMED_MAX = 16 * 1024 * 1024 };
+
+    struct messages_request *m = x->decoded.request;
+    x->resumable = messages_has_server_tools(m);
+    x->keeps = x->proxy->shared->stash && recall_expects(m);
+    if (x->keeps)
+        x->binding = recall_binding(m, &x->scratch);
+    content_init(&x->content, x->resumable ? RESUMED_MAX : KEPT_MAX);
+}
+
+/* A client may be held to models by the names it uses or by Claude's. */
+static bool may_use_model(const struct exchange *x)
+{
+    return client_may_use(x->client, x->decoded.asked_model) ||
+           client_may_use(x->client, x->decoded.model->id);
+}
+
+static enum step_result fail_model(struct exchange *x)
+{
+    return exchange_fail_with(x, FAIL_MODEL_FORBIDDEN, STR_NONE, STR("model"),
+                              arena_printf(&x->keep, "This key may not use the model '%.*s'.",
+                                           STR_FMT(x->decoded.asked_model)));
+}
+
+/* The model that the URL names, when it does; broken escapes are no name. */
 static struct str path_model(struct exchange *x)
 {
-    struct str model;
-    return text_percent_decode(&x->scratch, x->rest, &model) ? model : STR_NONE;
+    struct str name = STR_NONE;
+    return x->rest.n && text_percent_decode(&x->scratch, x->rest, &name) ? name : STR_NONE;
 }
 
 enum step_result step_decode(struct exchange *x)
 {
     struct proxy *p = x->proxy;
+    const struct recall recall = exchange_recall(x);
     const struct decode_options options = {
         .models = p->models,
-        .model = path_model(x),
+        .recall = &recall,
+        .aliases = x->client->aliases,
+        .n_aliases = x->client->n_aliases,
         .default_max_tokens = p->config->default_max_tokens,
+        .betas = x->betas,
+        .path_model = path_model(x),
         .strict = p->config->strict,
+        .auto_cache = p->config->auto_cache,
+        .fast_mode = p->config->fast_mode,
     };
     struct request_error e = {0};
     if (!x->endpoint->dialect->decode(&options, &p->doc, buf_str(&x->body), &x->keep, &x->scratch,
                                       &x->decoded, &e))
         return exchange_fail_with(x, fail_of_fault(e.fault), e.code, e.param, e.message);
+    x->betas = arena_dup(&x->keep, x->decoded.request->betas);
     log_model(x);
+    if (!may_use_model(x))
+        return fail_model(x);
+    prepare_content(x);
     x->asks_whole = !x->decoded.stream && x->decoded.request->max_tokens <= WHOLE_TOKENS_MAX;
     x->decoded.request->whole = x->asks_whole;
     buf_expect(&x->upstream.text, UPSTREAM_TEXT_FIRST);
@@ -193,6 +249,7 @@ enum step_result step_send(struct exchange *x)
     x->key = route_pick(&p->route, clock_us(), &x->keys_tried);
     struct platform_call call = p->upstream;
     call.key = p->config->upstream_keys[x->key];
+    call.betas = x->betas;
     call.body_len = rope_len(&x->upstream);
     buf_clear(&p->scratch);
     bool fits = p->platform->messages_head(&call, &p->scratch);

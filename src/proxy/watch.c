@@ -14,9 +14,10 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a && (!b || a < b) ? a : b;
 }
 
+/* While an answer goes on in another round, the steps before relay are seen once more. */
 static bool sends_keepalives(const struct exchange *x)
 {
-    return x->step == STEP_RELAY && x->decoded.stream;
+    return x->first_event_us && x->step <= STEP_RELAY && x->decoded.stream;
 }
 
 static uint64_t keepalive_at(const struct exchange *x)

@@ -1,8 +1,9 @@
 /* sim_models.c - the table of models in the shape of the Models API, newest first. */
 #include "sim/sim_models.h"
 
+#include "base/clock.h"
 #include "base/text.h"
-#include "llm/anthropic.h"
+#include "wire/jsonw.h"
 
 static const char *const lines[] = {
     [LINE_HAIKU] = "haiku", [LINE_SONNET] = "sonnet", [LINE_OPUS] = "opus",
@@ -14,6 +15,31 @@ static const char *const lifecycles[] = {
     [MODEL_DEPRECATED] = "deprecated",
     [MODEL_RETIRED] = "retired",
 };
+
+static bool is_number(struct str s)
+{
+    uint64_t n;
+    return str_to_u64(s, &n);
+}
+
+/* "claude-haiku-4-5-20251001" -> "Claude Haiku 4.5" */
+static void put_display_name(struct str id, struct buf *out)
+{
+    enum { DATE = 8 };
+    struct str rest = id, part;
+    bool number_before = false;
+    while (str_split(&rest, '-', &part)) {
+        bool number = is_number(part);
+        if (part.n == 0 || (number && part.n == DATE))
+            continue;
+        if (buf_len(out) != 0)
+            buf_append(out, number && number_before ? STR(".") : STR(" "));
+        char first = part.p[0] >= 'a' && part.p[0] <= 'z' ? (char)(part.p[0] - 32) : part.p[0];
+        buf_append(out, str_of(&first, 1));
+        buf_append(out, str_skip(part, 1));
+        number_before = number;
+    }
+}
 
 static void put_flag(struct jsonw *w, const char *name, bool on)
 {
@@ -74,18 +100,38 @@ static void put_capabilities(struct jsonw *w, const struct model *m)
     jsonw_object_end(w);
 }
 
+static void put_created(struct jsonw *w, int64_t seconds)
+{
+    enum { TO_SECONDS = 19 };
+
+    char text[CLOCK_TEXT], stamp[CLOCK_TEXT];
+    struct str t = clock_rfc3339((uint64_t)seconds * 1000000, text);
+    int n = snprintf(stamp, sizeof(stamp), "%.*sZ", TO_SECONDS, t.p);
+    jsonw_field_str(w, "created_at", str_of(stamp, (size_t)n));
+}
+
 void sim_model_write(const struct model *m, struct buf *out)
 {
+    enum { NAME_MAX_BYTES = 256 };
+    struct buf name;
+    buf_init(&name, NAME_MAX_BYTES);
+    put_display_name(m->id, &name);
     struct jsonw w;
     jsonw_to_buf(&w, out);
     jsonw_object(&w);
-    anthropic_model_fields(&w, m->id, m);
+    jsonw_field_str(&w, "id", m->id);
+    jsonw_field_str(&w, "type", STR("model"));
+    jsonw_field_str(&w, "display_name", buf_str(&name));
+    put_created(&w, m->created);
+    jsonw_field_i64(&w, "max_input_tokens", m->context);
+    jsonw_field_i64(&w, "max_tokens", m->max_output);
     jsonw_field_str(&w, "lifecycle", str_c(lifecycles[m->lifecycle]));
     jsonw_field_null(&w, "deprecated_at");
     jsonw_field_null(&w, "retires_at");
     jsonw_field_str(&w, "line", str_c(lines[m->line]));
     put_capabilities(&w, m);
     jsonw_object_end(&w);
+    buf_done(&name);
 }
 
 /* ---- the list ---- */

@@ -27,9 +27,10 @@ static struct models *table;
 
 const struct models *sim_models(void)
 {
-    struct str error;
+    static const struct models_options none;
+    char error[MODELS_ERROR];
     if (!table)
-        table = models_new(STR_NONE, STR_NONE, &error);
+        table = models_new(&none, error);
     ASSERT(table);
     return table;
 }

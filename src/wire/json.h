@@ -130,8 +130,14 @@ static inline struct jval json_value(struct jval key) /* the value that belongs 
 
 #define json_each(e, array)                                                                        \
     for (struct jval e = json_first(array); json_present(e); e = json_next((array), e))
+
+static inline struct jval json_first_key(struct jval v) /* absent for what is no object */
+{
+    return json_is(v, JSON_OBJECT) ? json_first(v) : JVAL_NONE;
+}
+
 #define json_each_member(key, object)                                                              \
-    for (struct jval key = json_first(object); json_present(key);                                  \
+    for (struct jval key = json_first_key(object); json_present(key);                              \
          key = json_next((object), json_value(key)))
 
 /* Unescapes the inside of a JSON string (already known to be valid) into out, which has room for

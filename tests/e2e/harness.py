@@ -434,6 +434,10 @@ def each_request(answer):
     return script
 
 
+UNLIMITED = {"CCPROXY_RATE_LIMIT_RPM": "0", "CCPROXY_RATE_LIMIT_TPM": "0",
+             "CCPROXY_CONCURRENT_REQUESTS": "0"}
+
+
 def environment(env, upstream=None):
     """What a ccproxy is started with: the tests' settings, changed by env; None takes one away."""
     settings = {
@@ -443,6 +447,7 @@ def environment(env, upstream=None):
         "CCPROXY_PORT": "0",
         "CCPROXY_WORKERS": "1",
         "CCPROXY_REFRESH_MODELS": "false",
+        **UNLIMITED,
     }
     if upstream is not None:
         settings["ANTHROPIC_BASE_URL"] = upstream if isinstance(upstream, str) else upstream.url

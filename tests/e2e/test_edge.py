@@ -267,7 +267,9 @@ class Endpoints(harness.TestCase):
 
     def test_spellings_of_a_path(self):
         for path in (CHAT, CHAT + "/", "/v1" + CHAT, "/chat/completions", "/chat/completions/",
-                     "/v1/v1/v1/chat/completions", CHAT + "?beta=true"):
+                     "/v1/v1/v1/chat/completions", "/openai/v1/chat/completions",
+                     "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21",
+                     CHAT + "?beta=true"):
             self.assertEqual(self.ask("POST", path, BODY).status, 200, path)
         for path in ("/models", "/v1/models/", "/v1/v1/models", "/v1/models?limit=5"):
             self.assertEqual(self.ask("GET", path).status, 200, path)

@@ -1,5 +1,6 @@
 """Everything that can go wrong, or be odd, between the gateway and its upstream."""
 import contextlib
+import datetime
 import json
 import socket
 import struct
@@ -587,6 +588,14 @@ class Errors(Case):
          "insufficient_quota", "insufficient_quota", None),
         (400, "invalid_request_error", "Could not process image", 400, "invalid_request_error",
          "invalid_image", None),
+        (400, "invalid_request_error", "At least one image exceeds the maximum allowed size.", 400,
+         "invalid_request_error", "image_too_large", None),
+        (400, "invalid_request_error", "The image was specified using the image/jpeg media type", 400,
+         "invalid_request_error", "invalid_image_format", None),
+        (400, "invalid_request_error", "max_tokens: 9 > 8, which is the maximum", 400,
+         "invalid_request_error", None, "max_tokens"),
+        (400, "invalid_request_error", "You have reached your specified API usage limits.", 429,
+         "insufficient_quota", "insufficient_quota", None),
         (401, "authentication_error", "invalid x-api-key", 502, "server_error",
          "upstream_auth_error", None),
         (402, "billing_error", "pay", 429, "insufficient_quota", "insufficient_quota", None),
@@ -611,9 +620,62 @@ class Errors(Case):
                 self.assert_error(response, row[3])
                 said = response.error
                 self.assertEqual((said["type"], said["code"], said["param"]), row[4:], row)
-                hidden = row[0] in (401, 402) or "credit" in row[2]
+                hidden = row[5] == "insufficient_quota" or row[0] == 401
                 self.assertEqual(row[2] in said["message"], not hidden, row)
+                hopeless = response.status in (400, 403, 404, 413) or hidden and row[0] != 401
+                self.assertEqual(response.fields.get("x-should-retry"), "false" if hopeless else None, row)
         self.assertEqual(len(self.up.requests), 2 * len(rows))
+
+    def test_limits_in_openai_s_fields(self):
+        """anthropic-ratelimit-* of any answer, resets as durations, and which bucket was empty."""
+        def limit(kind, limit, remaining, seconds):
+            reset = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+            return {f"anthropic_ratelimit_{kind}_limit": limit,
+                    f"anthropic_ratelimit_{kind}_remaining": remaining,
+                    f"anthropic_ratelimit_{kind}_reset": reset.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+        for empty, kind in ((("requests", 0, 5), "requests"), (("requests", 5, 0), "tokens"),
+                            (("requests", 5, 5), "rate_limit_error")):
+            fields = {**limit("requests", 50, empty[1], 13), **limit("tokens", 80000, empty[2], 361),
+                      "retry_after": "12", "anthropic_organization_id": "org-1", "set_cookie": "a=b",
+                      "cf_ray": "x"}
+            up = self.upstream(each_request(lambda call, fields=fields: call.error(
+                429, "rate_limit_error", "Too many", **fields)))
+            response = self.proxy(up, CCPROXY_RETRIES=0).chat()
+            self.assert_error(response, 429, "rate_limit_exceeded", kind)
+            got = response.fields
+            self.assertEqual([got[f"x-ratelimit-{a}-{b}"] for b in ("requests", "tokens")
+                              for a in ("limit", "remaining")],
+                             ["50", str(empty[1]), "80000", str(empty[2])])
+            self.assertRegex(got["x-ratelimit-reset-requests"], r"^1[0-3](\.\d+)?s$")
+            self.assertRegex(got["x-ratelimit-reset-tokens"], r"^(6m[01]s|5m5\ds)$")
+            self.assertEqual((got["retry-after"], got["retry-after-ms"]), ("12", "12000"))
+            for name in ("anthropic-organization-id", "set-cookie", "cf-ray"):
+                self.assertNotIn(name, got)
+
+    def test_limits_of_a_success(self):
+        up = self.upstream(each_request(lambda call: call.answer(
+            EVENTS, anthropic_ratelimit_input_tokens_limit="7",
+            anthropic_ratelimit_input_tokens_remaining="6")))
+        for stream in (False, True):
+            got = self.proxy(up).chat(stream=stream).fields
+            self.assertEqual((got["x-ratelimit-limit-tokens"], got["x-ratelimit-remaining-tokens"],
+                              got["x-ratelimit-reset-tokens"]), ("7", "6", "0s"))
+            self.assertNotIn("x-ratelimit-limit-requests", got)
+
+    def test_ids_of_the_account_are_not_told(self):
+        message = ("Workspace wrkspc_01AbCd of organization 0f3a5e2c-1111-4222-8333-abcdefabcdef "
+                   "(org_01XyZ) exceeds its limit")
+        up = self.upstream(each_request(lambda call: call.error(429, "rate_limit_error", message)))
+        response = self.proxy(up, CCPROXY_RETRIES=0).chat()
+        self.assertEqual(response.error["message"], "Workspace * of organization * (*) exceeds its limit")
+
+    def test_max_tokens_is_named_as_the_client_did(self):
+        up = self.upstream(each_request(lambda call: call.error(
+            400, "invalid_request_error", "max_tokens: 9 > 8, which is the maximum")))
+        proxy = self.proxy(up)
+        for name in ("max_tokens", "max_completion_tokens"):
+            self.assertEqual(proxy.chat(**{name: 9}).error["param"], name)
 
     def test_spend_limits_are_not_retried(self):
         body = json.dumps({"type": "error", "error": {
@@ -637,7 +699,7 @@ class Errors(Case):
             up = self.upstream(raw(http(f"{status} Edge", html, "text/html; charset=UTF-8")))
             proxy = self.proxy(up, CCPROXY_RETRIES=0)
             response = proxy.chat()
-            expected = {500: 500, 429: 429, 403: 403}.get(status, 503)
+            expected = {500: 500, 429: 429, 403: 403}.get(status, 502 if status == 502 else 503)
             self.assert_error(response, expected)
             self.assertNotIn(b"cloudflare", response.body)
             proxy.stop()

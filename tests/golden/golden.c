@@ -6,7 +6,7 @@
  *   golden response < case   the body a client would get
  *
  * A case is a JSON object: "openai_request" (or "raw_request", a string, for what is no JSON),
- * "dialect" ("chat" unless it says "completions"), "config" and, for answers, "anthropic_response" or "anthropic_events". Comparing is run.py's
+ * "config" and, for answers, "anthropic_response" or "anthropic_events". Comparing is run.py's
  * work.
  */
 #include <stdlib.h>
@@ -19,10 +19,10 @@
 enum { CASE_MAX = 64 * 1024 * 1024 };
 
 struct run {
-    const struct dialect *dialect;
     struct json in, doc, event;
     struct arena keep, scratch;
     struct models *models;
+    const struct dialect *dialect;
     struct decoded d;
     struct request_error error;
     struct buf out;
@@ -61,22 +61,32 @@ static bool decode(struct run *r)
 {
     struct jval config = json_get(json_root(&r->in), STR("config"));
     struct jval map = json_get(config, STR("model_map"));
-    struct str default_model = json_str(json_get(config, STR("default_model")), &r->keep), why;
+    struct str default_model = json_str(json_get(config, STR("default_model")), &r->keep);
+    struct jval settings = json_get(config, STR("models"));
+    char why[MODELS_ERROR] = "";
+    const struct models_options options = {
+        .settings = json_present(settings) ? json_raw(settings) : STR_NONE,
+        .map = json_present(map) ? json_raw(map) : STR_NONE,
+        .default_model = default_model,
+    };
     int64_t max = 0;
     if (!json_i64(json_get(config, STR("default_max_tokens")), &max))
         max = 0;
-    r->models = models_new(json_present(map) ? json_raw(map) : STR_NONE, default_model, &why);
+    bool legacy = json_str_is(json_get(json_root(&r->in), STR("dialect")), STR("completions"));
+    r->dialect = legacy ? &dialect_completions : &dialect_chat;
+    r->models = models_new(&options, why);
     if (!r->models) {
-        fprintf(stderr, "%.*s\n", STR_FMT(why));
+        fprintf(stderr, "%s\n", why);
         exit(2);
     }
     struct decode_options o = {
         .models = r->models,
         .default_max_tokens = max,
         .strict = json_true(json_get(config, STR("strict"))),
+        .auto_cache = json_true(json_get(config, STR("auto_cache"))),
+        .fast_mode = json_true(json_get(config, STR("fast_mode"))),
+        .betas = json_str(json_get(config, STR("anthropic_beta")), &r->keep),
     };
-    struct jval name = json_get(json_root(&r->in), STR("dialect"));
-    r->dialect = json_str_is(name, STR("completions")) ? &dialect_completions : &dialect_chat;
     return r->dialect->decode(&o, &r->doc, request_body(r), &r->keep, &r->scratch, &r->d,
                               &r->error);
 }

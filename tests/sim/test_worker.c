@@ -365,7 +365,7 @@ static void up_accept(void *ctx, struct vsock *s)
 
 /* --- clients -------------------------------------------------------------------------------- */
 
-struct client {
+struct peer {
     unsigned number, round;
     struct vsock *sock;
     uint64_t id;
@@ -376,7 +376,7 @@ struct client {
     unsigned refs;
 };
 
-static struct client clients[CLIENTS];
+static struct peer clients[CLIENTS];
 static unsigned n_over;
 static uint64_t next_id;
 
@@ -386,9 +386,9 @@ struct ledger { /* what the log says of each request */
 
 static struct ledger ledger[CLIENTS * ROUNDS + 1];
 
-static void client_next(struct client *c);
+static void client_next(struct peer *c);
 
-static void client_drop(struct client *c, bool with_reset)
+static void client_drop(struct peer *c, bool with_reset)
 {
     if (!c->sock)
         return;
@@ -399,14 +399,14 @@ static void client_drop(struct client *c, bool with_reset)
     c->sock = NULL;
 }
 
-static void client_round_over(struct client *c)
+static void client_round_over(struct peer *c)
 {
     client_drop(c, false);
     c->round++;
     client_next(c);
 }
 
-static void check_text(const struct client *c, struct str body)
+static void check_text(const struct peer *c, struct str body)
 {
     struct buf want;
     buf_init(&want, 1 << 20);
@@ -429,7 +429,7 @@ static void check_text(const struct client *c, struct str body)
     buf_done(&got);
 }
 
-static void check_answer(const struct client *c, int status, struct str body)
+static void check_answer(const struct peer *c, int status, struct str body)
 {
     bool done = str_find_str(body, STR("[DONE]")) < body.n;
     bool error = str_find_str(body, STR("\"error\":{")) < body.n;
@@ -450,7 +450,7 @@ static void check_answer(const struct client *c, int status, struct str body)
 }
 
 /* True when the whole response is in; *ret_body is decoded. */
-static bool read_response(struct client *c, int *ret_status, struct buf *ret_body)
+static bool read_response(struct peer *c, int *ret_status, struct buf *ret_body)
 {
     static struct h1_head head;
     struct str in = buf_str(&c->in);
@@ -486,7 +486,7 @@ static bool read_response(struct client *c, int *ret_status, struct buf *ret_bod
     return false;
 }
 
-static void client_check(struct client *c, bool closed)
+static void client_check(struct peer *c, bool closed)
 {
     struct buf body;
     buf_init(&body, 1 << 22);
@@ -503,7 +503,7 @@ static void client_check(struct client *c, bool closed)
 
 static void client_read(void *arg)
 {
-    struct client *c = arg;
+    struct peer *c = arg;
     c->refs--;
     c->reading_scheduled = false;
     if (!c->sock)
@@ -530,7 +530,7 @@ static void client_read(void *arg)
 static void client_on_data(void *ctx, struct vsock *s)
 {
     (void)s;
-    struct client *c = ctx;
+    struct peer *c = ctx;
     if (c->reading_scheduled)
         return;
     c->reading_scheduled = true;
@@ -540,7 +540,7 @@ static void client_on_data(void *ctx, struct vsock *s)
 
 static void client_write(void *arg)
 {
-    struct client *c = arg;
+    struct peer *c = arg;
     c->refs--;
     c->sending_scheduled = false;
     if (!c->sock || buf_len(&c->out) == 0)
@@ -557,7 +557,7 @@ static void client_write(void *arg)
 static void client_on_open(void *ctx, struct vsock *s)
 {
     (void)s;
-    struct client *c = ctx;
+    struct peer *c = ctx;
     c->sending_scheduled = true;
     c->refs++;
     world_after(world_below(1000), client_write, c);
@@ -567,14 +567,14 @@ static const struct vsock_owner client_owner = {.on_open = client_on_open,
                                                 .on_data = client_on_data};
 
 struct departure {
-    struct client *c;
+    struct peer *c;
     unsigned round;
 };
 
 static void client_depart(void *arg)
 {
     struct departure *d = arg;
-    struct client *c = d->c;
+    struct peer *c = d->c;
     if (c->round == d->round && c->sock) {
         client_drop(c, c->manner == RESETS);
         client_round_over(c);
@@ -582,7 +582,7 @@ static void client_depart(void *arg)
     free(d);
 }
 
-static void write_request(struct client *c)
+static void write_request(struct peer *c)
 {
     struct buf body;
     buf_init(&body, 1 << 20);
@@ -618,7 +618,7 @@ static struct sock_addr local_addr(uint16_t port)
     return a;
 }
 
-static void client_next(struct client *c)
+static void client_next(struct peer *c)
 {
     if (c->round == ROUNDS) {
         c->over = true;
@@ -680,6 +680,9 @@ static struct config *make_config(void)
                    (char[]){"ANTHROPIC_BASE_URL=http://127.0.0.1:9000"},
                    (char[]){"CCPROXY_API_KEYS=sim:sk-sim-12345678"},
                    (char[]){"CCPROXY_REFRESH_MODELS=false"},
+                   (char[]){"CCPROXY_RATE_LIMIT_RPM=0"},
+                   (char[]){"CCPROXY_RATE_LIMIT_TPM=0"},
+                   (char[]){"CCPROXY_CONCURRENT_REQUESTS=1000"},
                    (char[]){"CCPROXY_SILENCE_TIMEOUT=30s"},
                    (char[]){"CCPROXY_FIRST_BYTE_TIMEOUT=20s"},
                    (char[]){"CCPROXY_WRITE_TIMEOUT=600s"},
@@ -723,7 +726,7 @@ static void reset_actors(void)
     n_over = 0;
     next_id = 0;
     for (unsigned i = 0; i < CLIENTS; i++) {
-        clients[i] = (struct client){.number = i};
+        clients[i] = (struct peer){.number = i};
         buf_init(&clients[i].out, 1 << 22);
         buf_init(&clients[i].in, 1 << 22);
     }
@@ -742,8 +745,10 @@ static void run(uint64_t seed)
 
     struct config *c = make_config();
     struct loop *l = loop_new();
+    struct shared shared;
+    shared_init(&shared, c);
     char error[256];
-    struct proxy *p = proxy_new(l, c, error, sizeof(error));
+    struct proxy *p = proxy_new(l, c, &shared, shared_join(&shared), error, sizeof(error));
     ASSERT(p);
     struct sock_addr at = local_addr(PORT), up = local_addr(UPSTREAM_PORT);
     world_serve(&up, up_accept, NULL);
@@ -757,6 +762,8 @@ static void run(uint64_t seed)
     proxy_free(p);
     loop_turn(l, 0);
     loop_free(l);
+    ASSERT(limits_held(shared.limits) == 0); /* whatever happened, everything was given back */
+    shared_done(&shared);
     config_free(c);
     world_end();
     check_ledger();

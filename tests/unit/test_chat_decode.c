@@ -21,8 +21,9 @@ struct fixture {
 
 static void open_fixture(struct fixture *f)
 {
-    struct str why;
-    *f = (struct fixture){.models = models_new(STR_NONE, STR_NONE, &why)};
+    static const struct models_options none;
+    char why[MODELS_ERROR];
+    *f = (struct fixture){.models = models_new(&none, why)};
     json_init(&f->doc);
     rope_init(&f->out, 64 << 20);
 }

@@ -41,9 +41,10 @@ struct fixture {
 
 static void open_fixture(struct fixture *f, bool stream, size_t whole_max, size_t out_max)
 {
-    struct str why;
+    static const struct models_options none;
+    char why[MODELS_ERROR];
     struct request_error error;
-    *f = (struct fixture){.models = models_new(STR_NONE, STR_NONE, &why)};
+    *f = (struct fixture){.models = models_new(&none, why)};
     struct decode_options o = {.models = f->models};
     struct encoder_options eo = {
         .stream = stream,

@@ -33,11 +33,20 @@ static void test_commands(void **state)
         const char *line;
         enum cli_command command;
     } cases[] = {
-        {"", CLI_SERVE},          {"serve", CLI_SERVE},
-        {"check", CLI_CHECK},     {"help", CLI_HELP},
-        {"--help", CLI_HELP},     {"-h", CLI_HELP},
-        {"version", CLI_VERSION}, {"--version", CLI_VERSION},
-        {"-V", CLI_VERSION},      {"simulate", CLI_SIMULATE},
+        {"", CLI_SERVE},
+        {"serve", CLI_SERVE},
+        {"check", CLI_CHECK},
+        {"help", CLI_HELP},
+        {"--help", CLI_HELP},
+        {"-h", CLI_HELP},
+        {"version", CLI_VERSION},
+        {"--version", CLI_VERSION},
+        {"-V", CLI_VERSION},
+        {"simulate", CLI_SIMULATE},
+        {"models", CLI_MODELS},
+        {"keys list", CLI_KEYS_LIST},
+        {"keys hash", CLI_KEYS_HASH},
+        {"keys mint --name=a", CLI_KEYS_MINT},
     };
     struct cli cli;
     char error[CLI_ERROR];

@@ -110,8 +110,8 @@ static void test_defaults(void **state)
     assert_int_equal(c->log_level, LOG_INFO);
     assert_int_equal(c->n_upstream_keys, 1);
     assert_text(c->upstream_keys[0], "sk-ant-1234");
-    assert_int_equal(c->n_client_keys, 1);
-    assert_text(c->client_keys[0].name, "client-1");
+    assert_int_equal(c->clients.n, 1);
+    assert_text(c->clients.list[0].name, "client-1");
     assert_false(c->demo);
     config_free(c);
 }
@@ -127,7 +127,7 @@ static void test_demo(void **state)
     config_use_demo(c, 4711, STR("sk-demo"));
     assert_int_equal(c->anthropic_base_url.port, 4711);
     assert_int_equal(c->n_upstream_keys, 1);
-    assert_true(hash_equal(&c->client_keys[0].hash, &hash));
+    assert_true(clients_find(&c->clients, &hash) == &c->clients.list[0]);
     config_free(c);
 }
 
@@ -152,11 +152,11 @@ static void test_keys(void **state)
     assert_non_null(c);
     assert_int_equal(c->n_upstream_keys, 2);
     assert_text(c->upstream_keys[1], "key-two");
-    assert_int_equal(c->n_client_keys, 2);
-    assert_text(c->client_keys[0].name, "alice");
-    assert_text(c->client_keys[1].name, "client-2");
-    assert_true(hash_equal(&c->client_keys[0].hash, &first));
-    assert_true(hash_equal(&c->client_keys[1].hash, &second));
+    assert_int_equal(c->clients.n, 2);
+    assert_text(c->clients.list[0].name, "alice");
+    assert_text(c->clients.list[1].name, "client-2");
+    assert_true(clients_find(&c->clients, &first) == &c->clients.list[0]);
+    assert_true(clients_find(&c->clients, &second) == &c->clients.list[1]);
     config_free(c);
 }
 
@@ -214,13 +214,13 @@ static void test_secret_file(void **state)
 
     (void)state;
     assert_non_null(c);
-    assert_int_equal(c->n_client_keys, 1);
-    assert_true(hash_equal(&c->client_keys[0].hash, &hash));
+    assert_int_equal(c->clients.n, 1);
+    assert_true(clients_find(&c->clients, &hash) == &c->clients.list[0]);
     config_free(c);
     c = LOAD("ANTHROPIC_API_KEY=k", "CCPROXY_API_KEYS=alice:direct-key",
              variable("CCPROXY_API_KEYS_FILE", path));
     assert_non_null(c);
-    assert_text(c->client_keys[0].name, "alice");
+    assert_text(c->clients.list[0].name, "alice");
     config_free(c);
     (void)unlink(path);
 }
@@ -257,9 +257,9 @@ static void test_yaml(void **state)
     assert_string_equal(said, "");
     assert_non_null(c);
     assert_int_equal(c->n_upstream_keys, 2);
-    assert_int_equal(c->n_client_keys, 2);
-    assert_text(c->client_keys[0].name, "alice");
-    assert_text(c->client_keys[1].name, "bob");
+    assert_int_equal(c->clients.n, 2);
+    assert_text(c->clients.list[0].name, "alice");
+    assert_text(c->clients.list[1].name, "bob");
     assert_int_equal(c->port, 0);
     assert_true(c->strict);
     assert_null(c->ca_file.p);
@@ -356,12 +356,15 @@ static void test_key_faults(void **state)
         {"", "a-client-key", "ANTHROPIC_API_KEY: is required: the upstream's key\n"},
         {"k", "", "CCPROXY_API_KEYS: is required: keys for your clients, separated by commas\n"},
         {"k", "short", "CCPROXY_API_KEYS: key 1 is shorter than 8 characters\n"},
-        {"k", "12345678,a:12345678", "CCPROXY_API_KEYS: keys 1 and 2 are the same\n"},
+        {"k", "12345678,a:12345678",
+         "CCPROXY_API_KEYS: clients \"client-1\" and \"a\" have the same key\n"},
         {"k", "12345678,", "CCPROXY_API_KEYS: key 2 is shorter than 8 characters\n"},
         {"k", "a b:12345678",
-         "CCPROXY_API_KEYS: the name of key 1 is not 1 to 64 letters, digits, '.', '_' or '-'\n"},
+         "CCPROXY_API_KEYS: key 1: a client's name is not 1 to 64 letters, digits, '.', '_', "
+         "'-' or '@'\n"},
         {"k", ":12345678",
-         "CCPROXY_API_KEYS: the name of key 1 is not 1 to 64 letters, digits, '.', '_' or '-'\n"},
+         "CCPROXY_API_KEYS: key 1: a client's name is not 1 to 64 letters, digits, '.', '_', "
+         "'-' or '@'\n"},
         {"k", "1234 5678",
          "CCPROXY_API_KEYS: key 1 holds a space or a character that no header can carry\n"},
         {"k,,l", "12345678", "ANTHROPIC_API_KEY: key 2 is empty or no key\n"},
@@ -408,7 +411,14 @@ static void test_yaml_faults(void **state)
         {"config: /etc/x\n", ":1: config: a configuration file cannot name another\n"},
         {"api_keys_file: /no/such\n",
          ":1: api_keys_file: \"/no/such\" cannot be read: No such file or directory\n"},
-        {"model_map: {a: []}\n", ":1: one value was expected here\n"},
+        {"model_map: {a: []}\n",
+         ":1: model_map: \"{\"a\":[]}\" is not a JSON object whose values are all names\n"},
+        {"clients: {a: {b: {c: {d: {e: {f: {g: {h: {i: {j: 1}}}}}}}}}}\n",
+         ":1: nested too deeply\n"},
+        {"clients: [a]\n", ":1: clients: one value was expected, not a list or a mapping\n"},
+        {"clients: {a: {hash: x}}\n",
+         ":1: clients: client \"a\": hash is not like sha256: and 64 hex digits; ccproxy keys mint "
+         "makes it\n"},
         {"model_map: {a: ~}\n", ":1: model_map: "},
         {"\xff\xfe: 1\n", "CCPROXY_CONFIG: /tmp/"},
     };

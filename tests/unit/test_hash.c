@@ -17,6 +17,21 @@ static void check_hex(struct sha256 got, const char *expect)
     assert_string_equal(hex, expect);
 }
 
+static ssize_t from_hex(const char *hex, char *out)
+{
+    size_t n = strlen(hex) / 2;
+
+    for (size_t i = 0; i < n; i++) {
+        unsigned byte = 0;
+        for (size_t d = 0; d < 2; d++) {
+            char ch = hex[2 * i + d];
+            byte = byte << 4 | (unsigned)(ch <= '9' ? ch - '0' : ch - 'a' + 10);
+        }
+        out[i] = (char)byte;
+    }
+    return (ssize_t)n;
+}
+
 static void test_sha256(void **state)
 {
     static const struct { /* FIPS 180-2 appendix B, and the empty message */
@@ -108,12 +123,95 @@ static void test_sip_keyed(void **state)
     assert_true(hash_sip(STR("a")) != siphash(zero, STR("a")));
 }
 
+/* Test case 16 of the GCM specification's appendix (AES-256, with associated data). */
+static void test_seal_vector(void **state)
+{
+    static const char key[] = "feffe9928665731c6d6a8f9467308308feffe9928665731c6d6a8f9467308308";
+    static const char box[] = "cafebabefacedbaddecaf888"
+                              "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa"
+                              "8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+                              "76fc6ece0f4e1768cddf8853bb2d551b";
+    static const char label[] = "feedfacedeadbeeffeedfacedeadbeefabaddad2";
+    static const char plain[] = "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
+                                "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39";
+    char k[64], b[128], l[32], p[64], out[64];
+    (void)state;
+    ssize_t kn = from_hex(key, k), bn = from_hex(box, b), ln = from_hex(label, l);
+    ssize_t pn = from_hex(plain, p);
+    assert_int_equal(kn, SEAL_KEY);
+    assert_true(seal_open((uint8_t *)k, str_of(l, (size_t)ln), str_of(b, (size_t)bn), out));
+    assert_memory_equal(out, p, (size_t)pn);
+}
+
+/* What was closed opens; with any byte changed, cut or added, or under another label, it does not. */
+static void test_seal(void **state)
+{
+    static const uint8_t key[SEAL_KEY] = {1}, other[SEAL_KEY] = {2};
+    struct str plain = STR("thinking"), label = STR("ann");
+    char box[64], out[64];
+    size_t n = plain.n + SEAL_EXTRA;
+    (void)state;
+    seal_close(key, label, plain, box);
+    assert_true(seal_open(key, label, str_of(box, n), out));
+    assert_memory_equal(out, plain.p, plain.n);
+    assert_false(seal_open(other, label, str_of(box, n), out));
+    assert_false(seal_open(key, STR("bob"), str_of(box, n), out));
+    for (size_t i = 0; i < n; i++) {
+        assert_false(seal_open(key, label, str_of(box, i), out));
+        box[i] = (char)(box[i] ^ 1);
+        assert_false(seal_open(key, label, str_of(box, n), out));
+        box[i] = (char)(box[i] ^ 1);
+    }
+    assert_false(seal_open(key, label, str_of(box, n + 1), out));
+    seal_close(key, label, STR(""), box);
+    assert_true(seal_open(key, label, str_of(box, SEAL_EXTRA), out));
+}
+
+static void test_chain(void **state)
+{
+    struct sha256 one = {0}, two = {0}, zero = {0};
+    char joined[35] = {0};
+    (void)state;
+    hash_chain(&one, STR("abc"));
+    memcpy(joined + 32, "abc", 3);
+    zero = hash_sha256(str_of(joined, 35));
+    assert_true(hash_equal(&one, &zero));
+    hash_chain(&two, STR("ab"));
+    hash_chain(&two, STR("c"));
+    assert_false(hash_equal(&one, &two));
+}
+
+/* FIPS 180-4, the examples of its publisher. */
+static void test_sha1(void **state)
+{
+    static const struct {
+        struct str s;
+        const char *hex;
+    } cases[] = {
+        {STR_INIT("abc"), "a9993e364706816aba3e25717850c26c9cd0d89d"},
+        {STR_INIT(""), "da39a3ee5e6b4b0d3255bfef95601890afd80709"},
+        {STR_INIT("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+         "84983e441c3bd26ebaae4aa1f95129e5e54670f1"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint8_t sha[SHA1_SIZE];
+        char hex[2 * SHA1_SIZE + 1] = {0};
+        hash_sha1(cases[i].s, sha);
+        text_hex(sha, sizeof(sha), hex);
+        assert_string_equal(hex, cases[i].hex);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sha256),    cmocka_unit_test(test_hmac),
         cmocka_unit_test(test_equal),     cmocka_unit_test(test_siphash),
-        cmocka_unit_test(test_sip_keyed),
+        cmocka_unit_test(test_sip_keyed), cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_seal),      cmocka_unit_test(test_seal_vector),
+        cmocka_unit_test(test_sha1),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

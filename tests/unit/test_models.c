@@ -12,8 +12,9 @@
 
 static struct models *made(struct str map, struct str fallback)
 {
-    struct str why = STR_NONE;
-    struct models *m = models_new(map, fallback, &why);
+    char why[MODELS_ERROR] = "";
+    struct models *m =
+        models_new(&(struct models_options){.map = map, .default_model = fallback}, why);
     assert_non_null(m);
     return m;
 }
@@ -156,10 +157,11 @@ static void test_map(void **state)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct str why = STR_NONE;
-        struct models *m = models_new(cases[i].map, cases[i].fallback, &why);
+        char why[MODELS_ERROR] = "";
+        struct models *m = models_new(
+            &(struct models_options){.map = cases[i].map, .default_model = cases[i].fallback}, why);
         assert_int_equal(m != NULL, cases[i].ok);
-        assert_int_equal(why.n > 0, !cases[i].ok);
+        assert_int_equal(why[0] != 0, !cases[i].ok);
         models_free(m);
     }
     struct models *m = made(cases[0].map, cases[0].fallback);
@@ -175,6 +177,93 @@ static void test_map(void **state)
     assert_int_equal(models_resolve(m, STR("llama"), &a, &row), MODEL_DEFAULTED);
     arena_done(&a);
     models_free(m);
+}
+
+static void test_settings(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"claude-new-9\":{\"like\":\"claude-opus-5\",\"cannot\":[\"forced_tools\"],"
+        "\"can\":[\"sampling\"],\"max_output\":64000,\"context\":300000,\"efforts\":[\"low\","
+        "\"max\"],"
+        "\"thinking\":\"off\",\"price\":{\"input\":4,\"cache_read\":0.25}},"
+        "\"claude-sonnet-5-5\":{\"max_output\":1000},\"claude-haiku-4-5\":{\"cannot\":[\"prefill\"]"
+        "},"
+        "\"claude-sonnet-7\":{}}";
+    char why[MODELS_ERROR] = "";
+    struct models *m =
+        models_new(&(struct models_options){.settings = str_c(text),
+                                            .map = STR("{\"mine\":\"claude-new-9\"}")},
+                   why);
+    const struct model *row;
+    struct arena a;
+    arena_init(&a);
+    assert_non_null(m);
+    assert_int_equal(models_resolve(m, STR("mine"), &a, &row), MODEL_FOUND);
+    assert_true(str_eq(row->id, STR("claude-new-9")));
+    assert_int_equal(row->can & (CAN_FORCE_TOOL | CAN_SAMPLE | CAN_MID_SYSTEM),
+                     CAN_SAMPLE | CAN_MID_SYSTEM);
+    assert_int_equal(row->max_output, 64000);
+    assert_int_equal(row->context, 300000);
+    assert_int_equal(row->efforts, EFFORT_LOW | EFFORT_MAX);
+    assert_int_equal(row->think, THINK_OFF);
+    assert_int_equal(row->price.input, 4000000);
+    assert_int_equal(row->price.output, 25000000);
+    assert_int_equal(row->price.read, 250000);
+    assert_int_equal(models_resolve(m, STR("claude-sonnet-7"), &a, &row), MODEL_FOUND);
+    assert_int_equal(models_resolve(m, STR("claude-haiku-4-5"), &a, &row), MODEL_FOUND);
+    assert_false(row->can & CAN_PREFILL);
+    /* the upstream's list does not undo it */
+    struct json doc;
+    json_init(&doc);
+    assert_int_equal(
+        json_parse(&doc, STR("{\"data\":[{\"id\":\"claude-sonnet-5-5\",\"max_tokens\":5000,"
+                             "\"max_input_tokens\":7000}]}")),
+        JSON_OK);
+    assert_int_equal(models_refresh(m, &doc), 1);
+    assert_int_equal(models_resolve(m, STR("claude-sonnet-5-5"), &a, &row), MODEL_FOUND);
+    assert_int_equal(row->max_output, 1000);
+    assert_int_equal(row->context, 7000);
+    /* and what was learnt stays as well, of names that are only assumed, too */
+    models_learn_cannot(m, row, CAN_MID_SYSTEM);
+    assert_false(row->can & CAN_MID_SYSTEM);
+    assert_int_equal(models_resolve(m, STR("claude-opus-99"), &a, &row), MODEL_ASSUMED);
+    models_learn_cannot(m, row, CAN_THINK_ADAPTIVE);
+    assert_int_equal(models_resolve(m, STR("claude-opus-99"), &a, &row), MODEL_FOUND);
+    assert_false(row->can & CAN_THINK_ADAPTIVE);
+    json_done(&doc);
+    arena_done(&a);
+    models_free(m);
+    assert_int_equal(mem_live(), 0);
+}
+
+static void test_settings_faults(void **state)
+{
+    (void)state;
+
+    static const struct {
+        const char *text, *part;
+    } faults[] = {
+        {"[]", "not a JSON object of models"},
+        {"{\"gpt-4\":{}}", "\"gpt-4\": its id is not"},
+        {"{\"claude-3-5-sonnet-20241022\":{}}", "still there"},
+        {"{\"claude-x\":{\"like\":\"claude-nothing\"}}", "like is not the id"},
+        {"{\"claude-x\":{\"can\":[\"fly\"]}}", "can is not a list of abilities"},
+        {"{\"claude-x\":{\"cannot\":\"sampling\"}}", "cannot is not a list"},
+        {"{\"claude-x\":{\"max_output\":0}}", "max_output is not a number of tokens"},
+        {"{\"claude-x\":{\"efforts\":[\"huge\"]}}", "efforts is not"},
+        {"{\"claude-x\":{\"thinking\":\"maybe\"}}", "thinking is not off, on or always"},
+        {"{\"claude-x\":{\"price\":{\"inptu\":1}}}", "price is not made of"},
+        {"{\"claude-x\":{\"colour\":1}}", "colour is not known here"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
+        char why[MODELS_ERROR] = "";
+        assert_null(models_new(&(struct models_options){.settings = str_c(faults[i].text)}, why));
+        if (!strstr(why, faults[i].part))
+            fail_msg("%s: %s", faults[i].text, why);
+    }
+    assert_int_equal(mem_live(), 0);
 }
 
 static const char fresh[] =
@@ -256,9 +345,15 @@ static void test_lists(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),   cmocka_unit_test(test_rows), cmocka_unit_test(test_prices),
-        cmocka_unit_test(test_assumed), cmocka_unit_test(test_map),  cmocka_unit_test(test_refresh),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_prices),
+        cmocka_unit_test(test_assumed),
+        cmocka_unit_test(test_map),
+        cmocka_unit_test(test_refresh),
         cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_settings_faults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,7 +58,7 @@ static const struct {
     {429, "[{\"error\":{\"code\":429,\"message\":\"Quota\",\"status\":\"RESOURCE_EXHAUSTED\"}}]",
      UPSTREAM_RATE_LIMIT, ""},
     {500, ERROR("api_error", "Internal"), UPSTREAM_SERVER_ERROR, ""},
-    {502, "<html><body>Bad Gateway</body></html>", UPSTREAM_UNAVAILABLE, ""},
+    {502, "<html><body>Bad Gateway</body></html>", UPSTREAM_BAD_GATEWAY, ""},
     {503, ERROR("api_error", "m"), UPSTREAM_UNAVAILABLE, ""},
     {504, ERROR("timeout_error", "m"), UPSTREAM_TIMEOUT, ""},
     {408, "", UPSTREAM_TIMEOUT, ""},

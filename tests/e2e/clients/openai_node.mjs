@@ -49,6 +49,17 @@ await run({
     }).finalChatCompletion();
     assert.equal(typeof final.choices[0].message.tool_calls[0].function.parsed_arguments.city, "string");
   },
+  async test_completions() {
+    const request = { model: "gpt-3.5-turbo", prompt: "Once upon a time" };
+    const whole = await client.completions.create(request);
+    let text = "", reason;
+    for await (const c of await client.completions.create({ ...request, stream: true })) {
+      text += c.choices[0].text;
+      reason = c.choices[0].finish_reason ?? reason;
+    }
+    assert.ok(text.length > 0);
+    assert.deepEqual([text, reason], [whole.choices[0].text, "stop"]);
+  },
   async test_image() {
     const content = [{ type: "text", text: "What?" }, { type: "image_url", image_url: { url: PNG } }];
     const answer = await chat.create({ model: MODEL, messages: [{ role: "user", content }] });

@@ -75,11 +75,70 @@ def test_tool_loop():
     assert last.finish_reason == "stop" and "sunny" in last.message.content
 
 
+def test_thinking_survives_a_tool_loop():
+    """A client that knows nothing of thinking: the models that check it get every block back."""
+    for model, more in (("gpt-4o", {}), ("claude-opus-5-5", {"reasoning_effort": "high"}),
+                        ("claude-fable-5-2", {}), ("claude-haiku-5-5", {}),
+                        ("claude-sonnet-4-5", {"reasoning_effort": "low"})):
+        messages = [{"role": "user", "content": f"Weather of the city? {model}"}]
+        thoughts = 0
+        for turn in range(3):
+            stream = turn == 1
+            answer = chat.create(model=model, messages=messages, tools=[WEATHER], stream=stream, **more)
+            calls, content = {}, None
+            if stream:
+                for delta in (c.choices[0].delta for c in answer if c.choices):
+                    content = (content or "") + delta.content if delta.content else content
+                    for c in delta.tool_calls or []:
+                        call = calls.setdefault(c.index, {"id": c.id, "name": c.function.name, "args": ""})
+                        call["args"] += c.function.arguments
+            else:
+                content = answer.choices[0].message.content
+                for i, c in enumerate(answer.choices[0].message.tool_calls or []):
+                    calls[i] = {"id": c.id, "name": c.function.name, "args": c.function.arguments}
+            sent = requests_seen()[-1]["body"]["messages"]
+            blocks = [[b["type"] for b in m["content"]] for m in sent if m["role"] == "assistant"]
+            assert all(kinds[0] == "thinking" for kinds in blocks), (model, blocks)
+            thoughts += len(blocks)
+            if not calls:
+                break
+            messages.append({"role": "assistant", "content": content, "tool_calls": [
+                {"id": c["id"], "type": "function",
+                 "function": {"name": c["name"], "arguments": c["args"]}} for c in calls.values()]})
+            messages += [{"role": "tool", "tool_call_id": c["id"], "content": "sunny"}
+                         for c in calls.values()]
+            if turn == 1:
+                messages.append({"role": "user", "content": "And the next city?"})
+        assert thoughts > 0, model
+
+
 def test_tool_call_streamed():
     with chat.stream(model=MODEL, messages=HELLO, tools=[WEATHER]) as stream:
         final = stream.get_final_completion().choices[0]
     assert final.finish_reason == "tool_calls"
     assert json.loads(final.message.tool_calls[0].function.arguments)["city"]
+
+
+def test_completions():
+    legacy = client.completions
+    whole = legacy.create(model="gpt-3.5-turbo", prompt="Once upon a time")
+    assert whole.object == "text_completion" and whole.choices[0].finish_reason == "stop"
+    assert whole.choices[0].text and whole.usage.total_tokens > 0
+    chunks = list(legacy.create(model="gpt-3.5-turbo", prompt="Once upon a time", stream=True,
+                                stream_options={"include_usage": True}))
+    assert "".join(c.choices[0].text for c in chunks if c.choices) == whole.choices[0].text
+    assert chunks[-1].usage == whole.usage and chunks[-2].choices[0].finish_reason == "stop"
+    echo = legacy.create(model="gpt-3.5-turbo", prompt="Once upon a time", echo=True)
+    assert echo.choices[0].text == "Once upon a time" + whole.choices[0].text
+    raises(openai.BadRequestError, lambda: legacy.create(model="gpt-3.5-turbo", prompt="x", suffix="y"),
+           code="unsupported_parameter", param="suffix")
+
+
+def test_azure_client():
+    azure = openai.AzureOpenAI(azure_endpoint=BASE.removesuffix("/v1"), api_key=KEY,
+                               api_version="2024-10-21", azure_deployment="gpt-4o")
+    answer = azure.chat.completions.create(model="gpt-4o", messages=HELLO)
+    assert answer.choices[0].message.content
 
 
 def test_images():

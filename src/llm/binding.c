@@ -1,0 +1,82 @@
+/* binding.c - see binding.h. Every piece is preceded by its length, every list by a mark, so that
+ * no two different conversations give the same bytes.
+ */
+#include "llm/binding.h"
+
+static void flush(struct binding *b)
+{
+    if (b->n > 0)
+        hash_chain(&b->hash, str_of(b->held, b->n));
+    b->n = 0;
+}
+
+static void take_bytes(struct binding *b, const void *p, size_t n)
+{
+    if (n == 0)
+        return;
+    ASSERT(p);
+    if (b->n + n > BINDING_HELD)
+        flush(b);
+    if (n > BINDING_HELD) {
+        hash_chain(&b->hash, str_of(p, n));
+        return;
+    }
+    memcpy(b->held + b->n, p, n);
+    b->n += n;
+}
+
+static void take_mark(struct binding *b, char mark)
+{
+    take_bytes(b, &mark, 1);
+}
+
+static void take(struct binding *b, struct str s)
+{
+    uint64_t n = s.p ? s.n + 1 : 0; /* absent is not empty */
+    take_bytes(b, &n, sizeof(n));
+    take_bytes(b, s.p, s.n);
+}
+
+static void take_blocks(struct binding *b, const struct block *first)
+{
+    take_mark(b, '[');
+    for (const struct block *k = first; k; k = k->next) {
+        take_mark(b, (char)('a' + (int)k->type));
+        take_mark(b, k->is_error ? '!' : (char)('0' + (int)k->source));
+        const struct str parts[] = {k->text,  k->id,        k->name,  k->input,
+                                    k->value, k->signature, k->title, k->media_type};
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+            if (parts[i].p) {
+                take_mark(b, (char)('0' + (int)i));
+                take(b, parts[i]);
+            }
+        if (k->content)
+            take_blocks(b, k->content);
+    }
+    take_mark(b, ']');
+}
+
+void binding_begin(struct binding *b, const struct messages_request *m)
+{
+    *b = (struct binding){.n = 0};
+    for (const struct tool *t = m->tools; t; t = t->next) {
+        const struct str parts[] = {t->name, t->description, t->schema, t->value, t->extras};
+        take_mark(b, t->strict ? 'T' : 't');
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+            take(b, parts[i]);
+    }
+    take_blocks(b, m->system.first);
+}
+
+void binding_turn(struct binding *b, const struct turn *t)
+{
+    take_mark(b, (char)('A' + (int)t->role));
+    take_blocks(b, t->blocks.first);
+}
+
+struct sha256 binding_hash(const struct binding *b)
+{
+    struct binding copy = *b; /* what is hashed together must not depend on when one asks */
+    flush(&copy);
+    return copy.hash;
+}

@@ -1,0 +1,84 @@
+/* clients.h - who may come in: clients, their keys as hashes, and what each of them may do.
+ *
+ *   {"alice": {"hash": "sha256:<64 hex>", "rights": ["chat", "models"], "models": ["gpt-4o", "claude-*"],
+ *              "aliases": {"fast": "claude-haiku-5-5"}, "rpm": 600, "tpm": 400000,
+ *              "concurrent_requests": 20, "tokens_per_day": 5000000, "usd_per_day": 20,
+ *              "usd_per_month": 300, "not_before": "2026-11-01T00:00:00Z",
+ *              "expires": "2027-05-01T00:00:00Z"}}
+ *
+ * Every member may be left out; "hash" may be a list, so that keys can be changed without a gap. The
+ * set is made once, at a load of the configuration, and never changed.
+ */
+#ifndef CCPROXY_POLICY_CLIENTS_H
+#define CCPROXY_POLICY_CLIENTS_H
+
+#include "base/arena.h"
+#include "base/hash.h"
+#include "llm/models.h"
+
+enum right {
+    RIGHT_CHAT = 1 << 0,    /* everything that asks Claude */
+    RIGHT_MODELS = 1 << 1,  /* the list of models */
+    RIGHT_STATS = 1 << 2,   /* /stats */
+    RIGHT_METRICS = 1 << 3, /* /metrics */
+    RIGHT_ADMIN = 1 << 4,   /* the dashboard; includes the two before */
+};
+
+enum { RIGHTS_DEFAULT = RIGHT_CHAT | RIGHT_MODELS, CLIENTS_ERROR = 256, CLIENT_NAME_MAX = 64 };
+
+/* A client's own limits; -1: the server's. Money in millionths of a dollar. */
+struct client_limits {
+    int64_t rpm, tpm, concurrent, tokens_per_day, usd_per_day, usd_per_month;
+};
+
+struct client {
+    struct str name;
+    uint64_t limit_id;        /* limit.h */
+    uint32_t rights;          /* enum right */
+    const struct str *models; /* names it may ask for, "claude-*" for all that begin so */
+    size_t n_models;          /* 0: any */
+    const struct model_alias *aliases;
+    size_t n_aliases;
+    struct client_limits limits;
+    int64_t not_before_s, expires_s; /* seconds since 1970; 0: none */
+};
+
+struct client_key {
+    struct sha256 hash;
+    struct client *client;
+};
+
+struct clients {
+    struct client *list;
+    size_t n, cap;
+    struct client_key *keys; /* sorted by hash once clients_seal was called */
+    size_t n_keys, cap_keys;
+};
+
+/* A name that can stand in logs, labels and headers: 1 to 64 letters, digits, '.', '_', '-', '@'. */
+bool client_is_name(struct str name);
+
+/* Room for as many more clients, with one key each, as n says; texts go into a, too. */
+void clients_init(struct clients *c, size_t n, struct arena *a);
+/* Adds the clients of a JSON text (not null-terminated, see above). False with one line that says
+ * which client and which member is wrong. */
+NODISCARD bool clients_read(struct clients *c, struct str json, struct arena *a,
+                            char error[CLIENTS_ERROR]);
+/* Gives a key to the client of that name; a new client gets the default rights. NULL with a line
+ * when the name is none. */
+struct client *clients_add(struct clients *c, struct str name, const struct sha256 *hash,
+                           struct arena *a, char error[CLIENTS_ERROR]);
+/* After the last one was added. False with a line when two keys are the same. */
+NODISCARD bool clients_seal(struct clients *c, char error[CLIENTS_ERROR]);
+
+/* The client of a key, or NULL. Time depends on hashes only, which tell nothing of keys. */
+const struct client *clients_find(const struct clients *c, const struct sha256 *hash);
+/* Whether its dates admit it. */
+bool client_is_current(const struct client *client, int64_t now_s);
+/* Whether it may ask for a model by that name. */
+bool client_may_use(const struct client *client, struct str model);
+/* "chat" and so on; 0 when there is no such right. */
+uint32_t right_of(struct str name);
+const char *right_name(uint32_t right);
+
+#endif

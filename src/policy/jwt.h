@@ -1,0 +1,67 @@
+/* jwt.h - tokens that an identity provider signed: JSON Web Tokens (RFC 7519) in the compact form of
+ * JWS (RFC 7515), under the rules of RFC 8725.
+ *
+ * Which algorithms count is said by the configuration and by each key, never by the token. What a
+ * token names for finding keys (jku, x5u, jwk, x5c) is never looked at.
+ */
+#ifndef CCPROXY_POLICY_JWT_H
+#define CCPROXY_POLICY_JWT_H
+
+#include "base/arena.h"
+#include "base/verify.h"
+
+enum { JWT_MAX = 8192, JWT_KEYS_MAX = 100 };
+
+struct jwt_key {
+    struct str kid; /* absent: fits any token */
+    struct verify_key *key;
+    uint32_t algs; /* that it may be used with */
+};
+
+struct jwt_keys {
+    struct jwt_key keys[JWT_KEYS_MAX];
+    size_t n;
+    struct arena arena; /* of the kids */
+};
+
+void jwt_keys_init(struct jwt_keys *k);
+void jwt_keys_done(struct jwt_keys *k);
+/* One key, which now belongs to the set; false when the set is full. */
+bool jwt_keys_add(struct jwt_keys *k, struct str kid, struct verify_key *key, uint32_t algs);
+/* The keys of a JWK set (RFC 7517) that can verify: secrets, keys for encryption, weak ones and those
+ * whose kid has come before are skipped. False when the text is no key set, or holds none of use. */
+NODISCARD bool jwt_keys_read(struct jwt_keys *k, struct str jwks);
+
+struct jwt_rules {
+    struct str issuer;   /* iss must be it; absent: any */
+    struct str audience; /* aud must have it; absent: any */
+    int64_t leeway_s;
+    int64_t lifetime_max_s; /* from iat, or from now, to exp; 0: any */
+};
+
+enum jwt_result {
+    JWT_OK,
+    JWT_MALFORMED,
+    JWT_UNKNOWN_KEY, /* no key of that kid: a newer key set may have it */
+    JWT_BAD_ALGORITHM,
+    JWT_BAD_SIGNATURE,
+    JWT_EXPIRED,
+    JWT_NOT_YET,
+    JWT_BAD_ISSUER,
+    JWT_BAD_AUDIENCE,
+    JWT_NO_SUBJECT,
+};
+
+struct jwt_claims { /* plain text, in the arena */
+    struct str subject;
+    struct str scope; /* words between spaces, or absent */
+    int64_t expires_s;
+};
+
+/* now_s: seconds since 1970. Claims are filled on JWT_OK only. */
+enum jwt_result jwt_verify(const struct jwt_keys *keys, const struct jwt_rules *rules,
+                           struct str token, int64_t now_s, struct arena *a,
+                           struct jwt_claims *ret);
+const char *jwt_result_name(enum jwt_result r); /* for the log */
+
+#endif

@@ -1,0 +1,12 @@
+/* keys.h - `ccproxy keys`: making keys for clients, and seeing who has some. */
+#ifndef CCPROXY_PROC_KEYS_H
+#define CCPROXY_PROC_KEYS_H
+
+#include "proc/cli.h"
+
+/* Exit statuses. What is printed goes to standard output, complaints to standard error. */
+int keys_mint(const struct cli *cli);
+int keys_hash(void);
+int keys_list(void);
+
+#endif

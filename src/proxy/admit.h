@@ -1,0 +1,15 @@
+/* admit.h - whether a request may be sent now: the client's limits, the node's, and its budgets.
+ *
+ * Tokens are reserved by a guess and settled by what the answer says it took, once, however the
+ * exchange ends.
+ */
+#ifndef CCPROXY_PROXY_ADMIT_H
+#define CCPROXY_PROXY_ADMIT_H
+
+#include "proxy/exchange.h"
+
+enum step_result step_admit(struct exchange *x);
+/* When the client's answer ends or the exchange does; once settled it does nothing. */
+void admit_settle(struct exchange *x);
+
+#endif

@@ -1,0 +1,331 @@
+/* keyring.c - see keyring.h.
+ *
+ *   IDLE --timer, or an unknown key--> DISCOVERING --jwks_uri--> FETCHING --key set--> IDLE
+ *                                      (with an issuer only)
+ *
+ * Verified tokens are remembered by the hash of the whole token until they expire: checking a
+ * signature costs as much as translating a request.
+ */
+#include "proxy/keyring.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "proxy/proxy_int.h"
+
+enum {
+    ANSWER_MAX = 256 * 1024,
+    REMEMBERED = 1024,
+    REFRESH_US = 600 * 1000 * 1000,
+    AGAIN_US = 30 * 1000 * 1000,
+    TIMEOUT_US = 5 * 1000 * 1000,
+};
+
+struct remembered {
+    struct sha256 token;
+    int64_t expires_s;
+    uint32_t rights;
+    uint8_t name_n;
+    char name[CLIENT_NAME_MAX];
+};
+
+struct keyring {
+    struct proxy *p;
+    struct jwt_keys published;
+    struct jwt_rules rules;
+    struct pool *pool; /* for one answer */
+    struct call *call;
+    struct buf answer;
+    struct str url; /* of the key set, as discovered; owned */
+    int status;
+    uint64_t asked_us;
+    struct timer timer; /* to the next question; while one is open, its end */
+
+    enum { IDLE, DISCOVERING, FETCHING } state;
+
+    struct remembered seen[REMEMBERED];
+};
+
+/* --- asking --- */
+
+static const struct call_handler handler;
+
+static bool ask(struct keyring *k, struct str text, struct str path)
+{
+    struct proxy *p = k->p;
+    struct url url;
+    if (!url_parse(text, &url))
+        return false;
+    const struct pool_options options = {
+        .target = {.url = url, .tls = p->tls},
+        .connect_timeout_us = (uint64_t)p->config->connect_timeout,
+        .idle_timeout_us = 1000,
+        .idle_max = 1,
+        .head_max = 64 * 1024,
+    };
+    k->pool = pool_new(p->loop, p->dns, &options);
+    buf_clear(&p->scratch);
+    buf_printf(&p->scratch,
+               "GET %.*s%.*s HTTP/1.1\r\nhost: %.*s\r\naccept: application/json\r\n"
+               "user-agent: ccproxy\r\nconnection: close\r\n\r\n",
+               STR_FMT(url.path), STR_FMT(path.n || url.path.n ? path : STR("/")),
+               STR_FMT(url.host));
+    k->status = 0;
+    buf_clear(&k->answer);
+    k->call = call_start(k->pool, buf_str(&p->scratch), NULL, &handler, k);
+    timer_after(p->loop, &k->timer, TIMEOUT_US);
+    return true;
+}
+
+static void forget_pool(struct keyring *k)
+{
+    if (k->call)
+        call_cancel(k->call);
+    k->call = NULL;
+    if (k->pool)
+        pool_free(k->pool);
+    k->pool = NULL;
+}
+
+static void begin(struct keyring *k)
+{
+    const struct config *c = k->p->config;
+    bool ok = false;
+    k->asked_us = clock_us();
+    if (c->jwks_url.n) {
+        k->state = FETCHING;
+        ok = ask(k, c->jwks_url, STR(""));
+    } else if (c->oidc_issuer.n) {
+        k->state = DISCOVERING;
+        ok = ask(k, c->oidc_issuer, STR("/.well-known/openid-configuration"));
+    }
+    if (!ok)
+        k->state = IDLE;
+}
+
+static void rest(struct keyring *k, uint64_t us)
+{
+    k->state = IDLE;
+    timer_after(k->p->loop, &k->timer, us);
+}
+
+static void take_keys(struct keyring *k)
+{
+    struct jwt_keys fresh;
+    jwt_keys_init(&fresh);
+    if (k->status != 200 || !jwt_keys_read(&fresh, buf_str(&k->answer))) {
+        jwt_keys_done(&fresh);
+        LOG(LOG_WARN, "no keys from the identity provider, the last ones stay",
+            LOG_INT("status", k->status));
+        rest(k, AGAIN_US);
+        return;
+    }
+    jwt_keys_done(&k->published);
+    k->published = fresh;
+    memset(k->seen, 0, sizeof(k->seen)); /* keys that are gone vouch for nothing */
+    LOG(LOG_INFO, "keys of the identity provider", LOG_INT("keys", fresh.n));
+    rest(k, REFRESH_US);
+}
+
+/* The document must be the issuer's own, and the key set as safe to fetch as it (OpenID Connect
+ * Discovery 1.0 section 4.3). */
+static bool take_document(struct keyring *k)
+{
+    struct proxy *p = k->p;
+    struct url url;
+    bool https = str_starts(p->config->oidc_issuer, STR("https://"));
+    if (k->status != 200 || json_parse(&p->doc, buf_str(&k->answer)) != JSON_OK)
+        return false;
+    struct jval root = json_root(&p->doc), uri = json_get(root, STR("jwks_uri"));
+    if (!json_str_is(json_get(root, STR("issuer")), p->config->oidc_issuer) ||
+        !json_is(uri, JSON_STRING) || json_is_escaped(uri))
+        return false;
+    struct str text = json_str_raw(uri);
+    if (!url_parse(text, &url) || (https && url.scheme != URL_HTTPS) || url.scheme == URL_UNIX)
+        return false;
+    mem_free((void *)(uintptr_t)k->url.p);
+    char *copy = mem_alloc(text.n);
+    memcpy(copy, text.p, text.n);
+    k->url = str_of(copy, text.n);
+    return true;
+}
+
+/* A question has ended, or it is time for the next one. */
+static void on_timer(struct timer *t)
+{
+    struct keyring *k = CONTAINER_OF(t, struct keyring, timer);
+    forget_pool(k);
+    switch (k->state) {
+    case IDLE: begin(k); break;
+    case DISCOVERING:
+        if (!take_document(k)) {
+            LOG(LOG_WARN, "the issuer says nothing of its keys", LOG_INT("status", k->status));
+            rest(k, AGAIN_US);
+            break;
+        }
+        k->state = FETCHING;
+        if (!ask(k, k->url, STR("")))
+            rest(k, AGAIN_US);
+        break;
+    case FETCHING: take_keys(k); break;
+    }
+}
+
+static void on_head(void *ctx, const struct h1_head *head)
+{
+    struct keyring *k = ctx;
+    k->status = head->status;
+}
+
+static void on_body(void *ctx, struct str bytes)
+{
+    struct keyring *k = ctx;
+    if (!buf_append(&k->answer, bytes))
+        k->status = 0;
+}
+
+static void on_end(void *ctx)
+{
+    struct keyring *k = ctx;
+    k->call = NULL;
+    timer_after(k->p->loop, &k->timer, 0); /* a pool is not freed inside its own callback */
+}
+
+static void on_fail(void *ctx, enum call_failure why, const char *error)
+{
+    struct keyring *k = ctx;
+    (void)why;
+    LOG(LOG_WARN, "identity provider", LOG_CSTR("error", error));
+    k->status = 0;
+    on_end(k);
+}
+
+static const struct call_handler handler = {
+    .on_head = on_head, .on_body = on_body, .on_end = on_end, .on_fail = on_fail};
+
+struct keyring *keyring_new(struct proxy *p)
+{
+    const struct config *c = p->config;
+    struct keyring *k = mem_zalloc(sizeof(*k));
+    k->p = p;
+    k->rules = (struct jwt_rules){
+        .issuer = c->jwt_issuer.n ? c->jwt_issuer : c->oidc_issuer,
+        .audience = c->jwt_audience,
+        .leeway_s = c->jwt_leeway / (1000 * 1000),
+        .lifetime_max_s = c->jwt_lifetime / (1000 * 1000),
+    };
+    jwt_keys_init(&k->published);
+    buf_init(&k->answer, ANSWER_MAX);
+    timer_init(&k->timer, "keyring", on_timer);
+    if (c->jwks_url.n || c->oidc_issuer.n)
+        timer_after(p->loop, &k->timer, 0);
+    return k;
+}
+
+void keyring_free(struct keyring *k)
+{
+    if (!k)
+        return;
+    timer_stop(k->p->loop, &k->timer);
+    forget_pool(k);
+    jwt_keys_done(&k->published);
+    buf_done(&k->answer);
+    mem_free((void *)(uintptr_t)k->url.p);
+    mem_free(k);
+}
+
+/* --- tokens --- */
+
+/* A name for logs and limits: the subject's, when it can be one. */
+static struct str name_of(struct str subject, struct arena *a)
+{
+    enum { SHOWN = 8 };
+
+    char hex[2 * SHOWN];
+    if (client_is_name(subject))
+        return subject;
+    struct sha256 hash = hash_sha256(subject);
+    text_hex(hash.bytes, SHOWN, hex);
+    return arena_join(a, STR("sub-"), str_of(hex, sizeof(hex)));
+}
+
+/* "openid ccproxy:chat ccproxy:stats": scopes of ours decide; without any, the usual rights. */
+static uint32_t rights_of(struct str scope)
+{
+    static const struct str prefix = STR_INIT("ccproxy:");
+    struct str word;
+    uint32_t rights = 0;
+    bool any = false;
+    while (str_split(&scope, ' ', &word)) {
+        if (!str_starts(word, prefix))
+            continue;
+        any = true;
+        rights |= right_of(str_skip(word, prefix.n));
+    }
+    return any ? rights : RIGHTS_DEFAULT;
+}
+
+static const struct client *client_of(const struct keyring *k, const struct remembered *r,
+                                      struct arena *a)
+{
+    const struct clients *known = &k->p->config->clients;
+    struct str name = str_of(r->name, r->name_n);
+    for (size_t i = 0; i < known->n; i++)
+        if (str_eq(known->list[i].name, name))
+            return &known->list[i];
+    struct client *c = ARENA_NEW(a, struct client);
+    *c = (struct client){
+        .name = arena_dup(a, name),
+        .limit_id = limit_id(name),
+        .rights = r->rights,
+        .limits = {-1, -1, -1, -1, -1, -1},
+    };
+    return c;
+}
+
+static struct remembered *place_of(struct keyring *k, const struct sha256 *hash)
+{
+    uint32_t i;
+    memcpy(&i, hash->bytes, sizeof(i));
+    return &k->seen[i % REMEMBERED];
+}
+
+static enum jwt_result verify(struct keyring *k, struct str token, int64_t now_s, struct arena *a,
+                              struct jwt_claims *claims)
+{
+    const struct jwt_keys *own = k->p->config->jwt_keys;
+    enum jwt_result r = JWT_UNKNOWN_KEY;
+    if (own && own->n)
+        r = jwt_verify(own, &k->rules, token, now_s, a, claims);
+    if (r != JWT_OK && k->published.n)
+        r = jwt_verify(&k->published, &k->rules, token, now_s, a, claims);
+    bool may_ask = k->state == IDLE && clock_us() - k->asked_us >= AGAIN_US;
+    if (r == JWT_UNKNOWN_KEY && may_ask &&
+        (k->p->config->jwks_url.n || k->p->config->oidc_issuer.n))
+        timer_after(k->p->loop, &k->timer, 0);
+    return r;
+}
+
+const struct client *keyring_client(struct keyring *k, struct str token, int64_t now_s,
+                                    struct arena *a)
+{
+    struct jwt_claims claims;
+    struct sha256 hash = hash_sha256(token);
+    struct remembered *r = place_of(k, &hash);
+    if (hash_equal(&r->token, &hash) && now_s < r->expires_s)
+        return client_of(k, r, a);
+    enum jwt_result result = verify(k, token, now_s, a, &claims);
+    if (result != JWT_OK) {
+        LOG(LOG_INFO, "token refused", LOG_CSTR("why", jwt_result_name(result)));
+        return NULL;
+    }
+    struct str name = name_of(claims.subject, a);
+    *r = (struct remembered){
+        .token = hash,
+        .expires_s = claims.expires_s,
+        .rights = rights_of(claims.scope),
+        .name_n = (uint8_t)name.n,
+    };
+    memcpy(r->name, name.p, name.n);
+    return client_of(k, r, a);
+}

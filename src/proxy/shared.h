@@ -1,0 +1,25 @@
+/* shared.h - what all workers of a server see alike, across reloads: memory mapped before the first
+ * fork, written with atomics only.
+ */
+#ifndef CCPROXY_PROXY_SHARED_H
+#define CCPROXY_PROXY_SHARED_H
+
+#include "config/config.h"
+#include "llm/stash.h"
+#include "policy/limit.h"
+
+struct shared {
+    struct stash *stash; /* NULL: switched off */
+    struct limits *limits;
+    bool owners[LIMIT_OWNERS]; /* the master's: numbers that living workers have */
+};
+
+/* Sizes are those of the configuration at the start; a reload does not change them. */
+void shared_init(struct shared *s, const struct config *c);
+void shared_done(struct shared *s);
+
+/* In the master: a number for a new worker, and what it held when it is gone is given back. */
+unsigned shared_join(struct shared *s);
+void shared_leave(struct shared *s, unsigned owner);
+
+#endif

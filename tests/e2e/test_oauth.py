@@ -1,0 +1,191 @@
+"""Tokens of an identity provider: every source of keys, rights from scopes, and refusals that tell
+nothing."""
+import base64
+import hashlib
+import hmac
+import http.server
+import json
+import subprocess
+import threading
+import time
+
+import harness
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def b64(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class Key:
+    """An RSA key made by openssl."""
+
+    def __init__(self, directory, kid):
+        self.kid, self.path = kid, f"{directory}/{kid}.pem"
+        self.openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", self.path)
+        self.pem = self.openssl("pkey", "-in", self.path, "-pubout").decode()
+        modulus = self.openssl("rsa", "-in", self.path, "-noout", "-modulus").decode().strip()
+        self.n = bytes.fromhex(modulus.split("=")[1])
+
+    @staticmethod
+    def openssl(*args, data=None):
+        return subprocess.run(["openssl", *args], input=data, capture_output=True, check=True).stdout
+
+    def sign(self, text):
+        return self.openssl("dgst", "-sha256", "-sign", self.path, data=text)
+
+    def jwk(self):
+        return {"kty": "RSA", "kid": self.kid, "use": "sig", "n": b64(self.n), "e": "AQAB"}
+
+
+def token(claims, key=None, **header):
+    claims = {"sub": "ann", "exp": int(time.time()) + 300, **claims}
+    claims = {k: v for k, v in claims.items() if v is not None}
+    head = {"alg": "RS256" if key else "HS256", "typ": "JWT", **header}
+    text = b64(json.dumps(head).encode()) + "." + b64(json.dumps(claims).encode())
+    mac = key.sign(text.encode()) if key else hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).digest()
+    return text + "." + b64(mac)
+
+
+class Provider:
+    """An identity provider on the loopback: its answers by path, and how often it was asked."""
+
+    def __init__(self):
+        provider = self
+        self.pages, self.asked = {}, []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                provider.asked.append(self.path)
+                page = provider.pages.get(self.path)
+                body = json.dumps(page).encode()
+                self.send_response(200 if page else 500)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Oauth(harness.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        import tempfile
+        directory = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(directory.cleanup)
+        cls.key, cls.other = Key(directory.name, "one"), Key(directory.name, "two")
+
+    def start(self, **env):
+        up = self.upstream(harness.each_request(lambda call: call.answer()))
+        return self.proxy(up, CCPROXY_API_KEYS=None, CCPROXY_AUTH_METHOD="oauth2", **env)
+
+    def ask(self, proxy, bearer, method="POST", path="/v1/chat/completions"):
+        client = proxy.client()
+        body = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
+        client.request(method, path, body if method == "POST" else None, key=bearer)
+        response = client.response()
+        client.close()
+        return response
+
+    def test_secret(self):
+        proxy = self.start(CCPROXY_JWT_SECRET=SECRET, CCPROXY_JWT_ISSUER="https://idp",
+                           CCPROXY_JWT_AUDIENCE="ccproxy")
+        good = {"iss": "https://idp", "aud": ["ccproxy"]}
+        for _ in range(3):  # verified, then remembered
+            self.assertEqual(self.ask(proxy, token(good)).status, 200)
+        self.assertEqual(proxy.ended(1)["client"], "ann")
+        self.assertEqual(self.ask(proxy, token({**good, "sub": "auth0|5f7"})).status, 200)
+        self.assertRegex(proxy.ended(4)["client"], "^sub-[0-9a-f]{16}$")
+        refused = [token({**good, "exp": int(time.time()) - 60}), token({**good, "iss": "https://idp/"}),
+                   token({**good, "aud": "other"}), token({**good, "sub": None}), token(good).rsplit(".", 1)[0] + ".AAAA",
+                   token(good, alg="none"), token(good, self.key), "nonsense", ""]
+        answers = [self.ask(proxy, t or None) for t in refused]
+        self.assertEqual({(a.status, a.body, a.fields["www-authenticate"]) for a in answers},
+                         {(401, answers[0].body, answers[0].fields["www-authenticate"])})
+        proxy.wait_log("token refused", len(refused))
+        why = [line["why"] for line in proxy.logs("token refused")]
+        self.assertEqual(why, ["expired", "bad_issuer", "bad_audience", "no_subject", "bad_signature",
+                               "bad_algorithm", "bad_algorithm", "malformed", "malformed"])
+
+    def test_public_key_and_rights(self):
+        clients = {"bob": {"rights": ["models"], "rpm": 7}}
+        proxy = self.start(CCPROXY_JWT_PUBLIC_KEY=self.key.pem, CCPROXY_CLIENTS=json.dumps(clients))
+        for claims, chat, models in (({}, 200, 200), ({"scope": "openid email"}, 200, 200),
+                                     ({"scope": "ccproxy:models"}, 403, 200),
+                                     ({"scp": ["ccproxy:chat"]}, 200, 403),
+                                     ({"scope": "ccproxy:nothing"}, 403, 403),
+                                     ({"sub": "bob"}, 403, 200)):
+            with self.subTest(**claims):
+                bearer = token(claims, self.key)
+                self.assertEqual(self.ask(proxy, bearer).status, chat)
+                self.assertEqual(self.ask(proxy, bearer, "GET", "/v1/models").status, models)
+        self.assertEqual(self.ask(proxy, token({}, self.other)).status, 401)
+
+    def test_published_keys_change(self):
+        provider = Provider()
+        self.addCleanup(provider.close)
+        provider.pages["/keys"] = {"keys": [self.key.jwk()]}
+        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys")
+        proxy.wait_log("keys of the identity provider")
+        self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, 200)
+        provider.pages["/keys"] = {"keys": [self.other.jwk()]}
+        for _ in range(50):  # an unknown key is asked for, but not by every token
+            self.assertEqual(self.ask(proxy, token({}, self.other, kid="two")).status, 401)
+        self.assertLessEqual(len(provider.asked), 2)
+
+    def test_a_dead_provider_does_not_stop_known_keys(self):
+        provider = Provider()
+        provider.pages["/keys"] = {"keys": [self.key.jwk()]}
+        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys")
+        proxy.wait_log("keys of the identity provider")
+        provider.close()
+        self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, 200)
+        self.assertEqual(self.ask(proxy, token({}, self.other, kid="two")).status, 401)
+        self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, 200)
+
+    def test_discovery(self):
+        provider = Provider()
+        self.addCleanup(provider.close)
+        provider.pages = {
+            "/.well-known/openid-configuration": {"issuer": provider.url, "jwks_uri": provider.url + "/k"},
+            "/k": {"keys": [self.key.jwk()]}}
+        proxy = self.start(CCPROXY_OIDC_ISSUER=provider.url)
+        proxy.wait_log("keys of the identity provider")
+        self.assertEqual(self.ask(proxy, token({"iss": provider.url}, self.key)).status, 200)
+        self.assertEqual(self.ask(proxy, token({"iss": "https://other"}, self.key)).status, 401)
+
+    def test_discovery_of_another(self):
+        provider = Provider()
+        self.addCleanup(provider.close)
+        provider.pages = {
+            "/.well-known/openid-configuration": {"issuer": "https://other", "jwks_uri": provider.url + "/k"},
+            "/k": {"keys": [self.key.jwk()]}}
+        proxy = self.start(CCPROXY_OIDC_ISSUER=provider.url)
+        proxy.wait_log("the issuer says nothing of its keys")
+        self.assertEqual(self.ask(proxy, token({"iss": provider.url}, self.key)).status, 401)
+        self.assertNotIn("/k", provider.asked)
+
+    def test_configuration(self):
+        weak = subprocess.run(["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"],
+                              capture_output=True, check=True).stdout
+        pem = Key.openssl("pkey", "-pubout", data=weak).decode()
+        for env, line in (({}, "oauth2 needs a key"),
+                          ({"CCPROXY_JWT_SECRET": "short"}, "CCPROXY_JWT_SECRET: the secret is shorter than 32"),
+                          ({"CCPROXY_JWT_PUBLIC_KEY": "x"}, "CCPROXY_JWT_PUBLIC_KEY: not a public key in PEM"),
+                          ({"CCPROXY_JWT_PUBLIC_KEY": pem}, "CCPROXY_JWT_PUBLIC_KEY: the RSA key has less than 2048"),
+                          ({"CCPROXY_JWKS": '{"keys":[]}'}, "CCPROXY_JWKS: holds no key"),
+                          ({"CCPROXY_JWKS_URL": "ftp://x"}, "CCPROXY_JWKS_URL: is not an address")):
+            done = harness.run("check", ANTHROPIC_API_KEY="sk-test", CCPROXY_API_KEYS=None,
+                               CCPROXY_AUTH_METHOD="oauth2", **env)
+            self.assertEqual(done.returncode, 1, env)
+            self.assertIn(line, done.stderr)

@@ -1,0 +1,162 @@
+"""Limits of clients and of the node: what is admitted, what is told, and what is given back."""
+import json
+import os
+import signal
+import threading
+
+import harness
+from harness import message_delta, message_start, text_delta, text_start
+
+CHAT = "/v1/chat/completions"
+USED = [message_start(input_tokens=100), text_start(), text_delta("a"), harness.block_stop(),
+        message_delta(output=50), harness.MESSAGE_STOP]
+
+
+class Rates(harness.TestCase):
+    def start(self, script=None, **env):
+        self.up = self.upstream(script or harness.each_request(lambda call: call.answer(USED)))
+        return self.proxy(self.up, **env)
+
+    def test_requests(self):
+        proxy = self.start(CCPROXY_RATE_LIMIT_RPM=3)
+        left = []
+        for _ in range(3):
+            response = proxy.chat()
+            self.assertEqual(response.status, 200)
+            self.assertEqual(response.fields["x-ratelimit-limit-requests"], "3")
+            left.append(response.fields["x-ratelimit-remaining-requests"])
+        self.assertEqual(left, ["2", "1", "0"])
+        response = proxy.chat()
+        self.assert_error(response, 429, "rate_limit_exceeded", "requests")
+        self.assertIn("requests per min (RPM): Limit 3", response.error["message"])
+        wait = int(response.fields["retry-after-ms"])
+        self.assertTrue(15000 < wait <= 20000, wait)
+        self.assertEqual(int(response.fields["retry-after"]), -(-wait // 1000))
+        self.assertEqual(len(self.up.requests), 3)
+        line = proxy.ended(4)
+        self.assertEqual((line["ending"], line["fault"]), ("LIMIT_REQUESTS", "policy"))
+
+    def test_bad_requests_cost_nothing(self):
+        proxy = self.start(CCPROXY_RATE_LIMIT_RPM=1)
+        for _ in range(5):
+            self.assertEqual(proxy.chat(temperature=9).status, 400)
+        self.assertEqual(proxy.chat().status, 200)
+
+    def test_tokens_are_settled_by_what_the_answer_took(self):
+        proxy = self.start(CCPROXY_RATE_LIMIT_TPM=1000)
+        client = proxy.client()
+        left = []
+        for _ in range(3):
+            client.chat(max_tokens=500, stream=True)
+            left.append(int(client.response().fields["x-ratelimit-remaining-tokens"]))
+        # reserved 500 and a few for the prompt, of which 150 were used each time
+        for i, n in enumerate(left):
+            self.assertTrue(1000 - 150 * i - 560 < n <= 1000 - 150 * i - 500, left)
+        client.chat(max_tokens=900, stream=True)
+        response = client.response()
+        self.assert_error(response, 429, "rate_limit_exceeded", "tokens")
+        self.assertIn("tokens per min (TPM): Limit 1000", response.error["message"])
+
+    def test_no_bound_is_not_the_maximum(self):
+        proxy = self.start(CCPROXY_RATE_LIMIT_TPM=5000)
+        self.assertEqual(proxy.chat().status, 200)  # the model's maximum is 128,000
+
+    def test_given_back_when_nothing_was_answered(self):
+        answers = [lambda call: call.error(500, "api_error", "no"), lambda call: call.answer(USED)]
+        proxy = self.start(harness.each_request(lambda call: answers.pop(0)(call)),
+                           CCPROXY_RATE_LIMIT_TPM=1000, CCPROXY_RETRIES=0)
+        self.assertEqual(proxy.chat(max_tokens=950, stream=True).status, 500)
+        self.assertEqual(proxy.chat(max_tokens=950, stream=True).status, 200)
+
+    def test_at_a_time(self):
+        gate = threading.Event()
+        def script(call):
+            call.read_request()
+            call.start()
+            call.event(USED[0])
+            gate.wait(harness.DEADLINE)
+            for event in USED[1:]:
+                call.event(event)
+            call.end()
+        proxy = self.start(script, CCPROXY_CONCURRENT_REQUESTS=2, CCPROXY_WORKERS=2)
+        open_ = [proxy.client() for _ in range(2)]
+        for client in open_:
+            client.stream()
+        response = proxy.chat()
+        self.assert_error(response, 429, "rate_limit_exceeded", "requests")
+        self.assertIn("concurrent requests: Limit 2", response.error["message"])
+        self.assertEqual(response.fields["retry-after"], "1")
+        open_[0].close()  # its place is free as soon as it has left
+        proxy.ended(ending="CLIENT_GONE")
+        gate.set()
+        self.assertEqual(proxy.chat().status, 200)
+
+    def test_a_dead_worker_gives_its_places_back(self):
+        def script(call):
+            call.read_request()
+            call.start()
+            call.event(USED[0])
+            call.wait_closed()
+        proxy = self.start(script, CCPROXY_CONCURRENT_REQUESTS=2)
+        clients = [proxy.client() for _ in range(2)]
+        for client in clients:
+            client.stream()
+        self.assertEqual(proxy.chat().status, 429)
+        os.kill(proxy.workers()[0], signal.SIGKILL)
+        proxy.wait_log("worker died")
+        client = proxy.client()
+        client.stream()
+
+    def test_across_workers_and_reloads(self):
+        proxy = self.start(CCPROXY_RATE_LIMIT_RPM=20, CCPROXY_WORKERS=4)
+        status = [proxy.chat().status for _ in range(10)]
+        proxy.process.send_signal(signal.SIGHUP)
+        proxy.wait_log("reloaded")
+        status += [proxy.chat().status for _ in range(15)]
+        self.assertEqual(status, [200] * 20 + [429] * 5)
+
+    def test_own_limits_and_budgets(self):
+        clients = {"few": {"rpm": 1}, "many": {"rpm": 0}, "poor": {"usd_per_day": 0.001},
+                   "short": {"tokens_per_day": 200}}
+        keys = ",".join(f"{name}:key-of-{name}-0000" for name in clients)
+        proxy = self.start(CCPROXY_RATE_LIMIT_RPM=5, CCPROXY_API_KEYS=keys,
+                           CCPROXY_CLIENTS=json.dumps(clients))
+        got = {}
+        for name in clients:
+            client = proxy.client()
+            for _ in range(8):
+                client.request("POST", CHAT, {"model": "gpt-4o", "max_tokens": 10, "stream": True,
+                                              "messages": [{"role": "user", "content": "hi"}]},
+                               key=f"key-of-{name}-0000")
+                got.setdefault(name, []).append(client.response())
+        count = {name: sum(r.status == 200 for r in answers) for name, answers in got.items()}
+        # an answer costs 100 * $2 + 50 * $10 a million: 700 micro-dollars; 150 tokens
+        self.assertEqual(count, {"few": 1, "many": 8, "poor": 2, "short": 2})
+        for name in ("poor", "short"):
+            self.assert_error(got[name][-1], 429, "insufficient_quota", "insufficient_quota")
+            self.assertEqual(got[name][-1].fields["x-should-retry"], "false")
+
+    def test_the_node(self):
+        proxy = self.start(CCPROXY_NODE_RPM=3, CCPROXY_API_KEYS="a:key-of-a-0000,b:key-of-b-0000")
+        status = []
+        for i in range(4):
+            client = proxy.client()
+            client.request("POST", CHAT, {"model": "gpt-4o", "messages": [
+                {"role": "user", "content": "hi"}]}, key=f"key-of-{'ab'[i % 2]}-0000")
+            status.append(client.response().status)
+        self.assertEqual(status, [200, 200, 200, 429])
+
+    def test_the_tighter_of_both_is_told(self):
+        def script(call):
+            call.answer(USED, anthropic_ratelimit_requests_limit="50",
+                        anthropic_ratelimit_requests_remaining="1")
+        proxy = self.start(harness.each_request(script), CCPROXY_RATE_LIMIT_RPM=100)
+        fields = proxy.chat().fields
+        self.assertEqual((fields["x-ratelimit-limit-requests"], fields["x-ratelimit-remaining-requests"]),
+                         ("50", "1"))
+
+    def test_defaults(self):
+        proxy = self.start(CCPROXY_RATE_LIMIT_RPM=None, CCPROXY_RATE_LIMIT_TPM=None)
+        fields = proxy.chat().fields
+        self.assertEqual((fields["x-ratelimit-limit-requests"], fields["x-ratelimit-limit-tokens"]),
+                         ("60", "100000"))

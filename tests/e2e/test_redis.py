@@ -1,0 +1,154 @@
+"""Limits that nodes share through a real redis-server: together they admit what one would; without it
+they go on, and say so."""
+import os
+import signal
+import socket
+import subprocess
+import threading
+
+import harness
+from harness import message_delta, message_start, text_delta, text_start
+
+USED = [message_start(input_tokens=100), text_start(), text_delta("a"), harness.block_stop(),
+        message_delta(output=50), harness.MESSAGE_STOP]
+
+
+class Redis:
+    def __init__(self, directory, *options):
+        self.directory, self.options = directory, options
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--dir", self.directory, "--save", "",
+             "--unixsocket", f"{self.directory}/redis.sock", "--unixsocketperm", "777", *self.options],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for line in self.process.stdout:
+            if "Ready to accept connections" in line:
+                break
+        threading.Thread(target=lambda: [None for _ in self.process.stdout], daemon=True).start()
+
+    def call(self, *words):
+        return subprocess.run(["redis-cli", "-p", str(self.port), *words], capture_output=True, text=True,
+                              check=True).stdout.strip()
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class Shared(harness.TestCase):
+    def setUp(self):
+        directory = self.directory()
+        os.chmod(directory, 0o755)
+        self.redis = Redis(directory)
+        self.addCleanup(self.redis.stop)
+        self.up = self.upstream(harness.each_request(lambda call: call.answer(USED)))
+
+    def node(self, **env):
+        settings = {"CCPROXY_REDIS_URL": f"redis://127.0.0.1:{self.redis.port}/2",
+                    "CCPROXY_REDIS_TIMEOUT": "500ms", **env}
+        proxy = self.proxy(self.up, **settings)
+        if settings["CCPROXY_REDIS_URL"]:
+            proxy.wait_log("redis is there, limits hold across nodes", int(env.get("CCPROXY_WORKERS", 1)))
+        return proxy
+
+    def test_together_they_admit_what_one_would(self):
+        nodes = [self.node(CCPROXY_RATE_LIMIT_RPM=20, CCPROXY_WORKERS=2) for _ in range(2)]
+        status = [nodes[i % 2].chat().status for i in range(30)]
+        self.assertEqual(status, [200] * 20 + [429] * 10)
+        response = nodes[0].chat()
+        self.assert_error(response, 429, "rate_limit_exceeded", "requests")
+        self.assertEqual((response.fields["x-ratelimit-limit-requests"],
+                          response.fields["x-ratelimit-remaining-requests"]), ("20", "0"))
+        self.assertTrue(0 < int(response.fields["retry-after-ms"]) <= 3000)
+
+    def test_tokens_are_settled_there(self):
+        nodes = [self.node(CCPROXY_RATE_LIMIT_TPM=1000) for _ in range(2)]
+        left = []
+        for i in range(3):
+            response = nodes[i % 2].chat(max_tokens=500, stream=True)
+            nodes[i % 2].ended(i // 2 + 1)
+            left.append(int(response.fields["x-ratelimit-remaining-tokens"]))
+        for i, n in enumerate(left):
+            self.assertTrue(1000 - 150 * i - 560 < n <= 1000 - 150 * i - 490, left)
+
+    def test_at_a_time_over_nodes(self):
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        def script(call):
+            call.read_request()
+            call.start()
+            call.event(USED[0])
+            gate.wait(harness.DEADLINE)
+            for event in USED[1:]:
+                call.event(event)
+            call.end()
+        self.up = self.upstream(script)
+        nodes = [self.node(CCPROXY_CONCURRENT_REQUESTS=2) for _ in range(2)]
+        clients = [node.client() for node in nodes]
+        for client in clients:
+            client.stream()
+        self.assertEqual([node.chat().status for node in nodes], [429, 429])
+        clients[0].close()
+        nodes[0].ended(ending="CLIENT_GONE")
+        gate.set()
+        self.assertEqual(nodes[1].chat().status, 200)
+
+    def test_without_it_each_node_goes_on(self):
+        node = self.node(CCPROXY_RATE_LIMIT_RPM=5)
+        self.assertEqual(node.get("/health").json()["checks"]["rate_limiter"], True)
+        self.redis.stop()
+        node.wait_log("redis is away")
+        self.assertEqual([node.chat().status for _ in range(7)], [200] * 5 + [429] * 2)
+        health = node.get("/health")
+        self.assertEqual((health.status, health.json()["status"], health.json()["checks"]["rate_limiter"]),
+                         (200, "degraded", False))
+        self.redis.start()
+        node.wait_log("redis is there, limits hold across nodes", 2)  # by itself
+        self.assertEqual(node.chat().status, 200)
+        self.assertEqual(node.get("/health").json()["status"], "healthy")
+
+    def test_closed_and_open(self):
+        self.redis.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(self.redis.process.send_signal, signal.SIGCONT)
+        for fallback, status in (("closed", 503), ("open", 200)):
+            proxy = self.proxy(self.up, CCPROXY_REDIS_URL=f"redis://127.0.0.1:{self.redis.port}",
+                               CCPROXY_REDIS_FALLBACK=fallback, CCPROXY_RATE_LIMIT_RPM=1)
+            for _ in range(3):
+                self.assertEqual(proxy.chat().status, status)
+
+    def test_flushed_in_between(self):
+        node = self.node(CCPROXY_RATE_LIMIT_RPM=3)
+        self.assertEqual(node.chat().status, 200)
+        self.redis.call("SCRIPT", "FLUSH")
+        self.assertEqual(node.chat().status, 200)
+        self.redis.call("FLUSHALL")
+        self.assertEqual([node.chat().status for _ in range(4)], [200] * 3 + [429])
+
+    def test_over_a_unix_socket_with_a_password(self):
+        self.redis.call("CONFIG", "SET", "requirepass", "s3cret/x")
+        url = f"unix://:s3cret%2Fx@{self.redis.directory}/redis.sock?db=1"
+        node = self.node(CCPROXY_REDIS_URL=url, CCPROXY_RATE_LIMIT_RPM=1)
+        self.assertEqual([node.chat().status for _ in range(2)], [200, 429])
+        self.assertNotIn(b"s3cret", node.raw)
+
+    def test_refused_requests_leave_nothing_held(self):
+        node = self.node(CCPROXY_CONCURRENT_REQUESTS=1, CCPROXY_NODE_RPM=2)
+        self.assertEqual([node.chat().status for _ in range(4)], [200, 200, 429, 429])
+        node.ended(4)
+        self.assertEqual(node.get("/health").status, 200)  # a turn later everything has been settled
+        keys = [k for k in self.redis.call("-n", "2", "KEYS", "*open*").split() if k]
+        for key in keys:
+            self.assertEqual(self.redis.call("-n", "2", "ZCARD", key), "0")
+
+    def test_configuration(self):
+        for env, line in (({"CCPROXY_REDIS_URL": "http://x"}, "CCPROXY_REDIS_URL: "),
+                          ({"CCPROXY_REDIS_FALLBACK": "maybe"}, "is not local, open or closed")):
+            done = harness.run("check", **env)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(line, done.stderr)

@@ -1,0 +1,46 @@
+"""openai-python and LangChain, reading the streams that replay.py serves."""
+import json
+import os
+
+import openai
+from langchain_openai import ChatOpenAI
+
+BASE = os.environ["BASE"]
+
+
+def say(client, case, **what):
+    print(json.dumps({"client": client, "case": case, **what}), flush=True)
+
+
+def read_openai(case):
+    text, tools, finish = "", {}, None
+    client = openai.OpenAI(base_url=BASE, api_key="x", max_retries=0)
+    for chunk in client.chat.completions.create(model=case, stream=True,
+                                                messages=[{"role": "user", "content": "x"}]):
+        for choice in chunk.choices:
+            text += choice.delta.content or ""
+            for call in choice.delta.tool_calls or []:
+                tool = tools.setdefault(call.index, {"name": "", "arguments": ""})
+                if call.function:
+                    tool["name"] += call.function.name or ""
+                    tool["arguments"] += call.function.arguments or ""
+            finish = choice.finish_reason or finish
+    return {"text": text, "tools": [tools[i] for i in sorted(tools)], "finish": finish}
+
+
+def read_langchain(case):
+    model = ChatOpenAI(model=case, base_url=BASE, api_key="x", max_retries=0, stream_usage=True)
+    whole = None
+    for chunk in model.stream("x"):
+        whole = chunk if whole is None else whole + chunk
+    tools = [{"name": c["name"], "arguments": c["args"]} for c in whole.tool_call_chunks]
+    return {"text": whole.content, "tools": tools,
+            "finish": whole.response_metadata.get("finish_reason")}
+
+
+for name in json.loads(os.environ["CASES"]):
+    for kind, read in (("openai-python", read_openai), ("langchain-python", read_langchain)):
+        try:
+            say(kind, name, **read(name))
+        except Exception as e:  # whatever the client raises is its word for an error
+            say(kind, name, error=repr(e))

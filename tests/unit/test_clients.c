@@ -1,0 +1,191 @@
+/* test_clients.c - the set of clients: what is read, what is refused, who is found. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "policy/auth.h"
+
+#define HASH_A "sha256:3a3e0ba9eb0dee1ef7a2c0f9dd6b4d4bc0ec4a1ab0b76e3ee5a2d4a4d9a60f3a"
+
+static struct clients read_all(const char *json, struct arena *a)
+{
+    struct clients c;
+    char error[CLIENTS_ERROR] = "";
+    clients_init(&c, 2, a);
+    if (!clients_read(&c, str_c(json), a, error) || !clients_seal(&c, error))
+        fail_msg("%s", error);
+    return c;
+}
+
+static void test_reads_everything(void **state)
+{
+    (void)state;
+    struct arena a;
+    arena_init(&a);
+    struct clients c = read_all(
+        "{\"ann\":{\"hash\":\"" HASH_A "\",\"rights\":[\"chat\",\"admin\"],"
+        "\"models\":[\"gpt-4o\",\"claude-haiku-*\"],\"aliases\":{\"fast\":\"claude-haiku-5-5\"},"
+        "\"rpm\":1,\"tpm\":2,\"concurrent_requests\":3,\"tokens_per_day\":4,\"usd_per_day\":1.5,"
+        "\"usd_per_month\":20,\"not_before\":\"2026-01-01T00:00:00Z\","
+        "\"expires\":\"2027-01-01T00:00:00Z\"},\"bob\":{\"rpm\":null}}",
+        &a);
+    assert_int_equal(c.n, 2);
+    const struct client *ann = &c.list[0], *bob = &c.list[1];
+    assert_int_equal(ann->rights, RIGHT_CHAT | RIGHT_STATS | RIGHT_METRICS | RIGHT_ADMIN);
+    assert_int_equal(ann->limits.rpm, 1);
+    assert_int_equal(ann->limits.tpm, 2);
+    assert_int_equal(ann->limits.concurrent, 3);
+    assert_int_equal(ann->limits.tokens_per_day, 4);
+    assert_int_equal(ann->limits.usd_per_day, 1500000);
+    assert_int_equal(ann->limits.usd_per_month, 20000000);
+    assert_true(client_may_use(ann, STR("gpt-4o")));
+    assert_true(client_may_use(ann, STR("claude-haiku-5-5")));
+    assert_true(client_may_use(ann, STR("fast")));
+    assert_false(client_may_use(ann, STR("gpt-4")));
+    assert_false(client_may_use(ann, STR("claude-opus-5-5")));
+    assert_true(client_may_use(bob, STR("anything")));
+    assert_int_equal(bob->rights, RIGHTS_DEFAULT);
+    assert_int_equal(bob->limits.rpm, -1);
+    assert_int_equal(c.n_keys, 1);
+    const int64_t jan_2026 = 1767225600, jan_2027 = 1798761600;
+    assert_false(client_is_current(ann, jan_2026 - 1));
+    assert_true(client_is_current(ann, jan_2026));
+    assert_true(client_is_current(ann, jan_2027 - 1));
+    assert_false(client_is_current(ann, jan_2027));
+    arena_done(&a);
+}
+
+static void test_faults(void **state)
+{
+    (void)state;
+
+    static const struct {
+        const char *json, *part;
+    } cases[] = {
+        {"[]", "not a JSON object of clients"},
+        {"{", "not a JSON object of clients"},
+        {"{\"a b\":{}}", "name is not"},
+        {"{\"\":{}}", "name is not"},
+        {"{\"a\":1}", "\"a\": its description is not an object"},
+        {"{\"a\":{\"colour\":1}}", "colour is not known here"},
+        {"{\"a\":{\"hash\":\"sha256:12\"}}", "hash is not"},
+        {"{\"a\":{\"hash\":\"plain key\"}}", "hash is not"},
+        {"{\"a\":{\"hash\":[1]}}", "hash is not"},
+        {"{\"a\":{\"rights\":[\"chatt\"]}}", "rights is not a list of chat"},
+        {"{\"a\":{\"rights\":\"chat\"}}", "rights is not a list of chat"},
+        {"{\"a\":{\"models\":[]}}", "models is not"},
+        {"{\"a\":{\"models\":[\"\"]}}", "models is not"},
+        {"{\"a\":{\"aliases\":[]}}", "aliases is not"},
+        {"{\"a\":{\"aliases\":{\"x\":1}}}", "aliases is not"},
+        {"{\"a\":{\"rpm\":-1}}", "rpm is not a whole number"},
+        {"{\"a\":{\"rpm\":1.5}}", "rpm is not a whole number"},
+        {"{\"a\":{\"usd_per_day\":-1}}", "usd_per_day is not an amount"},
+        {"{\"a\":{\"usd_per_day\":1e400}}", "usd_per_day is not an amount"},
+        {"{\"a\":{\"expires\":\"tomorrow\"}}", "expires is not a time"},
+        {"{\"a\":{\"expires\":1}}", "expires is not a time"},
+        {"{\"a\":{\"hash\":\"" HASH_A "\"},\"b\":{\"hash\":\"" HASH_A "\"}}", "have the same key"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct arena a;
+        struct clients c;
+        char error[CLIENTS_ERROR] = "";
+        arena_init(&a);
+        clients_init(&c, 0, &a);
+        bool ok = clients_read(&c, str_c(cases[i].json), &a, error) && clients_seal(&c, error);
+        if (ok || !strstr(error, cases[i].part))
+            fail_msg("%s: %s", cases[i].json, error);
+        arena_done(&a);
+    }
+}
+
+static void add(struct clients *c, const char *name, const char *key, struct arena *a)
+{
+    char error[CLIENTS_ERROR];
+    struct sha256 hash = hash_sha256(str_c(key));
+    assert_non_null(clients_add(c, str_c(name), &hash, a, error));
+}
+
+static void test_finds(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct clients c;
+    char error[CLIENTS_ERROR], name[16], key[16];
+    arena_init(&a);
+    clients_init(&c, 500, &a);
+    for (int i = 0; i < 1000; i++) { /* two keys each */
+        (void)snprintf(name, sizeof(name), "c%d", i / 2);
+        (void)snprintf(key, sizeof(key), "key-%d", i);
+        add(&c, name, key, &a);
+    }
+    assert_true(clients_seal(&c, error));
+    for (int i = 0; i < 1000; i++) {
+        const struct client *got = NULL;
+        char bearer[32];
+        (void)snprintf(bearer, sizeof(bearer), "Bearer key-%d", i);
+        (void)snprintf(name, sizeof(name), "c%d", i / 2);
+        const struct auth_fields fields = {.authorization = str_c(bearer)};
+        assert_int_equal(auth_check(&c, &fields, 0, &got), AUTH_OK);
+        assert_true(str_eq(got->name, str_c(name)));
+    }
+    arena_done(&a);
+}
+
+static void test_credentials(void **state)
+{
+    (void)state;
+
+    static const struct {
+        const char *authorization, *x_api_key, *api_key;
+        enum auth_result result;
+    } cases[] = {
+        {"Bearer key-one", "", "", AUTH_OK},
+        {"bearer   key-one ", "", "", AUTH_OK},
+        {"", "key-one", "", AUTH_OK},
+        {"", "", "key-one", AUTH_OK},
+        {"Bearer key-one", "key-one", "key-one", AUTH_OK},
+        {"Bearer key-one", "key-two", "", AUTH_CONFLICT},
+        {"Bearer key-one", "", "x", AUTH_CONFLICT},
+        {"", "", "", AUTH_REFUSED},
+        {"Bearer ", "", "", AUTH_REFUSED},
+        {"Basic key-one", "", "", AUTH_REFUSED},
+        {"key-one", "", "", AUTH_REFUSED},
+        {"Bearer key-on", "", "", AUTH_REFUSED},
+        {"Bearer key-one1", "", "", AUTH_REFUSED},
+        {"Bearer KEY-ONE", "", "", AUTH_REFUSED},
+        {"Bearer late", "", "", AUTH_REFUSED},
+    };
+    struct arena a;
+    struct clients c;
+    char error[CLIENTS_ERROR];
+    arena_init(&a);
+    clients_init(&c, 3, &a);
+    add(&c, "one", "key-one", &a);
+    add(&c, "two", "key-two", &a);
+    add(&c, "late", "late", &a);
+    c.list[2].expires_s = 100;
+    assert_true(clients_seal(&c, error));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct client *got = NULL;
+        const struct auth_fields fields = {str_c(cases[i].authorization), str_c(cases[i].x_api_key),
+                                           str_c(cases[i].api_key)};
+        assert_int_equal(auth_check(&c, &fields, 100, &got), cases[i].result);
+        assert_true((got != NULL) == (cases[i].result == AUTH_OK));
+    }
+    arena_done(&a);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reads_everything),
+        cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_finds),
+        cmocka_unit_test(test_credentials),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
