@@ -8,6 +8,7 @@
  */
 #include "base/text.h"
 #include "llm/chat_answer.h"
+#include "wire/jsonw.h"
 
 #include <inttypes.h>
 
@@ -37,6 +38,18 @@ struct str chat_decimal(char out[DECIMAL], int64_t n)
     return str_of(out, sign + text_u64(n < 0 ? 0 - (uint64_t)n : (uint64_t)n, out + sign));
 }
 
+/* Plain text as the inside of a JSON string: the name of a model not in the table is the client's. */
+static struct str inside_of(struct arena *a, struct str text)
+{
+    struct buf b;
+    buf_init(&b, 6 * text.n + 1);
+    bool fits = jsonw_escape(&b, text);
+    ASSERT(fits);
+    struct str inside = arena_dup(a, buf_str(&b));
+    buf_done(&b);
+    return inside;
+}
+
 struct encoder *chat_open(struct arena *keep, const struct decoded *d,
                           const struct encoder_options *o)
 {
@@ -54,7 +67,7 @@ struct encoder *chat_open(struct arena *keep, const struct decoded *d,
     e->keep = keep;
     e->created = o->created;
     e->fallback_id = o->id;
-    e->fallback_model = arena_dup(keep, d->request->model->id);
+    e->fallback_model = inside_of(keep, d->request->model->id);
     e->whole_max = size_max(o->whole_max, 1);
     struct buf *const bufs[] = {&e->text, &e->reasoning, &e->details, &e->calls};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)

@@ -105,6 +105,10 @@ bool openai_models_one(const struct models *m, struct str name, struct arena *sc
                        struct buf *out);
 /* GET /v1/models in Anthropic's shape: the Claude models alone. */
 void anthropic_models_list(const struct models *m, struct buf *out);
+bool anthropic_models_one(const struct models *m, struct str name, struct arena *scratch,
+                          struct buf *out);
+/* {"type":"error",...}, of the refusals that its clients can meet there: 403 and 404. */
+void anthropic_error_body(const struct api_error *err, struct buf *out);
 /* {"error":{...}} in OpenAI's shape. */
 void openai_error_body(const struct api_error *err, struct buf *out);
 

@@ -83,12 +83,12 @@ bool openai_models_one(const struct models *m, struct str name, struct arena *sc
     return true;
 }
 
-static void write_anthropic_model(struct jsonw *w, const struct model *row)
+static void write_anthropic_model(struct jsonw *w, struct str id, const struct model *row)
 {
     char when[CLOCK_TEXT];
     jsonw_object(w);
     jsonw_field_str(w, "type", STR("model"));
-    jsonw_field_str(w, "id", row->id);
+    jsonw_field_str(w, "id", id);
     jsonw_field_str(w, "display_name", row->id);
     jsonw_field_str(w, "created_at", clock_rfc3339((uint64_t)row->created * 1000000, when));
     jsonw_field_i64(w, "max_input_tokens", row->context);
@@ -108,12 +108,40 @@ void anthropic_models_list(const struct models *m, struct buf *out)
         const struct model *row = models_at(m, i);
         if (row->lifecycle == MODEL_RETIRED)
             continue;
-        write_anthropic_model(&w, row);
+        write_anthropic_model(&w, row->id, row);
         last = row->id;
     }
     jsonw_array_end(&w);
     jsonw_field_bool(&w, "has_more", false);
     jsonw_field_str(&w, "first_id", models_at(m, 0)->id);
     jsonw_field_str(&w, "last_id", last);
+    jsonw_object_end(&w);
+}
+
+bool anthropic_models_one(const struct models *m, struct str name, struct arena *scratch,
+                          struct buf *out)
+{
+    const struct model *row;
+    enum model_match match = models_resolve(m, name, scratch, &row);
+    if (match != MODEL_FOUND && match != MODEL_SUCCEEDED)
+        return false;
+    struct jsonw w;
+    jsonw_to_buf(&w, out);
+    write_anthropic_model(&w, name, row);
+    return true;
+}
+
+void anthropic_error_body(const struct api_error *err, struct buf *out)
+{
+    struct str type = err->status == 404 ? STR("not_found_error") : STR("permission_error");
+    struct jsonw w;
+    jsonw_to_buf(&w, out);
+    jsonw_object(&w);
+    jsonw_field_str(&w, "type", STR("error"));
+    jsonw_key(&w, STR("error"));
+    jsonw_object(&w);
+    jsonw_field_str(&w, "type", type);
+    jsonw_field_str(&w, "message", err->message);
+    jsonw_object_end(&w);
     jsonw_object_end(&w);
 }

@@ -7,7 +7,7 @@ static const struct endpoint endpoints[] = {
     {STR_INIT("/chat/completions"), METHOD_POST, RIGHT_CHAT, &dialect_chat, NULL},
     {STR_INIT("/completions"), METHOD_POST, RIGHT_CHAT, &dialect_completions, NULL},
     {STR_INIT("/models"), METHOD_GET, RIGHT_MODELS, NULL, local_models},
-    {STR_INIT("/models/"), METHOD_GET, RIGHT_MODELS, NULL, local_model},
+    {STR_INIT("/models/"), METHOD_GET | METHOD_DELETE, RIGHT_MODELS, NULL, local_model},
     {STR_INIT("/health"), METHOD_GET, 0, NULL, local_health},
     {STR_INIT("/livez"), METHOD_GET, 0, NULL, local_livez},
     {STR_INIT("/readyz"), METHOD_GET, 0, NULL, local_readyz},
@@ -39,25 +39,36 @@ static bool is_below(struct str path, struct str top)
     return str_starts(path, top) && (path.n == top.n || path.p[top.n] == '/');
 }
 
+static struct str skip_slashes(struct str path)
+{
+    while (str_starts(path, STR("//")))
+        path = str_skip(path, 1);
+    return path;
+}
+
+static struct str skip_prefix(struct str path, struct str prefix)
+{
+    return is_below(path, prefix) ? skip_slashes(str_skip(path, prefix.n)) : path;
+}
+
 /* Azure's form, /openai/deployments/{model}/chat/completions: the model is part of the path. */
 static struct str skip_deployment(struct str path, struct str *ret_model)
 {
-    static const struct str prefix = STR_INIT("/openai/deployments/");
-    if (is_below(path, STR("/openai/v1")))
-        return str_skip(path, sizeof("/openai") - 1);
-    if (!str_starts(path, prefix))
-        return path;
-    struct str rest = str_skip(path, prefix.n);
+    static const struct str prefix = STR_INIT("/deployments/");
+    struct str rest = skip_prefix(path, STR("/openai"));
+    if (rest.n == path.n || !str_starts(rest, prefix))
+        return rest;
+    rest = str_skip(rest, prefix.n);
     *ret_model = str_head(rest, str_find(rest, '/'));
-    return str_skip(rest, ret_model->n);
+    return skip_slashes(str_skip(rest, ret_model->n));
 }
 
 static struct str canonical(struct str path, struct str *ret_model)
 {
-    path = skip_deployment(path, ret_model);
+    path = skip_deployment(skip_slashes(path), ret_model);
     while (is_below(path, STR("/v1")))
-        path = str_skip(path, 3);
-    if (path.n > 1 && path.p[path.n - 1] == '/')
+        path = skip_prefix(path, STR("/v1"));
+    while (path.n > 1 && path.p[path.n - 1] == '/')
         path.n--;
     return path;
 }
@@ -83,14 +94,15 @@ const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
     return NULL;
 }
 
-bool endpoint_allows(const struct endpoint *e, enum h1_method method)
+bool endpoint_allows(const struct endpoint *e, const struct h1_head *head)
 {
-    switch (method) {
+    switch (head->method) {
     case H1_GET:
     case H1_HEAD: return e->methods & METHOD_GET;
     case H1_POST: return e->methods & METHOD_POST;
     case H1_OPTIONS: return true;
-    case H1_OTHER: return false;
+    case H1_OTHER:
+        return e && e->methods & METHOD_DELETE && str_eq(head->method_text, STR("DELETE"));
     }
     UNREACHABLE();
 }

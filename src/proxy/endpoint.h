@@ -8,7 +8,8 @@
 
 struct exchange;
 
-enum { METHOD_GET = 1, METHOD_POST = 2 }; /* HEAD comes with GET, OPTIONS with all */
+/* HEAD comes with GET, OPTIONS with all. DELETE is not in Allow: it is only ever refused. */
+enum { METHOD_GET = 1, METHOD_POST = 2, METHOD_DELETE = 4 };
 
 struct endpoint {
     struct str path; /* without /v1 and a trailing slash; ends in '/' when an id follows */
@@ -18,12 +19,13 @@ struct endpoint {
     void (*answer)(struct exchange *x); /* served here, or NULL */
 };
 
-/* The endpoint of a path as it came. Any number of /v1 prefixes and a trailing slash are skipped.
- * *ret_rest is what follows the endpoint's own path (an id), or the model that the path names. NULL: unknown; *ret_unsupported then
- * says what Claude does not have ("embeddings"), or is NULL. */
+/* The endpoint of a path as it came. Any number of /v1 prefixes, a leading /openai, doubled and
+ * trailing slashes are skipped. *ret_rest is what follows the endpoint's own path (an id), or the
+ * model that an Azure path names. NULL: unknown; *ret_unsupported then says what Claude does not have
+ * ("embeddings"), or is NULL. */
 const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
                                      const char **ret_unsupported);
-bool endpoint_allows(const struct endpoint *e, enum h1_method method);
+bool endpoint_allows(const struct endpoint *e, const struct h1_head *head);
 const char *endpoint_allow_list(const struct endpoint *e); /* for Allow; NULL: anywhere */
 
 #endif

@@ -39,18 +39,35 @@ static struct str model_id(struct exchange *x)
     return text_percent_decode(&x->scratch, x->rest, &id) ? id : STR_NONE;
 }
 
+static void refuse_model(struct exchange *x, enum fail why, struct str message)
+{
+    struct str param = why == FAIL_MODEL_NOT_FOUND ? STR("model") : STR_NONE;
+    struct api_error err = fail_error(why, STR_NONE, param, message);
+    struct buf *body = clean_scratch(x);
+    if (!x->anthropic) {
+        reply_error(x, why, &err);
+        return;
+    }
+    anthropic_error_body(&err, body);
+    reply_json(x, err.status, body);
+}
+
 void local_model(struct exchange *x)
 {
     struct buf *body = clean_scratch(x);
-    struct str id = model_id(x);
-    if (openai_models_one(x->proxy->models, id, &x->scratch, body)) {
+    struct str id = model_id(x), shown = str_head(id, size_min(id.n, 128));
+    bool (*write_one)(const struct models *, struct str, struct arena *, struct buf *) =
+        x->anthropic ? anthropic_models_one : openai_models_one;
+    bool reads = x->verb != H1_OTHER; /* the other is DELETE */
+    if (!write_one(x->proxy->models, id, &x->scratch, body))
+        refuse_model(x, FAIL_MODEL_NOT_FOUND,
+                     arena_printf(&x->scratch, "The model '%.*s' does not exist.",
+                                  (int)text_utf8_valid(shown), shown.p ? shown.p : ""));
+    else if (reads)
         reply_json(x, 200, body);
-        return;
-    }
-    struct api_error err = fail_error(FAIL_MODEL_NOT_FOUND, STR_NONE, STR("model"),
-                                      arena_printf(&x->scratch, "The model '%.*s' does not exist.",
-                                                   (int)size_min(id.n, 128), id.p ? id.p : ""));
-    reply_error(x, FAIL_MODEL_NOT_FOUND, &err);
+    else
+        refuse_model(x, FAIL_FORBIDDEN,
+                     STR("You have insufficient permissions for this operation."));
 }
 
 void local_health(struct exchange *x)

@@ -76,7 +76,7 @@ enum step_result step_identify(struct exchange *x)
     if (!x->endpoint && head->method != H1_OTHER)
         return fail_unknown_url(x, unsupported);
     x->rest = arena_dup(&x->keep, rest);
-    if (!endpoint_allows(x->endpoint, head->method))
+    if (!endpoint_allows(x->endpoint, head))
         return exchange_fail_with(x, FAIL_METHOD, STR_NONE, STR_NONE,
                                   arena_printf(&x->keep, "Not allowed to %.*s on %.*s.",
                                                STR_FMT(x->method), STR_FMT(x->path)));

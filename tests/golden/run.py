@@ -217,13 +217,22 @@ def frames_of(text):
     return frames
 
 
-def text_of(frame):
-    """The content of a frame that carries nothing else, or None."""
+def text_holder(frame):
+    """The object in a frame that carries text and nothing else, and the member that is the text."""
     if not isinstance(frame, dict) or len(frame.get("choices") or []) != 1:
-        return None
-    delta = frame["choices"][0].get("delta", {})
+        return None, None
+    choice = frame["choices"][0]
+    if "text" in choice:
+        return (choice, "text") if choice.get("finish_reason") is None else (None, None)
+    delta = choice.get("delta", {})
     plain = set(delta) == {"content"} and isinstance(delta["content"], str)
-    return delta["content"] if plain else None
+    return (delta, "content") if plain else (None, None)
+
+
+def text_of(frame):
+    """The text of a frame that carries nothing else, or None."""
+    holder, key = text_holder(frame)
+    return holder and holder[key]
 
 
 def join_text(frames):
@@ -232,7 +241,8 @@ def join_text(frames):
     for frame in frames:
         if joined and text_of(frame) is not None and text_of(joined[-1]) is not None:
             joined[-1] = json.loads(json.dumps(joined[-1]))
-            joined[-1]["choices"][0]["delta"]["content"] += text_of(frame)
+            holder, key = text_holder(joined[-1])
+            holder[key] += text_of(frame)
         else:
             joined.append(frame)
     return joined
