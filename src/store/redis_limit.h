@@ -77,8 +77,8 @@ struct redis_limit_answer {
 struct redis_limit_stats {
     uint64_t admitted, refused, unanswered; /* admissions */
     uint64_t settled, resent, dropped;      /* settlings */
-    uint64_t scripts_sent;                  /* EVAL: the first on a connection, and after NOSCRIPT */
-    size_t waiting;                         /* settlings that could not be sent yet */
+    uint64_t scripts_sent; /* EVAL: the first on a connection, and after NOSCRIPT */
+    size_t waiting;        /* settlings that could not be sent yet */
     bool approximate;
 };
 
