@@ -74,7 +74,7 @@ static const struct row {
                   "requests per min of the gateway"},
     [NODE_TPM] = {LIMIT_RATE, TOKENS, true, FAIL_NODE_BUSY, "node",
                   "tokens per min of the gateway"},
-    [NODE_OPEN] = {LIMIT_LEASE, REQUESTS, true, FAIL_NODE_BUSY,
+    [NODE_OPEN] = {LIMIT_LEASE, REQUESTS, true, FAIL_NODE_BUSY, "node",
                    "concurrent requests of the gateway"},
 };
 
