@@ -146,6 +146,19 @@ class Rates(harness.TestCase):
             status.append(client.response().status)
         self.assertEqual(status, [200, 200, 200, 429])
 
+    def test_the_node_at_a_time(self):
+        def script(call):
+            call.read_request()
+            call.start()
+            call.event(USED[0])
+            call.wait_closed()
+        proxy = self.start(script, CCPROXY_NODE_CONCURRENT=1)
+        client = proxy.client()
+        client.stream()
+        response = proxy.chat()
+        self.assertEqual(response.status, 429)
+        self.assertIn("on concurrent requests of the gateway: Limit 1", response.error["message"])
+
     def test_the_tighter_of_both_is_told(self):
         def script(call):
             call.answer(USED, anthropic_ratelimit_requests_limit="50",
