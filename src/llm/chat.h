@@ -5,7 +5,9 @@
  *   chat_settings.c  settings that depend on several fields, or on the model
  *   chat_text.c      refusals, names of what is dropped, blank text
  *   chat_messages.c  roles, turns, tool calls and their results
- *   chat_parts.c     content: text, images, files, Anthropic's own blocks
+ *   chat_parts.c     content: text, images, files
+ *   chat_own.c       parts and tools that have Anthropic's shape already
+ *   chat_cache.c     marks for the prompt cache
  *   chat_thinking.c  reasoning that clients hand back; how much is to be thought
  *   chat_tools.c     tools, names, tool_choice
  *   chat_schema.c    JSON schemas as upstream accepts them
@@ -101,6 +103,7 @@ struct chat {
     size_t message, part;   /* where we are, for params of errors */
     bool search_reserved;   /* web_search is upstream's own here */
     bool names_synthesised; /* declarations were made up from the history */
+    bool cited;             /* a document asks for citations */
     uint32_t n_strict;
 };
 
@@ -128,10 +131,17 @@ bool chat_apply_fields(struct chat *c);
 /* chat_settings.c */
 bool chat_read_max_tokens(struct chat *c);
 bool chat_read_user(struct chat *c);
-bool chat_read_caching(struct chat *c);
 bool chat_ask_fast(struct chat *c); /* false: it cannot be had */
 bool chat_read_betas(struct chat *c);
 bool chat_read_sampling(struct chat *c);
+
+/* chat_cache.c */
+/* What goes upstream for a cache_control, or for a prompt_cache_breakpoint; absent: it is none. */
+struct str chat_cache_mark(struct jval v);
+struct str chat_cache_breakpoint(struct jval v);
+bool chat_read_caching(struct chat *c);
+/* Marks as upstream takes them: at most four, and the long ones first. */
+void chat_settle_cache_marks(struct chat *c);
 
 /* chat_messages.c */
 bool chat_read_messages(struct chat *c);
@@ -140,8 +150,6 @@ bool chat_read_tool_use(struct chat *c, struct jval part, struct blocks *into);
 bool chat_read_tool_result(struct chat *c, struct jval part, struct blocks *into);
 /* The turn that must not be the last one: prefill, or a fixed user turn behind it. */
 void chat_end_conversation(struct chat *c);
-/* Cache marks as upstream takes them: at most four, and the long ones first. */
-void chat_settle_cache_marks(struct chat *c);
 
 /* chat_parts.c */
 enum chat_place { IN_SYSTEM = 1, IN_USER = 2, IN_ASSISTANT = 4, IN_TOOL = 8 };
@@ -149,9 +157,18 @@ enum chat_place { IN_SYSTEM = 1, IN_USER = 2, IN_ASSISTANT = 4, IN_TOOL = 8 };
 /* Appends the blocks of a message's content. */
 bool chat_read_content(struct chat *c, struct jval content, enum chat_place place,
                        struct blocks *into);
-/* An object of Anthropic's own, fit to be sent; its cache_control apart, or absent. */
-struct str chat_raw_object(struct chat *c, struct jval object, struct str *ret_cache);
+/* A picture or PDF, whatever it is said to be; suffix: its place in the part. */
+bool chat_add_base64(struct chat *c, struct str data, bool escaped, const char *suffix,
+                     struct blocks *into);
 struct str chat_message_param(struct chat *c, const char *suffix); /* messages[i]suffix */
+struct str chat_part_param(struct chat *c, const char *suffix); /* messages[i].content[j]suffix */
+
+/* chat_own.c: parts in Anthropic's shape */
+bool chat_read_own(struct chat *c, struct jval part, struct blocks *into);
+bool chat_read_own_image(struct chat *c, struct jval part, struct blocks *into);
+bool chat_read_server_part(struct chat *c, struct jval part, struct blocks *into);
+/* A tool of Anthropic's, fit to be sent; its cache mark apart, or absent. */
+struct str chat_own_tool(struct chat *c, struct jval tool, struct str *ret_mark);
 
 /* chat_thinking.c */
 /* Puts an assistant message's thinking, texts and calls into one list, in their original order. */

@@ -30,7 +30,7 @@ static bool searches_web(struct chat *c)
 
 static bool enforce(struct chat *c, struct jval schema)
 {
-    if (!(c->m->model->can & CAN_STRUCTURED) || searches_web(c))
+    if (!(c->m->model->can & CAN_STRUCTURED) || searches_web(c) || c->cited)
         return false;
     struct str closed = chat_schema_closed(c, schema);
     if (!closed.p)

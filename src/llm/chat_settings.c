@@ -140,51 +140,6 @@ bool chat_read_betas(struct chat *c)
     return true;
 }
 
-static size_t text_bytes(const struct block *b)
-{
-    size_t n = 0;
-    for (; b; b = b->next)
-        n += b->text.n;
-    return n;
-}
-
-/* Caching pays when the same beginning is likely to come again and long enough to be kept: tools, a
- * conversation, or a long system text (four bytes make about a token). */
-static bool is_worth_caching(const struct messages_request *m)
-{
-    enum { CACHE_MIN = 1024 };
-
-    int64_t least = m->model->cache_min > 0 ? m->model->cache_min : CACHE_MIN;
-    bool conversation = m->turns && m->turns->next;
-    return m->tools || conversation || (int64_t)text_bytes(m->system.first) / 4 >= least;
-}
-
-/* Automatic caching: as the client asks in OpenAI's words or in Anthropic's, or by default. Marks of
- * the client's own put an end to it (chat_settle_cache_marks). */
-bool chat_read_caching(struct chat *c)
-{
-    struct jval own = chat_field(c, STR("cache_control"));
-    struct jval options = chat_field(c, STR("prompt_cache_options"));
-    struct jval retention = chat_field(c, STR("prompt_cache_retention"));
-    if (json_is(own, JSON_OBJECT)) {
-        c->m->cache = json_raw(own);
-        return true;
-    }
-    if (!json_present(options) && !json_present(retention)) {
-        if (c->o->auto_cache && is_worth_caching(c->m))
-            c->m->cache = STR("{\"type\":\"ephemeral\"}");
-        return true;
-    }
-    if (json_str_is(json_get(options, STR("mode")), STR("explicit")))
-        return true;
-    struct jval ttl = json_get(options, STR("ttl"));
-    bool in_memory = json_str_is(retention, STR("in_memory")) || json_str_is(ttl, STR("5m"));
-    bool longer = !in_memory && (json_is(ttl, JSON_STRING) || json_present(retention));
-    c->m->cache =
-        longer ? STR("{\"type\":\"ephemeral\",\"ttl\":\"1h\"}") : STR("{\"type\":\"ephemeral\"}");
-    return true;
-}
-
 /* Temperature 1 is the same on both sides, so the range is cut, not scaled. */
 bool chat_read_sampling(struct chat *c)
 {

@@ -131,17 +131,26 @@ static void emit(struct chat *c, const struct thought *t, struct blocks *into)
     b->signature = t->signature;
 }
 
+static bool holds_thinking(const struct blocks *list)
+{
+    for (const struct block *b = list->first; b; b = b->next)
+        if (b->type == BLOCK_THINKING || b->type == BLOCK_REDACTED)
+            return true;
+    return false;
+}
+
 void chat_merge_thinking(struct chat *c, struct jval message, struct blocks *others,
                          struct blocks *into)
 {
     struct thoughts list = {0};
-    struct jval blocks = json_get(message, STR("thinking_blocks"));
+    bool placed = holds_thinking(others); /* content had it, where it belongs */
+    struct jval blocks = placed ? JVAL_NONE : json_get(message, STR("thinking_blocks"));
     struct jval details = json_get(message, STR("reasoning_details"));
     if (!json_empty(blocks))
         read_blocks(c, blocks, &list);
-    else if (!json_empty(details))
+    else if (!placed && !json_empty(details))
         read_details(c, details, &list);
-    else
+    else if (!placed)
         read_content(c, message, &list);
     finish_text(c, list.last);
     int64_t slot = 0;

@@ -67,11 +67,9 @@ static void read_extras(struct chat *c, struct jval outer, struct jval inner, st
         STR_INIT("eager_input_streaming"),
         STR_INIT("allowed_callers"),
     };
-    struct jval cache = json_get(outer, STR("cache_control"));
-    if (!json_is(cache, JSON_OBJECT))
-        cache = json_get(inner, STR("cache_control"));
-    if (json_is(cache, JSON_OBJECT))
-        t->cache = json_raw(cache);
+    t->cache = chat_cache_mark(json_get(outer, STR("cache_control")));
+    if (!t->cache.p)
+        t->cache = chat_cache_mark(json_get(inner, STR("cache_control")));
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         struct jval v = json_get(outer, names[i]);
         if (json_type(v) == JSON_NULL)
@@ -216,7 +214,7 @@ static bool read_native_tool(struct chat *c, struct jval v, size_t i, bool serve
                            "Invalid value: a tool is defined twice.");
     struct tool *t = messages_add_tool(c->scratch, c->m);
     t->name = name;
-    t->value = chat_raw_object(c, v, &t->cache);
+    t->value = chat_own_tool(c, v, &t->cache);
     t->server = server;
     *slot = t;
     return true;
@@ -285,7 +283,8 @@ bool chat_read_tools(struct chat *c)
 bool chat_read_web_search(struct chat *c)
 {
     struct jval v = chat_field(c, STR("web_search_options"));
-    if (!json_present(v) || strmap_get(&c->tools, STR("web_search")))
+    void **slot = strmap_at(&c->tools, STR("web_search"));
+    if (!json_present(v) || *slot)
         return true;
 
     static const struct {
@@ -323,6 +322,7 @@ bool chat_read_web_search(struct chat *c)
     t->name = STR("web_search");
     t->value = chat_take_text(c);
     t->server = true;
+    *slot = t;
     return true;
 }
 
@@ -358,6 +358,9 @@ static bool is_forced(enum tool_choice choice)
 static bool choose_named(struct chat *c, struct jval name, struct str param)
 {
     struct str sent = json_is(name, JSON_STRING) ? chat_tool_name(c, name) : STR("");
+    struct str plain = json_str(name, c->scratch);
+    if (!strmap_get(&c->tools, sent) && strmap_get(&c->tools, plain))
+        sent = plain; /* upstream's own search is meant */
     if (!strmap_get(&c->tools, sent))
         return chat_refuse(c, STR("invalid_value"), param,
                            "Invalid value for '%.*s': no tool of that name is defined.",
@@ -377,9 +380,11 @@ static struct jval name_in(struct jval v)
     return json_get(v, STR("name"));
 }
 
+/* Thinking that is checked against the tools as they were goes with the first of them. */
 static void keep_only(struct chat *c, const struct strmap *names)
 {
     struct tool *t = c->m->tools;
+    bool changed = false;
     c->m->tools = c->m->last_tool = NULL;
     while (t) {
         struct tool *next = t->next;
@@ -390,9 +395,13 @@ static void keep_only(struct chat *c, const struct strmap *names)
             else
                 c->m->tools = t;
             c->m->last_tool = t;
+        } else {
+            changed = true;
         }
         t = next;
     }
+    if (changed && c->m->model->binds_thinking)
+        messages_strip_thinking(c->m, c->scratch);
 }
 
 /* Upstream cannot allow some of the tools: the others are not declared. */
