@@ -10,6 +10,7 @@
  *   chat_cache.c     marks for the prompt cache
  *   chat_thinking.c  reasoning that clients hand back; how much is to be thought
  *   chat_tools.c     tools, names, tool_choice
+ *   chat_keys.c      properties whose names upstream refuses
  *   chat_schema.c    JSON schemas as upstream accepts them
  *   chat_format.c    response_format
  *   completion.c     the legacy API, which shares most of this
@@ -24,12 +25,20 @@
 #include "llm/dialect.h"
 #include "llm/strmap.h"
 
-/* A tool whose name or kind differs between the client's side and upstream's. */
+/* A property that upstream knows by another name than the client. */
+struct chat_key {
+    const struct chat_key *next;
+    struct str sent, theirs; /* insides */
+    struct str plain;        /* the client's, unescaped */
+};
+
+/* A tool whose name, kind or properties differ between the client's side and upstream's. */
 struct chat_name {
     struct chat_name *next;
     struct str sent;   /* inside, as upstream knows it */
     struct str theirs; /* inside, as the client knows it */
     bool custom;       /* a custom tool: its input is {"input": text} upstream */
+    const struct chat_key *keys;
 };
 
 /* Which of the APIs that share this code; bits. */
@@ -98,6 +107,7 @@ struct chat {
     struct buf text;     /* a string under construction */
     struct buf dropped;  /* names for x-ccproxy-dropped */
     struct strmap tools; /* sent name -> struct tool */
+    struct strmap keyed; /* sent name -> struct chat_name that has keys */
     struct chat_history h;
     struct chat_wish wish;
     size_t message, part;   /* where we are, for params of errors */
@@ -184,9 +194,21 @@ bool chat_read_choice(struct chat *c);
 /* The name upstream gets for a client's: the same unless upstream would refuse it. Inside to
  * inside. */
 struct str chat_tool_name(struct chat *c, struct jval name);
+/* The same for any plain text, which may have dots. */
+struct str chat_clean_name(struct chat *c, struct str plain, bool dots);
 /* Declarations for tools that stand in the history when the request has none. */
 void chat_declare_history(struct chat *c);
 bool chat_read_web_search(struct chat *c);
+
+/* chat_keys.c */
+/* Whether it may have a property that upstream refuses. */
+bool chat_has_odd_key(struct jval schema);
+/* Renames such properties in a tool's schema; *ret_keys: which, in keep. False: too many. */
+bool chat_keys_in_schema(struct chat *c, struct str *schema, const struct chat_key **ret_keys);
+/* A call's input with the names that the tool's schema was sent with. */
+struct str chat_keys_in_input(struct chat *c, struct str sent, struct str input);
+/* Appends an answer's input with the client's names. False: out is full. */
+bool chat_keys_restore(const struct chat_key *keys, struct jval input, struct buf *out);
 
 /* chat_schema.c */
 /* A tool's schema: an object at its root. *ret_note: text for the description, or absent. False

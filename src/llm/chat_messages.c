@@ -222,17 +222,18 @@ static struct str raw_arguments(struct chat *c, struct str inside)
 
 /* Arguments are a JSON object inside of a string: its own text is spliced, order, number spelling
  * and all. What is no object (cut by max_tokens, a list) is wrapped, for upstream takes objects
- * only. */
-static struct str read_arguments(struct chat *c, struct jval arguments)
+ * only. So is one that has a member twice: nothing tells how upstream reads it, parsers keep either
+ * value or refuse the body (RFC 8259 section 4), and wrapped nothing of it is lost. */
+static struct str read_arguments(struct chat *c, struct str tool, struct jval arguments)
 {
     if (json_is(arguments, JSON_OBJECT))
-        return json_raw(arguments);
+        return chat_keys_in_input(c, tool, json_raw(arguments));
     struct str inside = json_str_raw(arguments);
     if (chat_blank(inside))
         return STR("{}");
     struct str text = json_str(arguments, c->scratch);
     if (json_parse(&c->args, text) == JSON_OK && json_is(json_root(&c->args), JSON_OBJECT))
-        return str_trim(text);
+        return chat_keys_in_input(c, tool, str_trim(text));
     return raw_arguments(c, inside);
 }
 
@@ -274,7 +275,7 @@ static bool read_call(struct chat *c, struct jval v, size_t i, struct blocks *us
     struct block *use = blocks_add(c->scratch, uses, BLOCK_TOOL_USE);
     use->name = chat_tool_name(c, name);
     use->input = is_custom ? custom_input(c, json_str_raw(json_get(body, STR("input"))))
-                           : read_arguments(c, json_get(body, STR("arguments")));
+                           : read_arguments(c, use->name, json_get(body, STR("arguments")));
     add_call(c, client_id, use);
     return true;
 }
@@ -290,7 +291,7 @@ bool chat_read_tool_use(struct chat *c, struct jval part, struct blocks *into)
     struct block *use = blocks_add(c->scratch, into, BLOCK_TOOL_USE);
     use->id = json_str(id, c->scratch);
     use->name = chat_tool_name(c, name);
-    use->input = read_arguments(c, input);
+    use->input = read_arguments(c, use->name, input);
     return true;
 }
 
@@ -319,7 +320,7 @@ static bool read_function_call(struct chat *c, struct jval v, struct blocks *use
         return chat_refuse_missing(c, chat_message_param(c, ".function_call.name"));
     struct block *use = blocks_add(c->scratch, uses, BLOCK_TOOL_USE);
     use->name = chat_tool_name(c, name);
-    use->input = read_arguments(c, json_get(v, STR("arguments")));
+    use->input = read_arguments(c, use->name, json_get(v, STR("arguments")));
     struct chat_call *call =
         add_call(c, arena_printf(c->scratch, "call_fn_%u", ++c->h.n_functions), use);
     struct function_calls *open = function_calls_at(c, json_str(name, c->scratch));
