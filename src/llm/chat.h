@@ -69,7 +69,8 @@ struct chat_wish {
     uint32_t effort; /* enum effort, or 0 */
     int64_t budget;  /* tokens, or 0 */
     struct str from; /* the field, for x-ccproxy-dropped */
-    bool hidden;     /* reasoning text is not wanted */
+    bool hidden;     /* reasoning is not wanted in the answer */
+    bool omitted;    /* its text is not wanted from upstream */
 };
 
 struct chat_call; /* of the open assistant turn; see chat_messages.c */

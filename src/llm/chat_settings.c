@@ -118,11 +118,27 @@ static void add_betas(struct chat *c, struct str list)
         add_beta(c, str_trim(name));
 }
 
+/* What upstream shall do with thinking that does not fit: for models that check it, beside adaptive
+ * thinking alone. */
+static bool read_binding(struct chat *c)
+{
+    static const struct str words[] = {STR_INIT("error"), STR_INIT("drop_block")};
+    struct jval controls = json_get(chat_field(c, STR("thinking")), STR("block_binding"));
+    struct jval how = json_get(controls, STR("prefix_mismatch_behavior"));
+    bool can = c->m->model->binds_thinking && c->m->thinking == THINKING_ADAPTIVE;
+    for (size_t i = 0; can && i < ARRAY_LEN(words); i++)
+        if (json_str_is(how, words[i]))
+            c->m->block_binding = arena_printf(
+                c->scratch, "{\"prefix_mismatch_behavior\":\"%.*s\"}", STR_FMT(words[i]));
+    if (json_is(controls, JSON_OBJECT) && !c->m->block_binding.p)
+        chat_drop(c, STR("thinking.block_binding"));
+    return c->m->block_binding.p != NULL;
+}
+
 bool chat_read_betas(struct chat *c)
 {
     static const struct str binding = STR_INIT("thinking-binding-controls-2026-08-01");
     struct jval own = chat_field(c, STR("anthropic_beta"));
-    struct jval controls = json_get(chat_field(c, STR("thinking")), STR("block_binding"));
     add_betas(c, c->o->betas);
     if (json_is(own, JSON_STRING))
         add_betas(c, json_str(own, c->scratch));
@@ -130,11 +146,8 @@ bool chat_read_betas(struct chat *c)
         add_betas(c, json_str(e, c->scratch));
     if (c->m->fast)
         add_beta(c, STR("fast-mode-2026-02-01"));
-    if (json_is(controls, JSON_OBJECT) && c->m->thinking == THINKING_ADAPTIVE) {
-        c->m->block_binding = json_raw(controls);
-        if (str_find_str(buf_str(&c->text), binding) == buf_len(&c->text))
-            add_beta(c, binding);
-    }
+    if (read_binding(c) && str_find_str(buf_str(&c->text), binding) == buf_len(&c->text))
+        add_beta(c, binding);
     if (buf_len(&c->text) > 0)
         c->m->betas = chat_take_text(c);
     return true;

@@ -234,6 +234,7 @@ static bool read_thinking(struct chat *c, struct jval v)
     struct jval type = json_get(v, STR("type"));
     if (c->wish.given || !json_present(v))
         return true;
+    c->wish.omitted = json_str_is(json_get(v, STR("display")), STR("omitted"));
     if (json_str_is(type, STR("enabled")) && json_i64(json_get(v, STR("budget_tokens")), &budget)) {
         wish_budget(c, budget, STR("thinking"));
         return true;
@@ -347,7 +348,7 @@ void chat_apply_wish(struct chat *c)
         think_not(c);
     } else if (!budget && (model->can & CAN_THINK_ADAPTIVE)) {
         c->m->thinking = THINKING_ADAPTIVE;
-        c->m->show_thinking = model->display_omitted && !c->wish.hidden;
+        c->m->show_thinking = model->display_omitted && !c->wish.hidden && !c->wish.omitted;
     } else if (model->can & CAN_THINK_ENABLED) {
         think_with_budget(c);
     }
