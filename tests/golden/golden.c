@@ -1,6 +1,6 @@
 /* golden.c - runs one golden case through the translation, without a server.
  *
- *   golden request < case    {"ok":true,"dropped":"a, b","names":{..},"body":{..}}
+ *   golden request < case    {"ok":true,"dropped":"a, b","betas":"c","names":{..},"body":{..}}
  *                            {"ok":false,"status":400,"body":{"error":{..}}}
  *   golden stream  < case    the bytes a streaming client would get
  *   golden response < case   the body a client would get
