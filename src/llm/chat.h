@@ -5,9 +5,12 @@
  *   chat_settings.c  settings that depend on several fields, or on the model
  *   chat_text.c      refusals, names of what is dropped, blank text
  *   chat_messages.c  roles, turns, tool calls and their results
- *   chat_parts.c     content: text, images, files, Anthropic's own blocks
+ *   chat_parts.c     content: text, images, files
+ *   chat_own.c       parts and tools that have Anthropic's shape already
+ *   chat_cache.c     marks for the prompt cache
  *   chat_thinking.c  reasoning that clients hand back; how much is to be thought
  *   chat_tools.c     tools, names, tool_choice
+ *   chat_keys.c      properties whose names upstream refuses
  *   chat_schema.c    JSON schemas as upstream accepts them
  *   chat_format.c    response_format
  *   completion.c     the legacy API, which shares most of this
@@ -22,12 +25,20 @@
 #include "llm/dialect.h"
 #include "llm/strmap.h"
 
-/* A tool whose name or kind differs between the client's side and upstream's. */
+/* A property that upstream knows by another name than the client. */
+struct chat_key {
+    const struct chat_key *next;
+    struct str sent, theirs; /* insides */
+    struct str plain;        /* the client's, unescaped */
+};
+
+/* A tool whose name, kind or properties differ between the client's side and upstream's. */
 struct chat_name {
     struct chat_name *next;
     struct str sent;   /* inside, as upstream knows it */
     struct str theirs; /* inside, as the client knows it */
     bool custom;       /* a custom tool: its input is {"input": text} upstream */
+    const struct chat_key *keys;
 };
 
 /* Which of the APIs that share this code; bits. */
@@ -58,7 +69,8 @@ struct chat_wish {
     uint32_t effort; /* enum effort, or 0 */
     int64_t budget;  /* tokens, or 0 */
     struct str from; /* the field, for x-ccproxy-dropped */
-    bool hidden;     /* reasoning text is not wanted */
+    bool hidden;     /* reasoning is not wanted in the answer */
+    bool omitted;    /* its text is not wanted from upstream */
 };
 
 struct chat_call; /* of the open assistant turn; see chat_messages.c */
@@ -96,11 +108,13 @@ struct chat {
     struct buf text;     /* a string under construction */
     struct buf dropped;  /* names for x-ccproxy-dropped */
     struct strmap tools; /* sent name -> struct tool */
+    struct strmap keyed; /* sent name -> struct chat_name that has keys */
     struct chat_history h;
     struct chat_wish wish;
     size_t message, part;   /* where we are, for params of errors */
     bool search_reserved;   /* web_search is upstream's own here */
     bool names_synthesised; /* declarations were made up from the history */
+    bool cited;             /* a document asks for citations */
     uint32_t n_strict;
 };
 
@@ -128,10 +142,17 @@ bool chat_apply_fields(struct chat *c);
 /* chat_settings.c */
 bool chat_read_max_tokens(struct chat *c);
 bool chat_read_user(struct chat *c);
-bool chat_read_caching(struct chat *c);
 bool chat_ask_fast(struct chat *c); /* false: it cannot be had */
 bool chat_read_betas(struct chat *c);
 bool chat_read_sampling(struct chat *c);
+
+/* chat_cache.c */
+/* What goes upstream for a cache_control, or for a prompt_cache_breakpoint; absent: it is none. */
+struct str chat_cache_mark(struct jval v);
+struct str chat_cache_breakpoint(struct jval v);
+bool chat_read_caching(struct chat *c);
+/* Marks as upstream takes them: at most four, and the long ones first. */
+void chat_settle_cache_marks(struct chat *c);
 
 /* chat_messages.c */
 bool chat_read_messages(struct chat *c);
@@ -140,8 +161,6 @@ bool chat_read_tool_use(struct chat *c, struct jval part, struct blocks *into);
 bool chat_read_tool_result(struct chat *c, struct jval part, struct blocks *into);
 /* The turn that must not be the last one: prefill, or a fixed user turn behind it. */
 void chat_end_conversation(struct chat *c);
-/* Cache marks as upstream takes them: at most four, and the long ones first. */
-void chat_settle_cache_marks(struct chat *c);
 
 /* chat_parts.c */
 enum chat_place { IN_SYSTEM = 1, IN_USER = 2, IN_ASSISTANT = 4, IN_TOOL = 8 };
@@ -149,9 +168,18 @@ enum chat_place { IN_SYSTEM = 1, IN_USER = 2, IN_ASSISTANT = 4, IN_TOOL = 8 };
 /* Appends the blocks of a message's content. */
 bool chat_read_content(struct chat *c, struct jval content, enum chat_place place,
                        struct blocks *into);
-/* An object of Anthropic's own, fit to be sent; its cache_control apart, or absent. */
-struct str chat_raw_object(struct chat *c, struct jval object, struct str *ret_cache);
+/* A picture or PDF, whatever it is said to be; suffix: its place in the part. */
+bool chat_add_base64(struct chat *c, struct str data, bool escaped, const char *suffix,
+                     struct blocks *into);
 struct str chat_message_param(struct chat *c, const char *suffix); /* messages[i]suffix */
+struct str chat_part_param(struct chat *c, const char *suffix); /* messages[i].content[j]suffix */
+
+/* chat_own.c: parts in Anthropic's shape */
+bool chat_read_own(struct chat *c, struct jval part, struct blocks *into);
+bool chat_read_own_image(struct chat *c, struct jval part, struct blocks *into);
+bool chat_read_server_part(struct chat *c, struct jval part, struct blocks *into);
+/* A tool of Anthropic's, fit to be sent; its cache mark apart, or absent. */
+struct str chat_own_tool(struct chat *c, struct jval tool, struct str *ret_mark);
 
 /* chat_thinking.c */
 /* Puts an assistant message's thinking, texts and calls into one list, in their original order. */
@@ -167,9 +195,21 @@ bool chat_read_choice(struct chat *c);
 /* The name upstream gets for a client's: the same unless upstream would refuse it. Inside to
  * inside. */
 struct str chat_tool_name(struct chat *c, struct jval name);
+/* The same for any plain text, which may have dots. */
+struct str chat_clean_name(struct chat *c, struct str plain, bool dots);
 /* Declarations for tools that stand in the history when the request has none. */
 void chat_declare_history(struct chat *c);
 bool chat_read_web_search(struct chat *c);
+
+/* chat_keys.c */
+/* Whether it may have a property that upstream refuses. */
+bool chat_has_odd_key(struct jval schema);
+/* Renames such properties in a tool's schema; *ret_keys: which, in keep. False: too many. */
+bool chat_keys_in_schema(struct chat *c, struct str *schema, const struct chat_key **ret_keys);
+/* A call's input with the names that the tool's schema was sent with. */
+struct str chat_keys_in_input(struct chat *c, struct str sent, struct str input);
+/* Appends an answer's input with the client's names. False: out is full. */
+bool chat_keys_restore(const struct chat_key *keys, struct jval input, struct buf *out);
 
 /* chat_schema.c */
 /* A tool's schema: an object at its root. *ret_note: text for the description, or absent. False

@@ -56,11 +56,13 @@ struct encoder {
     int64_t created;
     struct str id, model; /* set by message_start */
     struct str fallback_id, fallback_model;
-    struct str tier;     /* absent when it is not to be told */
-    struct str refusal;  /* absent when there is none */
-    struct str head;     /* streamed: everything before the delta */
-    size_t head_fixed;   /* the part of it before "choices" */
-    bool custom;         /* the open call is of a custom tool */
+    struct str tier;    /* absent when it is not to be told */
+    struct str refusal; /* absent when there is none */
+    struct str head;    /* streamed: everything before the delta */
+    size_t head_fixed;  /* the part of it before "choices" */
+    bool custom;        /* the open call is of a custom tool */
+    /* Of the open call, when its input must be complete before it can be told. */
+    const struct chat_name *held;
     bool input_seen;     /* the open call has had input */
     bool signature_seen; /* of the open thinking block */
     bool thought_text;   /* the open thinking block has had text */
@@ -72,7 +74,7 @@ struct encoder {
     struct note *notes, *last_note;
     size_t n_notes;
     uint64_t chars, block_chars;                /* of content so far; when the open block began */
-    struct buf input;                           /* of a custom call, until it is complete */
+    struct buf input;                           /* of the open call, when it is held */
     struct buf text, reasoning, details, calls; /* whole */
 };
 

@@ -178,6 +178,7 @@ static bool decode(enum chat_api api, const struct decode_options *o, struct jso
     buf_init(&c.text, TEXT_MAX);
     buf_init(&c.dropped, DROPPED_MAX);
     strmap_init(&c.tools, scratch);
+    strmap_init(&c.keyed, scratch);
     bool ok = decode_body(&c, doc, body);
     json_done(&c.args);
     buf_done(&c.text);

@@ -322,6 +322,7 @@ static bool start_call(struct encoder *e, const struct answer *a, const struct e
 {
     const struct chat_name *name = name_of(e, ev->name);
     e->custom = name && name->custom;
+    e->held = name && (name->custom || name->keys) ? name : NULL;
     e->input_seen = false;
     if (e->reply->json_tool)
         return true;
@@ -363,7 +364,7 @@ static bool on_json(struct encoder *e, const struct answer *a, const struct even
     e->input_seen = true;
     if (e->reply->json_tool)
         return emit_text(e, ev->text, out);
-    if (e->custom)
+    if (e->held)
         return buf_append(&e->input, ev->text);
     return e->form->call_input(e, a->tool_uses - 1, ev->text, out);
 }
@@ -430,19 +431,37 @@ static void complete_notes(struct encoder *e)
     }
 }
 
-/* The input of a custom call is {"input":"text"}, as the inside of a JSON string: its text is what
- * stands between the inner quotes. It is unescaped into the room behind itself. */
-static bool flush_custom(struct encoder *e, uint32_t k, struct buf *out)
+/* An input as the client knows it: of a custom tool the text, else the object with its own names. */
+static bool emit_input(struct encoder *e, uint32_t k, struct jval input, struct buf *out)
+{
+    struct str text = json_str_raw(json_get(input, STR("input")));
+    if (e->custom)
+        return e->form->call_input(e, k, text.p ? text : buf_str(&e->input), out);
+    struct buf plain, inside;
+    buf_init(&plain, CUSTOM_INPUT_MAX);
+    buf_init(&inside, CUSTOM_INPUT_MAX);
+    bool ok = chat_keys_restore(e->held->keys, input, &plain) &&
+              jsonw_escape(&inside, buf_str(&plain)) &&
+              e->form->call_input(e, k, buf_str(&inside), out);
+    buf_done(&plain);
+    buf_done(&inside);
+    return ok;
+}
+
+/* A held input is a JSON text inside of a string. It is unescaped into the room behind itself; what
+ * is no JSON, being cut off, goes on as it is. */
+static bool flush_input(struct encoder *e, uint32_t k, struct buf *out)
 {
     char *plain = buf_reserve(&e->input, size_max(buf_len(&e->input), 1));
     if (!plain)
         return false;
-    struct str inside = buf_str(&e->input), text = STR_NONE;
+    struct str inside = buf_str(&e->input);
     struct json doc;
     json_init(&doc);
-    if (inside.n > 0 && json_parse(&doc, str_of(plain, json_unescape(inside, plain))) == JSON_OK)
-        text = json_str_raw(json_get(json_root(&doc), STR("input")));
-    bool ok = e->form->call_input(e, k, text.p ? text : inside, out);
+    bool whole =
+        inside.n > 0 && json_parse(&doc, str_of(plain, json_unescape(inside, plain))) == JSON_OK;
+    bool ok =
+        whole ? emit_input(e, k, json_root(&doc), out) : e->form->call_input(e, k, inside, out);
     json_done(&doc);
     buf_clear(&e->input);
     return ok;
@@ -453,7 +472,7 @@ static bool stop_call(struct encoder *e, const struct answer *a, struct buf *out
     uint32_t k = a->tool_uses - 1;
     if (e->reply->json_tool)
         return e->input_seen || emit_text(e, STR("{}"), out);
-    if (e->custom && !flush_custom(e, k, out))
+    if (e->held && (e->custom || e->input_seen) && !flush_input(e, k, out))
         return false;
     if (!e->custom && !e->input_seen && !e->form->call_input(e, k, STR("{}"), out))
         return false;

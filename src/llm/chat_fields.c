@@ -10,7 +10,13 @@
 
 #define UNBOUNDED 1e300
 
-enum { VALUE_SHOWN_MAX = 64 };
+enum {
+    VALUE_SHOWN_MAX = 64,
+    IDENTIFIER_MAX = 128,
+    METADATA_PAIRS_MAX = 16,
+    METADATA_KEY_MAX = 64,
+    METADATA_VALUE_MAX = 512,
+};
 
 enum field_type { ANY, BOOLEAN, INTEGER, NUMBER, TEXT, LIST, OBJECT, TEXT_OR_LIST };
 
@@ -183,6 +189,64 @@ static bool stop(struct chat *c, const struct field *f, struct jval v)
     return true;
 }
 
+/* Characters of a string's meaning. */
+static size_t chars_of(struct chat *c, struct jval v)
+{
+    struct str s = json_str(v, c->scratch);
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++)
+        n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
+    return n;
+}
+
+static bool check_length(struct chat *c, struct str param, struct jval v, size_t most)
+{
+    size_t n = chars_of(c, v);
+    return n <= most ||
+           chat_refuse(c, STR("string_above_max_length"), param,
+                       "Invalid '%.*s': string too long. Expected a string with maximum length "
+                       "%zu, but got a string with length %zu instead.",
+                       STR_FMT(param), most, n);
+}
+
+static bool identifier(struct chat *c, const struct field *f, struct jval v)
+{
+    return check_length(c, f->name, v, IDENTIFIER_MAX);
+}
+
+/* It is not sent, but a program that is wrong about its limits should learn it here. Gateways' clients
+ * also put lists and objects into it: they do no harm. */
+static bool metadata(struct chat *c, const struct field *f, struct jval v)
+{
+    if (json_count(v) > METADATA_PAIRS_MAX)
+        return chat_refuse(c, STR("object_above_max_properties"), f->name,
+                           "Invalid 'metadata': too many properties. Expected an object with at "
+                           "most %d properties, but got an object with %u properties instead.",
+                           METADATA_PAIRS_MAX, json_count(v));
+    json_each_member (key, v) {
+        struct str name = json_str_raw(key);
+        struct jval value = json_value(key);
+        if (!check_length(c, f->name, key, METADATA_KEY_MAX))
+            return false;
+        struct str param = arena_printf(c->scratch, "metadata.%.*s", STR_FMT(name));
+        if (json_is(value, JSON_STRING) && !check_length(c, param, value, METADATA_VALUE_MAX))
+            return false;
+    }
+    return true;
+}
+
+/* effort and format are read elsewhere; what else there is needs fields that are not sent. */
+static bool output_config(struct chat *c, const struct field *f, struct jval v)
+{
+    json_each_member (key, v) {
+        bool known = json_str_is(key, STR("effort")) || json_str_is(key, STR("format"));
+        if (!known && !json_is(json_value(key), JSON_NULL))
+            chat_drop(c, arena_printf(c->scratch, "%.*s.%.*s", STR_FMT(f->name),
+                                      STR_FMT(json_str_raw(key))));
+    }
+    return true;
+}
+
 /* Anthropic-minded clients put the system prompt beside the messages. */
 static bool system_field(struct chat *c, const struct field *f, struct jval v)
 {
@@ -227,13 +291,13 @@ static const struct field fields[] = {
     {STR_INIT("thinking"), OBJECT, 0, 0, NULL, CHAT},
     {STR_INIT("enable_thinking"), ANY, 0, 0, NULL, CHAT},
     {STR_INIT("think"), ANY, 0, 0, NULL, CHAT},
-    {STR_INIT("output_config"), OBJECT, 0, 0, NULL, CHAT},
+    {STR_INIT("output_config"), OBJECT, 0, 0, output_config, CHAT},
     {STR_INIT("effort"), TEXT, 0, 0, NULL, CHAT},
     {STR_INIT("chat_template_kwargs"), ANY, 0, 0, NULL, CHAT},
     {STR_INIT("verbosity"), TEXT, 0, 0, NULL, CHAT},
     {STR_INIT("user"), TEXT, 0, 0, NULL, BOTH},
-    {STR_INIT("safety_identifier"), TEXT, 0, 0, NULL, BOTH},
-    {STR_INIT("metadata"), OBJECT, 0, 0, NULL, BOTH},
+    {STR_INIT("safety_identifier"), TEXT, 0, 0, identifier, BOTH},
+    {STR_INIT("metadata"), OBJECT, 0, 0, metadata, BOTH},
     {STR_INIT("service_tier"), TEXT, 0, 0, service_tier, BOTH},
     {STR_INIT("speed"), TEXT, 0, 0, speed, BOTH},
     {STR_INIT("anthropic_beta"), TEXT_OR_LIST, 0, 0, NULL, BOTH},

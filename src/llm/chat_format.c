@@ -30,7 +30,7 @@ static bool searches_web(struct chat *c)
 
 static bool enforce(struct chat *c, struct jval schema)
 {
-    if (!(c->m->model->can & CAN_STRUCTURED) || searches_web(c))
+    if (!(c->m->model->can & CAN_STRUCTURED) || searches_web(c) || c->cited)
         return false;
     struct str closed = chat_schema_closed(c, schema);
     if (!closed.p)
@@ -47,7 +47,7 @@ static bool force_tool(struct chat *c, struct jval schema)
 {
     struct str parameters, note;
     bool budget = c->wish.given && !c->wish.none && !(c->m->model->can & CAN_THINK_ADAPTIVE);
-    if (c->m->tools || budget || !(c->m->model->can & CAN_FORCE_TOOL) ||
+    if (c->m->tools || budget || !(c->m->model->can & CAN_FORCE_TOOL) || chat_has_odd_key(schema) ||
         !chat_schema_tool(c, schema, &parameters, &note))
         return false;
     struct tool *t = messages_add_tool(c->scratch, c->m);

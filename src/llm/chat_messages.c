@@ -13,12 +13,13 @@
 #include "llm/chat.h"
 #include "wire/jsonw.h"
 
-enum { ID_MAX = 64, CACHE_MARKS_MAX = 4 };
+enum { ID_MAX = 64 };
 
 struct chat_call {
     struct chat_call *next;  /* of the same assistant turn */
     struct chat_call *same;  /* the next one with the same client id in this turn */
     struct str id;           /* as sent upstream */
+    size_t part;             /* in the content of which message, from 1; 0: in tool_calls */
     struct chat_call *below; /* an older open legacy call of the same function */
     struct block *result;
 };
@@ -109,11 +110,11 @@ static bool span_is_empty(const struct chat_history *h)
 
 static void mark_message(struct jval message, const struct block *before, struct blocks *list)
 {
-    struct jval cache = json_get(message, STR("cache_control"));
+    struct str cache = chat_cache_mark(json_get(message, STR("cache_control")));
     struct block *b = list->last;
-    if (json_is(cache, JSON_OBJECT) && b && b != before && !b->cache.p &&
-        b->type != BLOCK_THINKING && b->type != BLOCK_REDACTED)
-        b->cache = json_raw(cache);
+    if (cache.p && b && b != before && !b->cache.p && b->type != BLOCK_THINKING &&
+        b->type != BLOCK_REDACTED)
+        b->cache = cache;
 }
 
 static bool read_system(struct chat *c, struct jval message)
@@ -133,9 +134,13 @@ static bool read_user(struct chat *c, struct jval message)
 {
     struct chat_history *h = &c->h;
     struct blocks said = {0};
+    const struct block *before = h->results.last;
     if (!chat_read_content(c, json_get(message, STR("content")), IN_USER, &said))
         return false;
-    mark_message(message, NULL, &said);
+    if (said.first)
+        mark_message(message, NULL, &said);
+    else
+        mark_message(message, before, &h->results); /* it held nothing but results */
     h->had_user = true;
     if (said.first)
         demote_late(c);
@@ -217,17 +222,18 @@ static struct str raw_arguments(struct chat *c, struct str inside)
 
 /* Arguments are a JSON object inside of a string: its own text is spliced, order, number spelling
  * and all. What is no object (cut by max_tokens, a list) is wrapped, for upstream takes objects
- * only. */
-static struct str read_arguments(struct chat *c, struct jval arguments)
+ * only. So is one that has a member twice: nothing tells how upstream reads it, parsers keep either
+ * value or refuse the body (RFC 8259 section 4), and wrapped nothing of it is lost. */
+static struct str read_arguments(struct chat *c, struct str tool, struct jval arguments)
 {
     if (json_is(arguments, JSON_OBJECT))
-        return json_raw(arguments);
+        return chat_keys_in_input(c, tool, json_raw(arguments));
     struct str inside = json_str_raw(arguments);
     if (chat_blank(inside))
         return STR("{}");
     struct str text = json_str(arguments, c->scratch);
     if (json_parse(&c->args, text) == JSON_OK && json_is(json_root(&c->args), JSON_OBJECT))
-        return str_trim(text);
+        return chat_keys_in_input(c, tool, str_trim(text));
     return raw_arguments(c, inside);
 }
 
@@ -244,6 +250,14 @@ static struct str call_param(struct chat *c, size_t i, const char *suffix)
     return arena_printf(c->scratch, "messages[%zu].tool_calls[%zu]%s", c->message, i, suffix);
 }
 
+/* Some clients hand a call back twice, as a part and in tool_calls: the part has its place among
+ * the texts. Ids that repeat in tool_calls alone are other calls. */
+static bool is_part_already(struct chat *c, struct str id)
+{
+    const struct call_id *known = strmap_get(&c->h.ids, id);
+    return known && known->epoch == c->h.epoch && known->last->part == c->message + 1;
+}
+
 static bool read_call(struct chat *c, struct jval v, size_t i, struct blocks *uses)
 {
     struct jval custom = json_get(v, STR("custom"));
@@ -255,11 +269,14 @@ static bool read_call(struct chat *c, struct jval v, size_t i, struct blocks *us
     if (!json_is(name, JSON_STRING))
         return chat_refuse_missing(c,
                                    call_param(c, i, is_custom ? ".custom.name" : ".function.name"));
+    struct str client_id = json_str(id, c->scratch);
+    if (is_part_already(c, client_id))
+        return true;
     struct block *use = blocks_add(c->scratch, uses, BLOCK_TOOL_USE);
     use->name = chat_tool_name(c, name);
     use->input = is_custom ? custom_input(c, json_str_raw(json_get(body, STR("input"))))
-                           : read_arguments(c, json_get(body, STR("arguments")));
-    add_call(c, json_str(id, c->scratch), use);
+                           : read_arguments(c, use->name, json_get(body, STR("arguments")));
+    add_call(c, client_id, use);
     return true;
 }
 
@@ -274,7 +291,7 @@ bool chat_read_tool_use(struct chat *c, struct jval part, struct blocks *into)
     struct block *use = blocks_add(c->scratch, into, BLOCK_TOOL_USE);
     use->id = json_str(id, c->scratch);
     use->name = chat_tool_name(c, name);
-    use->input = read_arguments(c, input);
+    use->input = read_arguments(c, use->name, input);
     return true;
 }
 
@@ -282,7 +299,7 @@ static void enter_calls(struct chat *c, const struct blocks *said)
 {
     for (struct block *b = said->first; b; b = b->next)
         if (b->type == BLOCK_TOOL_USE)
-            add_call(c, b->id, b);
+            add_call(c, b->id, b)->part = c->message + 1;
 }
 
 static struct function_calls *function_calls_at(struct chat *c, struct str name)
@@ -303,7 +320,7 @@ static bool read_function_call(struct chat *c, struct jval v, struct blocks *use
         return chat_refuse_missing(c, chat_message_param(c, ".function_call.name"));
     struct block *use = blocks_add(c->scratch, uses, BLOCK_TOOL_USE);
     use->name = chat_tool_name(c, name);
-    use->input = read_arguments(c, json_get(v, STR("arguments")));
+    use->input = read_arguments(c, use->name, json_get(v, STR("arguments")));
     struct chat_call *call =
         add_call(c, arena_printf(c->scratch, "call_fn_%u", ++c->h.n_functions), use);
     struct function_calls *open = function_calls_at(c, json_str(name, c->scratch));
@@ -401,9 +418,9 @@ static bool fill_result(struct chat *c, struct jval message, struct block *resul
     }
     lift_cache(result, inside.first);
     result->content = inside.first;
-    struct jval cache = json_get(message, STR("cache_control"));
-    if (json_is(cache, JSON_OBJECT))
-        result->cache = json_raw(cache);
+    struct str cache = chat_cache_mark(json_get(message, STR("cache_control")));
+    if (cache.p)
+        result->cache = cache;
     return true;
 }
 
@@ -572,76 +589,4 @@ void chat_end_conversation(struct chat *c)
     }
     add_text(c, &messages_turn(c->scratch, c->m, ROLE_USER)->blocks, STR("Continue."));
     chat_drop(c, STR("messages.prefill"));
-}
-
-static size_t count_marks(const struct block *b)
-{
-    size_t n = 0;
-    for (; b; b = b->next)
-        n += b->cache.p != NULL;
-    return n;
-}
-
-/* Takes marks off from the front until at most keep of n are left. */
-static void thin_marks(struct block *b, size_t *n, size_t keep)
-{
-    for (; b && *n > keep; b = b->next) {
-        *n -= b->cache.p != NULL;
-        b->cache = STR_NONE;
-    }
-}
-
-/* Upstream: a mark of an hour may not stand behind one of five minutes. */
-static void order_mark(struct chat *c, struct str *cache, bool *short_seen)
-{
-    bool hour = cache->p && str_find_str(*cache, STR("\"1h\"")) < cache->n;
-    if (hour && *short_seen) {
-        *cache = STR("{\"type\":\"ephemeral\"}");
-        chat_drop(c, STR("cache_control.ttl"));
-    }
-    *short_seen |= cache->p && !hour;
-}
-
-static void order_marks(struct chat *c)
-{
-    bool short_seen = false;
-    for (struct tool *t = c->m->tools; t; t = t->next)
-        order_mark(c, &t->cache, &short_seen);
-    for (struct block *b = c->m->system.first; b; b = b->next)
-        order_mark(c, &b->cache, &short_seen);
-    for (struct turn *t = c->m->turns; t; t = t->next)
-        for (struct block *b = t->blocks.first; b; b = b->next)
-            order_mark(c, &b->cache, &short_seen);
-    order_mark(c, &c->m->cache, &short_seen);
-}
-
-/* At most four: those that later requests profit from most. */
-static void limit_marks(struct chat *c)
-{
-    struct messages_request *m = c->m;
-    size_t in_front = count_marks(m->system.first), in_turns = 0;
-    for (const struct tool *t = m->tools; t; t = t->next)
-        in_front += t->cache.p != NULL;
-    for (const struct turn *t = m->turns; t; t = t->next)
-        in_turns += count_marks(t->blocks.first);
-    if (m->cache.p && in_front + in_turns > 0 && !json_present(chat_field(c, STR("cache_control"))))
-        m->cache = STR_NONE; /* the client marks by itself */
-    size_t most = CACHE_MARKS_MAX - (m->cache.p != NULL);
-    if (in_front + in_turns <= most)
-        return;
-    size_t keep_turns = size_min(in_turns, most - (in_front > 0));
-    size_t keep_front = most - keep_turns;
-    for (struct tool *t = m->tools; t && in_front > keep_front; t = t->next) {
-        in_front -= t->cache.p != NULL;
-        t->cache = STR_NONE;
-    }
-    thin_marks(m->system.first, &in_front, keep_front);
-    for (struct turn *t = m->turns; t; t = t->next)
-        thin_marks(t->blocks.first, &in_turns, keep_turns);
-}
-
-void chat_settle_cache_marks(struct chat *c)
-{
-    limit_marks(c);
-    order_marks(c);
 }

@@ -1,5 +1,4 @@
-/* chat_parts.c - the content of a message: text, images, files, and blocks that are Anthropic's
- * own.
+/* chat_parts.c - the content of a message: text, images, files, and the table of all kinds.
  *
  * Data of images and files is borrowed from the body whenever upstream takes it as it is written;
  * only odd base64 (escaped, URL-safe, unpadded, with white space) is rewritten. Whatever media type
@@ -22,7 +21,7 @@ struct str chat_message_param(struct chat *c, const char *suffix)
     return arena_printf(c->scratch, "messages[%zu]%s", c->message, suffix);
 }
 
-static struct str part_param(struct chat *c, const char *suffix)
+struct str chat_part_param(struct chat *c, const char *suffix)
 {
     return arena_printf(c->scratch, "messages[%zu].content[%zu]%s", c->message, c->part, suffix);
 }
@@ -31,9 +30,9 @@ static bool read_text(struct chat *c, struct jval part, struct blocks *into)
 {
     struct jval text = json_get(part, STR("text"));
     if (!json_present(text))
-        return chat_refuse_missing(c, part_param(c, ".text"));
+        return chat_refuse_missing(c, chat_part_param(c, ".text"));
     if (!json_is(text, JSON_STRING))
-        return chat_refuse_type(c, part_param(c, ".text"), "a string", text);
+        return chat_refuse_type(c, chat_part_param(c, ".text"), "a string", text);
     if (!chat_blank(json_str_raw(text))) /* upstream: text must contain non-whitespace */
         blocks_add(c->scratch, into, BLOCK_TEXT)->text = json_str_raw(text);
     return true;
@@ -122,16 +121,14 @@ static void add_source(struct chat *c, struct blocks *into, enum block_type type
 
 static bool refuse_image(struct chat *c, const char *code, const char *suffix, const char *why)
 {
-    return chat_refuse(c, str_c(code), part_param(c, suffix), "Invalid image: %s", why);
+    return chat_refuse(c, str_c(code), chat_part_param(c, suffix), "Invalid image: %s", why);
 }
 
-static bool read_image_data(struct chat *c, struct str url, bool escaped, const char *suffix,
-                            struct blocks *into)
+bool chat_add_base64(struct chat *c, struct str data, bool escaped, const char *suffix,
+                     struct blocks *into)
 {
-    struct str declared, data;
-    if (!split_data_url(url, &declared, &data) || !clean_base64(c, data, escaped, &data))
-        return refuse_image(c, "invalid_image_format", suffix,
-                            "expected a data URL with base64 content.");
+    if (!clean_base64(c, data, escaped, &data))
+        return refuse_image(c, "invalid_image_format", suffix, "expected base64 content.");
     struct str media_type = sniff(data);
     if (str_eq(media_type, STR("application/pdf"))) {
         add_source(c, into, BLOCK_DOCUMENT, media_type, data);
@@ -146,6 +143,16 @@ static bool read_image_data(struct chat *c, struct str url, bool escaped, const 
     return true;
 }
 
+static bool read_image_data(struct chat *c, struct str url, bool escaped, const char *suffix,
+                            struct blocks *into)
+{
+    struct str declared, data;
+    if (!split_data_url(url, &declared, &data))
+        return refuse_image(c, "invalid_image_format", suffix,
+                            "expected a data URL with base64 content.");
+    return chat_add_base64(c, data, escaped, suffix, into);
+}
+
 static bool is_pdf_url(struct str url)
 {
     struct str path = str_head(url, size_min(str_find(url, '?'), str_find(url, '#')));
@@ -158,9 +165,9 @@ static bool read_image_url(struct chat *c, struct jval part, struct blocks *into
     struct jval image = json_get(part, STR("image_url"));
     struct jval value = json_is(image, JSON_STRING) ? image : json_get(image, STR("url"));
     if (!json_present(value))
-        return chat_refuse_missing(c, part_param(c, suffix));
+        return chat_refuse_missing(c, chat_part_param(c, suffix));
     if (!json_is(value, JSON_STRING))
-        return chat_refuse_type(c, part_param(c, suffix), "a string", value);
+        return chat_refuse_type(c, chat_part_param(c, suffix), "a string", value);
     struct str url = json_str(value, c->scratch);
     if (str_starts_nocase(url, STR("data:")))
         return read_image_data(c, url, json_is_escaped(value), suffix, into);
@@ -220,7 +227,7 @@ static bool read_file_data(struct chat *c, struct jval value, struct str title, 
         into->last->source = SOURCE_TEXT;
         into->last->title = title;
     } else {
-        return chat_refuse(c, STR("unsupported_file"), part_param(c, ".file"),
+        return chat_refuse(c, STR("unsupported_file"), chat_part_param(c, ".file"),
                            "Unsupported file: expected a PDF, an image or text, in base64.");
     }
     return true;
@@ -234,10 +241,10 @@ static bool read_file(struct chat *c, struct jval part, struct blocks *into)
     if (json_is(data, JSON_STRING))
         return read_file_data(c, data, title, into);
     if (!json_is(id, JSON_STRING))
-        return chat_refuse_missing(c, part_param(c, ".file.file_data"));
+        return chat_refuse_missing(c, chat_part_param(c, ".file.file_data"));
     struct str name = json_str(id, c->scratch);
     if (!str_starts(name, STR("file_"))) /* theirs are file-..., ours file_... */
-        return chat_refuse(c, STR("file_not_found"), part_param(c, ".file.file_id"),
+        return chat_refuse(c, STR("file_not_found"), chat_part_param(c, ".file.file_id"),
                            "No such File object: %.*s",
                            STR_FMT(str_head(name, size_min(name.n, 64))));
     struct block *b = blocks_add(c->scratch, into, BLOCK_DOCUMENT);
@@ -251,49 +258,8 @@ static bool read_audio(struct chat *c, struct jval part, struct blocks *into)
 {
     (void)part;
     (void)into;
-    return chat_refuse(c, STR("unsupported_value"), part_param(c, ".type"),
+    return chat_refuse(c, STR("unsupported_value"), chat_part_param(c, ".type"),
                        "Unsupported value: 'input_audio' is not supported with this model.");
-}
-
-/* Members that stand in answers only are refused when they come back; a mark is counted and may move.
- */
-static bool is_kept(struct jval key)
-{
-    static const struct str gone[] = {STR_INIT("caller"), STR_INIT("parsed_output"),
-                                      STR_INIT("cache_control")};
-    for (size_t i = 0; i < ARRAY_LEN(gone); i++)
-        if (json_str_is(key, gone[i]))
-            return false;
-    return !json_is(json_value(key), JSON_NULL);
-}
-
-struct str chat_raw_object(struct chat *c, struct jval object, struct str *ret_cache)
-{
-    struct jval cache = json_get(object, STR("cache_control"));
-    bool whole = true;
-    *ret_cache = json_is(cache, JSON_OBJECT) ? json_raw(cache) : STR_NONE;
-    json_each_member (key, object)
-        whole = whole && is_kept(key);
-    if (whole)
-        return json_raw(object);
-    buf_lit(&c->text, "{");
-    json_each_member (key, object) {
-        if (!is_kept(key))
-            continue;
-        buf_append(&c->text, buf_len(&c->text) > 1 ? STR(",\"") : STR("\""));
-        buf_append(&c->text, json_str_raw(key));
-        buf_lit(&c->text, "\":");
-        buf_append(&c->text, json_raw(json_value(key)));
-    }
-    buf_lit(&c->text, "}");
-    return chat_take_text(c);
-}
-
-static bool read_raw(struct chat *c, struct jval part, struct blocks *into)
-{
-    struct str cache;
-    blocks_add(c->scratch, into, BLOCK_RAW)->value = chat_raw_object(c, part, &cache);
-    return true; /* the mark is set like every other part's */
 }
 
 /* Thinking counts only with its signature; without, it is neither thinking nor text. */
@@ -324,15 +290,21 @@ static const struct part_kind kinds[] = {
     {STR_INIT("input_audio"), IN_USER, read_audio},
     {STR_INIT("refusal"), IN_ASSISTANT, read_refusal},
     /* Anthropic's own */
-    {STR_INIT("image"), IN_USER | IN_TOOL, read_raw},
-    {STR_INIT("document"), IN_USER | IN_TOOL, read_raw},
-    {STR_INIT("search_result"), IN_USER | IN_TOOL, read_raw},
+    {STR_INIT("image"), IN_USER | IN_TOOL, chat_read_own_image},
+    {STR_INIT("document"), IN_USER | IN_TOOL, chat_read_own},
+    {STR_INIT("search_result"), IN_USER | IN_TOOL, chat_read_own},
+    {STR_INIT("container_upload"), IN_USER, chat_read_own},
     {STR_INIT("thinking"), IN_ASSISTANT, read_thinking},
     {STR_INIT("redacted_thinking"), IN_ASSISTANT, read_redacted},
     {STR_INIT("tool_use"), IN_ASSISTANT, chat_read_tool_use},
     {STR_INIT("tool_result"), IN_USER, chat_read_tool_result},
-    {STR_INIT("server_tool_use"), IN_ASSISTANT, read_raw},
-    {STR_INIT("web_search_tool_result"), IN_ASSISTANT, read_raw},
+    {STR_INIT("server_tool_use"), IN_ASSISTANT, chat_read_server_part},
+    {STR_INIT("web_search_tool_result"), IN_ASSISTANT, chat_read_server_part},
+    {STR_INIT("web_fetch_tool_result"), IN_ASSISTANT, chat_read_server_part},
+    {STR_INIT("code_execution_tool_result"), IN_ASSISTANT, chat_read_server_part},
+    {STR_INIT("bash_code_execution_tool_result"), IN_ASSISTANT, chat_read_server_part},
+    {STR_INIT("text_editor_code_execution_tool_result"), IN_ASSISTANT, chat_read_server_part},
+    {STR_INIT("tool_search_tool_result"), IN_ASSISTANT, chat_read_server_part},
 };
 
 static const char *supported_in(enum chat_place place)
@@ -348,15 +320,8 @@ static const char *supported_in(enum chat_place place)
 
 static struct str cache_of(struct jval part)
 {
-    struct jval own = json_get(part, STR("cache_control"));
-    struct jval theirs = json_get(part, STR("prompt_cache_breakpoint"));
-    if (json_is(own, JSON_OBJECT))
-        return json_raw(own);
-    if (!json_is(theirs, JSON_OBJECT))
-        return STR_NONE;
-    if (json_is(json_get(theirs, STR("ttl")), JSON_STRING))
-        return STR("{\"type\":\"ephemeral\",\"ttl\":\"1h\"}");
-    return STR("{\"type\":\"ephemeral\"}");
+    struct str own = chat_cache_mark(json_get(part, STR("cache_control")));
+    return own.p ? own : chat_cache_breakpoint(json_get(part, STR("prompt_cache_breakpoint")));
 }
 
 static bool can_be_marked(const struct block *b)
@@ -384,13 +349,13 @@ static const struct part_kind *kind_of(struct jval type, enum chat_place place)
 static bool read_part(struct chat *c, struct jval part, enum chat_place place, struct blocks *into)
 {
     if (!json_is(part, JSON_OBJECT))
-        return chat_refuse_type(c, part_param(c, ""), "an object", part);
+        return chat_refuse_type(c, chat_part_param(c, ""), "an object", part);
     struct jval type = json_get(part, STR("type"));
     if (!json_present(type))
-        return chat_refuse_missing(c, part_param(c, ".type"));
+        return chat_refuse_missing(c, chat_part_param(c, ".type"));
     const struct part_kind *kind = kind_of(type, place);
     if (!kind)
-        return chat_refuse_value(c, part_param(c, ".type"), type, supported_in(place));
+        return chat_refuse_value(c, chat_part_param(c, ".type"), type, supported_in(place));
     return kind->read(c, part, into);
 }
 

@@ -118,11 +118,27 @@ static void add_betas(struct chat *c, struct str list)
         add_beta(c, str_trim(name));
 }
 
+/* What upstream shall do with thinking that does not fit: for models that check it, beside adaptive
+ * thinking alone. */
+static bool read_binding(struct chat *c)
+{
+    static const struct str words[] = {STR_INIT("error"), STR_INIT("drop_block")};
+    struct jval controls = json_get(chat_field(c, STR("thinking")), STR("block_binding"));
+    struct jval how = json_get(controls, STR("prefix_mismatch_behavior"));
+    bool can = c->m->model->binds_thinking && c->m->thinking == THINKING_ADAPTIVE;
+    for (size_t i = 0; can && i < ARRAY_LEN(words); i++)
+        if (json_str_is(how, words[i]))
+            c->m->block_binding = arena_printf(
+                c->scratch, "{\"prefix_mismatch_behavior\":\"%.*s\"}", STR_FMT(words[i]));
+    if (json_is(controls, JSON_OBJECT) && !c->m->block_binding.p)
+        chat_drop(c, STR("thinking.block_binding"));
+    return c->m->block_binding.p != NULL;
+}
+
 bool chat_read_betas(struct chat *c)
 {
     static const struct str binding = STR_INIT("thinking-binding-controls-2026-08-01");
     struct jval own = chat_field(c, STR("anthropic_beta"));
-    struct jval controls = json_get(chat_field(c, STR("thinking")), STR("block_binding"));
     add_betas(c, c->o->betas);
     if (json_is(own, JSON_STRING))
         add_betas(c, json_str(own, c->scratch));
@@ -130,58 +146,10 @@ bool chat_read_betas(struct chat *c)
         add_betas(c, json_str(e, c->scratch));
     if (c->m->fast)
         add_beta(c, STR("fast-mode-2026-02-01"));
-    if (json_is(controls, JSON_OBJECT) && c->m->thinking == THINKING_ADAPTIVE) {
-        c->m->block_binding = json_raw(controls);
-        if (str_find_str(buf_str(&c->text), binding) == buf_len(&c->text))
-            add_beta(c, binding);
-    }
+    if (read_binding(c) && str_find_str(buf_str(&c->text), binding) == buf_len(&c->text))
+        add_beta(c, binding);
     if (buf_len(&c->text) > 0)
         c->m->betas = chat_take_text(c);
-    return true;
-}
-
-static size_t text_bytes(const struct block *b)
-{
-    size_t n = 0;
-    for (; b; b = b->next)
-        n += b->text.n;
-    return n;
-}
-
-/* Caching pays when the same beginning is likely to come again and long enough to be kept: tools, a
- * conversation, or a long system text (four bytes make about a token). */
-static bool is_worth_caching(const struct messages_request *m)
-{
-    enum { CACHE_MIN = 1024 };
-
-    int64_t least = m->model->cache_min > 0 ? m->model->cache_min : CACHE_MIN;
-    bool conversation = m->turns && m->turns->next;
-    return m->tools || conversation || (int64_t)text_bytes(m->system.first) / 4 >= least;
-}
-
-/* Automatic caching: as the client asks in OpenAI's words or in Anthropic's, or by default. Marks of
- * the client's own put an end to it (chat_settle_cache_marks). */
-bool chat_read_caching(struct chat *c)
-{
-    struct jval own = chat_field(c, STR("cache_control"));
-    struct jval options = chat_field(c, STR("prompt_cache_options"));
-    struct jval retention = chat_field(c, STR("prompt_cache_retention"));
-    if (json_is(own, JSON_OBJECT)) {
-        c->m->cache = json_raw(own);
-        return true;
-    }
-    if (!json_present(options) && !json_present(retention)) {
-        if (c->o->auto_cache && is_worth_caching(c->m))
-            c->m->cache = STR("{\"type\":\"ephemeral\"}");
-        return true;
-    }
-    if (json_str_is(json_get(options, STR("mode")), STR("explicit")))
-        return true;
-    struct jval ttl = json_get(options, STR("ttl"));
-    bool in_memory = json_str_is(retention, STR("in_memory")) || json_str_is(ttl, STR("5m"));
-    bool longer = !in_memory && (json_is(ttl, JSON_STRING) || json_present(retention));
-    c->m->cache =
-        longer ? STR("{\"type\":\"ephemeral\",\"ttl\":\"1h\"}") : STR("{\"type\":\"ephemeral\"}");
     return true;
 }
 

@@ -131,17 +131,26 @@ static void emit(struct chat *c, const struct thought *t, struct blocks *into)
     b->signature = t->signature;
 }
 
+static bool holds_thinking(const struct blocks *list)
+{
+    for (const struct block *b = list->first; b; b = b->next)
+        if (b->type == BLOCK_THINKING || b->type == BLOCK_REDACTED)
+            return true;
+    return false;
+}
+
 void chat_merge_thinking(struct chat *c, struct jval message, struct blocks *others,
                          struct blocks *into)
 {
     struct thoughts list = {0};
-    struct jval blocks = json_get(message, STR("thinking_blocks"));
+    bool placed = holds_thinking(others); /* content had it, where it belongs */
+    struct jval blocks = placed ? JVAL_NONE : json_get(message, STR("thinking_blocks"));
     struct jval details = json_get(message, STR("reasoning_details"));
     if (!json_empty(blocks))
         read_blocks(c, blocks, &list);
-    else if (!json_empty(details))
+    else if (!placed && !json_empty(details))
         read_details(c, details, &list);
-    else
+    else if (!placed)
         read_content(c, message, &list);
     finish_text(c, list.last);
     int64_t slot = 0;
@@ -225,6 +234,7 @@ static bool read_thinking(struct chat *c, struct jval v)
     struct jval type = json_get(v, STR("type"));
     if (c->wish.given || !json_present(v))
         return true;
+    c->wish.omitted = json_str_is(json_get(v, STR("display")), STR("omitted"));
     if (json_str_is(type, STR("enabled")) && json_i64(json_get(v, STR("budget_tokens")), &budget)) {
         wish_budget(c, budget, STR("thinking"));
         return true;
@@ -338,7 +348,7 @@ void chat_apply_wish(struct chat *c)
         think_not(c);
     } else if (!budget && (model->can & CAN_THINK_ADAPTIVE)) {
         c->m->thinking = THINKING_ADAPTIVE;
-        c->m->show_thinking = model->display_omitted && !c->wish.hidden;
+        c->m->show_thinking = model->display_omitted && !c->wish.hidden && !c->wish.omitted;
     } else if (model->can & CAN_THINK_ENABLED) {
         think_with_budget(c);
     }

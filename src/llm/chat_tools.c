@@ -16,46 +16,54 @@ static struct str tool_param(struct chat *c, size_t i, const char *suffix)
     return arena_printf(c->scratch, "tools[%zu]%s", i, suffix);
 }
 
-static bool is_name_char(char ch)
+static bool is_name_char(char ch, bool dots)
 {
     return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
-           ch == '_' || ch == '-';
+           ch == '_' || ch == '-' || (dots && ch == '.');
 }
 
-static bool is_clean(struct str name)
+static bool is_clean(struct str name, bool dots)
 {
     for (size_t i = 0; i < name.n; i++)
-        if (!is_name_char(name.p[i]))
+        if (!is_name_char(name.p[i], dots))
             return false;
     return name.n > 0 && name.n <= NAME_MAX_LEN;
 }
 
-static void remember_name(struct chat *c, struct str sent, struct str theirs, bool custom)
+static void remember_name(struct chat *c, const struct chat_name *name)
 {
     struct chat_name *n = ARENA_NEW(c->keep, struct chat_name);
-    *n = (struct chat_name){
-        .next = c->reply->names,
-        .sent = arena_dup(c->keep, sent),
-        .theirs = arena_dup(c->keep, theirs),
-        .custom = custom,
-    };
+    *n = *name;
+    n->next = c->reply->names;
+    n->sent = arena_dup(c->keep, name->sent);
+    n->theirs = arena_dup(c->keep, name->theirs);
     c->reply->names = n;
+    if (n->keys)
+        *strmap_at(&c->keyed, n->sent) = n;
+}
+
+static struct str made_name(struct chat *c, struct str plain, bool dots)
+{
+    char *out = arena_alloc(c->scratch, NAME_CUT + 1 + 8);
+    size_t n = size_min(plain.n, NAME_CUT);
+    for (size_t i = 0; i < n; i++)
+        out[i] = is_name_char(plain.p[i], dots) ? plain.p[i] : '_';
+    struct sha256 hash = hash_sha256(plain);
+    out[n] = '_';
+    text_hex(hash.bytes, 4, out + n + 1);
+    return str_of(out, n + 9);
+}
+
+struct str chat_clean_name(struct chat *c, struct str plain, bool dots)
+{
+    return is_clean(plain, dots) ? plain : made_name(c, plain, dots);
 }
 
 struct str chat_tool_name(struct chat *c, struct jval name)
 {
     struct str plain = json_str(name, c->scratch);
     bool taken = c->search_reserved && str_eq(plain, STR("web_search"));
-    if (is_clean(plain) && !taken)
-        return plain;
-    char *out = arena_alloc(c->scratch, NAME_CUT + 1 + 8);
-    size_t n = size_min(plain.n, NAME_CUT);
-    for (size_t i = 0; i < n; i++)
-        out[i] = is_name_char(plain.p[i]) ? plain.p[i] : '_';
-    struct sha256 hash = hash_sha256(plain);
-    out[n] = '_';
-    text_hex(hash.bytes, 4, out + n + 1);
-    return str_of(out, n + 9);
+    return taken ? made_name(c, plain, false) : chat_clean_name(c, plain, false);
 }
 
 /* Members of a tool that are Anthropic's own, wherever the client put them. */
@@ -67,24 +75,24 @@ static void read_extras(struct chat *c, struct jval outer, struct jval inner, st
         STR_INIT("eager_input_streaming"),
         STR_INIT("allowed_callers"),
     };
-    struct jval cache = json_get(outer, STR("cache_control"));
-    if (!json_is(cache, JSON_OBJECT))
-        cache = json_get(inner, STR("cache_control"));
-    if (json_is(cache, JSON_OBJECT))
-        t->cache = json_raw(cache);
+    struct str members = STR("");
+    t->cache = chat_cache_mark(json_get(outer, STR("cache_control")));
+    if (!t->cache.p)
+        t->cache = chat_cache_mark(json_get(inner, STR("cache_control")));
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         struct jval v = json_get(outer, names[i]);
         if (json_type(v) == JSON_NULL)
             v = json_get(inner, names[i]);
         if (json_type(v) == JSON_NULL)
             continue;
-        buf_lit(&c->text, ",\"");
-        buf_append(&c->text, names[i]);
-        buf_lit(&c->text, "\":");
-        buf_append(&c->text, json_raw(v));
+        struct str value = json_raw(v);
+        if (str_eq(names[i], STR("input_examples")))
+            value = chat_keys_in_input(c, t->name, value);
+        members = arena_printf(c->scratch, "%.*s,\"%.*s\":%.*s", STR_FMT(members),
+                               STR_FMT(names[i]), STR_FMT(value));
     }
-    if (buf_len(&c->text) > 0)
-        t->extras = chat_take_text(c);
+    if (members.n > 0)
+        t->extras = members;
 }
 
 static bool same_tool(const struct tool *a, const struct tool *b)
@@ -119,20 +127,38 @@ static struct str joined_description(struct chat *c, struct str first, struct st
     return chat_take_text(c);
 }
 
+static bool refuse_parameters(struct chat *c, size_t i, struct str name, const char *why)
+{
+    return chat_refuse(c, STR("invalid_function_parameters"),
+                       tool_param(c, i, ".function.parameters"),
+                       "Invalid schema for function '%.*s': %s.", STR_FMT(name), why);
+}
+
+/* The schema as upstream takes it; what it cannot say goes into *ret_note. */
+static bool read_parameters(struct chat *c, struct jval parameters, size_t i, struct tool *t,
+                            struct str *ret_note, const struct chat_key **ret_keys)
+{
+    *ret_keys = NULL;
+    if (!chat_schema_tool(c, parameters, &t->schema, ret_note))
+        return refuse_parameters(c, i, t->name, "schema must be an object");
+    if (chat_has_odd_key(parameters) && !chat_keys_in_schema(c, &t->schema, ret_keys))
+        return refuse_parameters(c, i, t->name, "too many properties have names that are refused");
+    return true;
+}
+
 static bool read_function(struct chat *c, struct jval v, struct jval function, struct str param,
                           size_t i)
 {
     struct jval name = json_get(function, STR("name"));
     struct jval parameters = json_get(function, STR("parameters"));
-    struct str note = STR_NONE;
+    struct str note = STR_NONE, theirs = json_str_raw(name);
+    const struct chat_key *keys;
     struct tool t = {0};
-    if (!json_is(name, JSON_STRING) || json_str_raw(name).n == 0)
+    if (theirs.n == 0)
         return chat_refuse_missing(c, param);
     t.name = chat_tool_name(c, name);
-    if (!chat_schema_tool(c, parameters, &t.schema, &note))
-        return chat_refuse(
-            c, STR("invalid_function_parameters"), tool_param(c, i, ".function.parameters"),
-            "Invalid schema for function '%.*s': schema must be an object.", STR_FMT(t.name));
+    if (!read_parameters(c, parameters, i, &t, &note, &keys))
+        return false;
     t.description =
         joined_description(c, json_str_raw(json_get(function, STR("description"))), note);
     bool strict = json_true(json_get(function, STR("strict")));
@@ -141,9 +167,9 @@ static bool read_function(struct chat *c, struct jval v, struct jval function, s
         t.strict = true;
         c->n_strict++;
     }
+    if ((keys || !str_eq(theirs, t.name)) && !strmap_get(&c->tools, t.name))
+        remember_name(c, &(struct chat_name){.sent = t.name, .theirs = theirs, .keys = keys});
     read_extras(c, v, function, &t);
-    if (!str_eq(json_str_raw(name), t.name) && !strmap_get(&c->tools, t.name))
-        remember_name(c, t.name, json_str_raw(name), false);
     return admit_tool(c, &t, param);
 }
 
@@ -181,7 +207,8 @@ static bool read_custom_tool(struct chat *c, struct jval v, size_t i)
     };
     read_extras(c, v, body, &t);
     if (!strmap_get(&c->tools, t.name))
-        remember_name(c, t.name, json_str_raw(name), true);
+        remember_name(
+            c, &(struct chat_name){.sent = t.name, .theirs = json_str_raw(name), .custom = true});
     return admit_tool(c, &t, tool_param(c, i, ".custom.name"));
 }
 
@@ -216,7 +243,7 @@ static bool read_native_tool(struct chat *c, struct jval v, size_t i, bool serve
                            "Invalid value: a tool is defined twice.");
     struct tool *t = messages_add_tool(c->scratch, c->m);
     t->name = name;
-    t->value = chat_raw_object(c, v, &t->cache);
+    t->value = chat_own_tool(c, v, &t->cache);
     t->server = server;
     *slot = t;
     return true;
@@ -285,7 +312,8 @@ bool chat_read_tools(struct chat *c)
 bool chat_read_web_search(struct chat *c)
 {
     struct jval v = chat_field(c, STR("web_search_options"));
-    if (!json_present(v) || strmap_get(&c->tools, STR("web_search")))
+    void **slot = strmap_at(&c->tools, STR("web_search"));
+    if (!json_present(v) || *slot)
         return true;
 
     static const struct {
@@ -323,6 +351,7 @@ bool chat_read_web_search(struct chat *c)
     t->name = STR("web_search");
     t->value = chat_take_text(c);
     t->server = true;
+    *slot = t;
     return true;
 }
 
@@ -358,6 +387,9 @@ static bool is_forced(enum tool_choice choice)
 static bool choose_named(struct chat *c, struct jval name, struct str param)
 {
     struct str sent = json_is(name, JSON_STRING) ? chat_tool_name(c, name) : STR("");
+    struct str plain = json_str(name, c->scratch);
+    if (!strmap_get(&c->tools, sent) && strmap_get(&c->tools, plain))
+        sent = plain; /* upstream's own search is meant */
     if (!strmap_get(&c->tools, sent))
         return chat_refuse(c, STR("invalid_value"), param,
                            "Invalid value for '%.*s': no tool of that name is defined.",
@@ -377,9 +409,11 @@ static struct jval name_in(struct jval v)
     return json_get(v, STR("name"));
 }
 
+/* Thinking that is checked against the tools as they were goes with the first of them. */
 static void keep_only(struct chat *c, const struct strmap *names)
 {
     struct tool *t = c->m->tools;
+    bool changed = false;
     c->m->tools = c->m->last_tool = NULL;
     while (t) {
         struct tool *next = t->next;
@@ -390,9 +424,13 @@ static void keep_only(struct chat *c, const struct strmap *names)
             else
                 c->m->tools = t;
             c->m->last_tool = t;
+        } else {
+            changed = true;
         }
         t = next;
     }
+    if (changed && c->m->model->binds_thinking)
+        messages_strip_thinking(c->m, c->scratch);
 }
 
 /* Upstream cannot allow some of the tools: the others are not declared. */

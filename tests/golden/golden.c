@@ -1,6 +1,6 @@
 /* golden.c - runs one golden case through the translation, without a server.
  *
- *   golden request < case    {"ok":true,"dropped":"a, b","names":{..},"body":{..}}
+ *   golden request < case    {"ok":true,"dropped":"a, b","betas":"c","names":{..},"body":{..}}
  *                            {"ok":false,"status":400,"body":{"error":{..}}}
  *   golden stream  < case    the bytes a streaming client would get
  *   golden response < case   the body a client would get
@@ -116,6 +116,7 @@ static void print_request(struct run *r)
     jsonw_field_bool(&w, "ok", true);
     jsonw_field_bool(&w, "stream", r->d.stream);
     jsonw_field_str(&w, "dropped", r->d.dropped);
+    jsonw_field_str(&w, "betas", r->d.request->betas);
     jsonw_key(&w, STR("names"));
     jsonw_object(&w);
     for (const struct chat_name *n = reply->names; n; n = n->next) {

@@ -123,6 +123,8 @@ def check_request(program, case, comparison):
     comparison.compare(case["expected_anthropic_request"], body)
     dropped = sorted(filter(None, got["dropped"].split(", ")))
     comparison.compare(sorted(case.get("expected_dropped", [])), dropped, ["dropped"])
+    if "expected_betas" in case:
+        comparison.compare(case["expected_betas"], got["betas"], ["betas"])
     for part in case.get("raw_must_contain", []):
         if without_spaces(part) not in without_spaces(text):
             comparison.fault(["raw"], f"does not contain {part}")

@@ -73,7 +73,7 @@ static void add_mark(struct conversation *c)
     static const char *const marks[] = {
         ",\"cache_control\":{\"type\":\"ephemeral\"}",
         ",\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\"}", ",\"cache_control\":null",
-        NULL};
+        ",\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"24h\",\"scope\":\"global\"}", NULL};
     if (c->marks && pick(c, 4) == 0)
         add(c, pick_of(c, marks));
 }
@@ -92,7 +92,21 @@ static void add_part(struct conversation *c)
         "\"JVBERi0xLjQKJSBoZWxsbwo=\"}}",
         "{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"https://a.example/y.png\"}}",
         NULL};
-    if (pick(c, 2)) {
+    static const char *const own[] = {
+        "{\"type\":\"image\",\"detail\":\"low\",\"source\":{\"type\":\"base64\",\"media_type\":"
+        "\"image/"
+        "jpg\",\"data\":\"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwAD"
+        "hgGAWjR9awAAAABJRU5ErkJggg==\"}}",
+        "{\"type\":\"document\",\"source\":{\"type\":\"content\",\"content\":[{\"type\":\"text\","
+        "\"text\":\"d\",\"cache_control\":{\"type\":\"ephemeral\"}}]},\"citations\":null,\"x\":1}",
+        "{\"type\":\"search_result\",\"source\":\"s\",\"title\":\"t\",\"content\":[{\"type\":"
+        "\"text\","
+        "\"text\":\"d\",\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\"}}],\"title_url\":"
+        "1}",
+        NULL};
+    if (c->marks && pick(c, 8) == 0) {
+        add(c, pick_of(c, own));
+    } else if (pick(c, 2)) {
         add(c, "{\"type\":\"text\",\"text\":\"");
         add(c, any_text(c));
         add(c, "\"");
@@ -267,7 +281,15 @@ void conversation_assistant(struct conversation *c)
         "\"function\",\"name\":\"weather\",\"content\":\"sun\"},{\"role\":\"assistant\","
         "\"content\":"
         "\"ok\"}",
-        ",\"content\":[{\"type\":\"refusal\",\"refusal\":\"no\"}],\"refusal\":\"no\"}", NULL};
+        ",\"content\":[{\"type\":\"refusal\",\"refusal\":\"no\"}],\"refusal\":\"no\"}",
+        ",\"content\":[{\"type\":\"server_tool_use\",\"id\":\"foreign-1\",\"name\":\"web_search\","
+        "\"input\":{}},{\"type\":\"text\",\"text\":\"t\",\"citations\":null}]}",
+        ",\"content\":[{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"c2ln\"},{\"type\":"
+        "\"tool_use\",\"id\":\"toolu_both\",\"name\":\"weather\",\"input\":{\"my city\":1}}],"
+        "\"thinking_blocks\":[{\"type\":\"thinking\",\"thinking\":\"t\",\"signature\":\"c2ln\"}],"
+        "\"tool_calls\":[{\"id\":\"toolu_both\",\"type\":\"function\",\"function\":{\"name\":"
+        "\"weather\",\"arguments\":\"{}\"}}]}",
+        NULL};
     bool calls = pick(c, 2);
     begin(c, "assistant");
     add_mark(c);

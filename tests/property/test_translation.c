@@ -37,7 +37,9 @@ static const char *const model_names[] = {"gpt-4o",
 #define TOOLS                                                                                      \
     "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"weather\",\"parameters\":{"        \
     "\"type\":"                                                                                    \
-    "\"object\",\"properties\":{\"city\":{\"type\":\"string\"}}}}},{\"type\":\"function\","        \
+    "\"object\",\"properties\":{\"city\":{\"type\":\"string\"},\"my "                              \
+    "city\":{\"type\":\"number\"}},"                                                               \
+    "\"required\":[\"my city\"]}}},{\"type\":\"function\","                                        \
     "\"function\":{\"name\":\"a.b/"                                                                \
     "c\"}},{\"type\":\"function\",\"function\":{\"name\":\"search\"}}]"
 

@@ -169,6 +169,69 @@ static void test_not_copied(void **state)
     close_fixture(&f);
 }
 
+/* Anthropic's own shapes are not copied either, as long as nothing has to go from them. */
+static void test_own_not_copied(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct buf body;
+    open_fixture(&f);
+    buf_init(&body, 1 << 22);
+    buf_lit(&body, "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":"
+                   "\"image\",\"source\":{\"type\":\"base64\",\"media_type\":\"image/png\","
+                   "\"data\":\"iVBORw0K");
+    for (size_t i = 0; i < 100000; i++)
+        buf_lit(&body, "AAAAAAAA");
+    buf_lit(&body, "\"}},{\"type\":\"document\",\"source\":{\"type\":\"text\",\"media_type\":"
+                   "\"text/plain\",\"data\":\"");
+    for (size_t i = 0; i < 100000; i++)
+        buf_lit(&body, "text\\n");
+    buf_lit(&body, "\"}}]}]}");
+    assert_true(decode(&f, buf_str(&body), false));
+    messages_write(f.d.request, &f.out);
+    assert_true(f.out.borrowed >= 1400000);
+    assert_true(arena_size(&f.scratch) < 16384);
+    buf_done(&body);
+    close_fixture(&f);
+}
+
+/* n properties whose names upstream refuses, in one tool. */
+static bool decode_odd_names(struct fixture *f, unsigned n)
+{
+    struct buf body;
+    buf_init(&body, 1 << 20);
+    buf_lit(&body, "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
+                   "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{"
+                   "\"type\":\"object\",\"properties\":{");
+    for (unsigned i = 0; i < n; i++)
+        buf_printf(&body, "%s\"a %u\":{}", i > 0 ? "," : "", i);
+    buf_lit(&body, "}}}}]}");
+    bool ok = decode(f, buf_str(&body), false);
+    buf_done(&body);
+    return ok;
+}
+
+static void test_odd_names(void **state)
+{
+    (void)state;
+
+    static const struct {
+        unsigned n;
+        bool ok;
+    } cases[] = {{1, true}, {128, true}, {129, false}, {5000, false}};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fixture f;
+        open_fixture(&f);
+        assert_int_equal(decode_odd_names(&f, cases[i].n), cases[i].ok);
+        if (!cases[i].ok) {
+            assert_true(str_eq(f.error.code, STR("invalid_function_parameters")));
+            assert_true(str_eq(f.error.param, STR("tools[0].function.parameters")));
+        }
+        close_fixture(&f);
+    }
+}
+
 static void test_strict(void **state)
 {
     (void)state;
@@ -206,7 +269,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_said),       cmocka_unit_test(test_append_only),
         cmocka_unit_test(test_not_copied), cmocka_unit_test(test_strict),
-        cmocka_unit_test(test_cut),
+        cmocka_unit_test(test_cut),        cmocka_unit_test(test_own_not_copied),
+        cmocka_unit_test(test_odd_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

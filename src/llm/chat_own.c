@@ -1,0 +1,218 @@
+/* chat_own.c - objects that have Anthropic's own shape already: parts of content, and tools.
+ *
+ * Parts pass with the members that upstream takes, in the client's own text where nothing has to
+ * go: what upstream adds in answers (citations: null, caller, parsed_output) it refuses in requests,
+ * and clients send answers back as they came. A cache mark leaves the object, wherever it stood in
+ * it, and becomes the block's, where it is counted.
+ */
+#include "llm/chat.h"
+#include "wire/jsonw.h"
+
+enum { OWN_MEMBERS = 4 };
+
+/* Members besides type and cache_control; required ones stand first. */
+static const struct own_kind {
+    struct str type;
+    size_t n_required;
+    struct str members[OWN_MEMBERS];
+} kinds[] = {
+    {STR_INIT("document"),
+     1,
+     {STR_INIT("source"), STR_INIT("title"), STR_INIT("context"), STR_INIT("citations")}},
+    {STR_INIT("search_result"),
+     3,
+     {STR_INIT("source"), STR_INIT("title"), STR_INIT("content"), STR_INIT("citations")}},
+    {STR_INIT("image"), 1, {STR_INIT("source"), STR_INIT("transformations")}},
+    {STR_INIT("container_upload"), 1, {STR_INIT("file_id")}},
+    {STR_INIT("server_tool_use"), 3, {STR_INIT("id"), STR_INIT("name"), STR_INIT("input")}},
+    /* what server tools give back: all alike */
+    {STR_INIT(""), 2, {STR_INIT("tool_use_id"), STR_INIT("content")}},
+};
+
+static const struct own_kind *kind_of(struct jval part)
+{
+    struct jval type = json_get(part, STR("type"));
+    const struct own_kind *k = kinds;
+    while (k->type.n > 0 && !json_str_is(type, k->type))
+        k++;
+    return k;
+}
+
+static bool is_member(const struct own_kind *k, struct jval key)
+{
+    for (size_t i = 0; i < OWN_MEMBERS && k->members[i].p; i++)
+        if (json_str_is(key, k->members[i]))
+            return true;
+    return json_str_is(key, STR("type"));
+}
+
+static bool holds_mark(struct jval v)
+{
+    if (json_is(v, JSON_ARRAY)) {
+        json_each (e, v)
+            if (holds_mark(e))
+                return true;
+    } else if (json_is(v, JSON_OBJECT)) {
+        json_each_member (key, v)
+            if (json_str_is(key, STR("cache_control")) || holds_mark(json_value(key)))
+                return true;
+    }
+    return false;
+}
+
+/* The last mark in it is kept for the block. */
+static void write_unmarked(struct jsonw *w, struct jval v, struct str *mark)
+{
+    if (json_is(v, JSON_ARRAY)) {
+        jsonw_array(w);
+        json_each (e, v)
+            write_unmarked(w, e, mark);
+        jsonw_array_end(w);
+    } else if (json_is(v, JSON_OBJECT)) {
+        jsonw_object(w);
+        json_each_member (key, v) {
+            struct str own = chat_cache_mark(json_value(key));
+            if (json_str_is(key, STR("cache_control"))) {
+                *mark = own.p ? own : *mark;
+                continue;
+            }
+            jsonw_key(w, json_str_raw(key));
+            write_unmarked(w, json_value(key), mark);
+        }
+        jsonw_object_end(w);
+    } else {
+        jsonw_raw(w, json_raw(v));
+    }
+}
+
+/* What a tool is called with is the model's own text, whatever its members are called. */
+static bool is_marked(struct jval key)
+{
+    return !json_str_is(key, STR("input")) && holds_mark(json_value(key));
+}
+
+static struct str rewritten(struct chat *c, const struct own_kind *k, struct jval part,
+                            struct str *mark)
+{
+    struct jsonw w;
+    jsonw_to_buf(&w, &c->text);
+    jsonw_object(&w);
+    json_each_member (key, part) {
+        if (!is_member(k, key) || json_is(json_value(key), JSON_NULL))
+            continue;
+        jsonw_key(&w, json_str_raw(key));
+        if (is_marked(key))
+            write_unmarked(&w, json_value(key), mark);
+        else
+            jsonw_raw(&w, json_raw(json_value(key)));
+    }
+    jsonw_object_end(&w);
+    return chat_take_text(c);
+}
+
+static bool add_raw(struct chat *c, const struct own_kind *k, struct jval part, struct blocks *into)
+{
+    struct block *b = blocks_add(c->scratch, into, BLOCK_RAW);
+    bool whole = true;
+    json_each_member (key, part)
+        whole =
+            whole && is_member(k, key) && !json_is(json_value(key), JSON_NULL) && !is_marked(key);
+    b->value = whole ? json_raw(part) : rewritten(c, k, part, &b->cache);
+    struct str own = chat_cache_mark(json_get(part, STR("cache_control")));
+    b->cache = own.p ? own : b->cache;
+    return true;
+}
+
+static bool check_required(struct chat *c, const struct own_kind *k, struct jval part)
+{
+    for (size_t i = 0; i < k->n_required; i++) {
+        if (json_type(json_get(part, k->members[i])) != JSON_NULL)
+            continue;
+        struct str at = chat_part_param(c, "");
+        return chat_refuse_missing(
+            c, arena_printf(c->scratch, "%.*s.%.*s", STR_FMT(at), STR_FMT(k->members[i])));
+    }
+    return true;
+}
+
+/* Upstream: ^srvtoolu_[a-zA-Z0-9_]+$ */
+static bool is_server_id(struct jval id)
+{
+    static const struct str prefix = STR_INIT("srvtoolu_");
+    struct str s = json_str_raw(id);
+    if (!str_starts(s, prefix) || s.n == prefix.n)
+        return false;
+    for (size_t i = prefix.n; i < s.n; i++) {
+        char ch = s.p[i];
+        bool letter = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z');
+        if (!letter && !(ch >= '0' && ch <= '9') && ch != '_')
+            return false;
+    }
+    return true;
+}
+
+bool chat_read_own(struct chat *c, struct jval part, struct blocks *into)
+{
+    const struct own_kind *k = kind_of(part);
+    if (!check_required(c, k, part))
+        return false;
+    c->cited |= json_true(json_get(json_get(part, STR("citations")), STR("enabled")));
+    return add_raw(c, k, part, into);
+}
+
+/* Of another service's server tools nothing is shown: the text around them is a whole history. */
+bool chat_read_server_part(struct chat *c, struct jval part, struct blocks *into)
+{
+    const struct own_kind *k = kind_of(part);
+    return check_required(c, k, part) &&
+           (!is_server_id(json_get(part, k->members[0])) || add_raw(c, k, part, into));
+}
+
+/* The type of base64 is as often wrong here as in a data URL. */
+bool chat_read_own_image(struct chat *c, struct jval part, struct blocks *into)
+{
+    struct jval source = json_get(part, STR("source")), type = json_get(source, STR("type"));
+    struct jval data = json_get(source, STR("data")), url = json_get(source, STR("url"));
+    struct jval how = json_get(part, STR("transformations"));
+    const struct own_kind *k = kind_of(part);
+    if (!check_required(c, k, part))
+        return false;
+    if (json_str_is(type, STR("base64")) && json_type(how) == JSON_NULL) {
+        if (!json_is(data, JSON_STRING))
+            return chat_refuse_missing(c, chat_part_param(c, ".source.data"));
+        return chat_add_base64(c, json_str(data, c->scratch), json_is_escaped(data), ".source.data",
+                               into);
+    }
+    if (json_str_is(type, STR("url")) && !str_starts_nocase(json_str_raw(url), STR("https://")))
+        return chat_refuse(c, STR("invalid_image_url"), chat_part_param(c, ".source.url"),
+                           "Invalid image: expected an https URL.");
+    return add_raw(c, k, part, into);
+}
+
+/* --- tools --- */
+
+static bool is_kept(struct jval key)
+{
+    return !json_str_is(key, STR("cache_control")) && !json_is(json_value(key), JSON_NULL);
+}
+
+struct str chat_own_tool(struct chat *c, struct jval tool, struct str *ret_mark)
+{
+    struct jsonw w;
+    bool whole = true;
+    *ret_mark = chat_cache_mark(json_get(tool, STR("cache_control")));
+    json_each_member (key, tool)
+        whole = whole && is_kept(key);
+    if (whole)
+        return json_raw(tool);
+    jsonw_to_buf(&w, &c->text);
+    jsonw_object(&w);
+    json_each_member (key, tool) {
+        if (!is_kept(key))
+            continue;
+        jsonw_key(&w, json_str_raw(key));
+        jsonw_raw(&w, json_raw(json_value(key)));
+    }
+    jsonw_object_end(&w);
+    return chat_take_text(c);
+}
