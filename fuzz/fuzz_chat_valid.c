@@ -20,12 +20,13 @@ static enum valid_result judge(struct str body, struct arena *scratch, struct st
 {
     struct json doc;
     struct sim_error error;
+    struct sim_request q = {.version = SIM_VERSION_OLD, .betas = STR("fast-mode-2026-02-01")};
     json_init(&doc);
     enum valid_result result = VALID_TAKEN;
     if (json_parse(&doc, body) != JSON_OK) {
         *ret_why = STR("not JSON");
         result = VALID_BROKEN;
-    } else if (!sim_validate(&doc, SIM_VERSION_OLD, scratch, &error)) {
+    } else if (!sim_validate_request(&doc, scratch, &q, &error)) {
         *ret_why = error.message;
         result = VALID_BROKEN;
     }
@@ -33,10 +34,11 @@ static enum valid_result judge(struct str body, struct arena *scratch, struct st
     return result;
 }
 
-enum valid_result valid_check(const struct models *models, struct str request,
+enum valid_result valid_check(const struct models *models, unsigned settings, struct str request,
                               struct arena *scratch, struct str *ret_body, struct str *ret_why)
 {
-    struct decode_options options = {.models = models};
+    struct decode_options options = {
+        .models = models, .auto_cache = settings & 1, .fast_mode = settings & 2};
     struct arena keep;
     struct decoded d;
     struct request_error error;
@@ -73,7 +75,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g.native = true;
     chat_gen_request(&g);
     arena_init(&scratch);
-    if (valid_check(models, buf_str(&g.out), &scratch, &body, &why) == VALID_BROKEN) {
+    if (valid_check(models, size > 0 ? data[0] % 4 : 0, buf_str(&g.out), &scratch, &body, &why) ==
+        VALID_BROKEN) {
         (void)fprintf(stderr, "%.*s\n%.*s\n%.*s\n", STR_FMT(buf_str(&g.out)), STR_FMT(body),
                       STR_FMT(why));
         UNREACHABLE();

@@ -1,10 +1,13 @@
 /* valid.c - the differential check of fuzz_chat_valid.c over seeds.
  *
- *   valid FIRST COUNT [-v]     seeds FIRST .. FIRST+COUNT-1; -v says why requests were refused
+ *   valid FIRST COUNT [known]     seeds FIRST .. FIRST+COUNT-1; known: with what is known to differ
  *
  * Prints the first case of each kind of disagreement with its seed, then how many seeds ended how.
  */
 #include "fuzz_chat_valid.h"
+
+#include "base/mem.h"
+#include "sim/sim_validate.h"
 
 enum { KINDS_MAX = 64, KIND_LEN = 160 };
 
@@ -40,7 +43,7 @@ static bool count_kind(struct str why)
     return false;
 }
 
-static enum valid_result run(const struct models *models, uint64_t seed, bool verbose)
+static enum valid_result run(const struct models *models, uint64_t seed, bool known)
 {
     struct gen g;
     struct arena scratch;
@@ -48,11 +51,12 @@ static enum valid_result run(const struct models *models, uint64_t seed, bool ve
     gen_init_seed(&g, seed);
     g.odd = seed % 4 == 0 ? 96 : 24;
     g.native = seed % 8 == 0;
+    g.known = known;
     chat_gen_request(&g);
     arena_init(&scratch);
-    enum valid_result result = valid_check(models, buf_str(&g.out), &scratch, &body, &why);
-    bool shown = result == VALID_BROKEN || (verbose && result == VALID_REFUSED);
-    if (shown && count_kind(why) && result == VALID_BROKEN)
+    enum valid_result result =
+        valid_check(models, (unsigned)(seed % 4), buf_str(&g.out), &scratch, &body, &why);
+    if (result == VALID_BROKEN && count_kind(why))
         (void)printf("seed %llu: %.*s\n  in  %.*s\n  out %.*s\n", (unsigned long long)seed,
                      STR_FMT(why), STR_FMT(buf_str(&g.out)), STR_FMT(body));
     arena_done(&scratch);
@@ -65,14 +69,14 @@ int main(int argc, char **argv)
     uint64_t first = 0, count = 0, n[3] = {0};
     static const struct models_options none;
     char error[MODELS_ERROR];
-    bool verbose = argc == 4;
+    bool known = argc == 4;
     if (argc < 3 || !str_to_u64(str_c(argv[1]), &first) || !str_to_u64(str_c(argv[2]), &count)) {
-        (void)fprintf(stderr, "usage: valid FIRST COUNT [-v]\n");
+        (void)fprintf(stderr, "usage: valid FIRST COUNT [known]\n");
         return 2;
     }
     struct models *models = models_new(&none, error);
     for (uint64_t seed = first; seed < first + count; seed++)
-        n[run(models, seed, verbose)]++;
+        n[run(models, seed, known)]++;
     for (size_t i = 0; i < KINDS_MAX && kinds[i].n > 0; i++)
         (void)printf("%8llu  %s\n", (unsigned long long)kinds[i].n, kinds[i].text);
     (void)printf("%llu requests: %llu taken, %llu refused by us\n", (unsigned long long)count,
@@ -81,5 +85,7 @@ int main(int argc, char **argv)
                  (unsigned long long)(n[VALID_TAKEN] + n[VALID_REFUSED]),
                  (unsigned long long)n[VALID_BROKEN]);
     models_free(models);
+    sim_models_done();
+    ASSERT(mem_live() == 0);
     return n[VALID_BROKEN] > 0;
 }

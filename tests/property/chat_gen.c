@@ -92,7 +92,7 @@ static void put_text(struct gen *g)
 
 static void put_cache_member(struct gen *g)
 {
-    if (!gen_chance(g, 12))
+    if (g->unmarked || !gen_chance(g, 12))
         return;
     put(g, PICK(g, ",\"cache_control\":{\"type\":\"ephemeral\"}",
                 ",\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\"}",
@@ -123,7 +123,8 @@ static void put_image(struct gen *g)
             "{\"url\":\"data:image/png;base64,/9j/4GFiY2Rl====\"}",
             "{\"url\":\"data:image/png;base64,/9j/4GF=iY2RlZmdo\"}",
             "{\"url\":\"data:image/png;base64,/9j/4GF\xc3\xa9Y2Rlmdo\"}",
-            "{\"url\":\"http://example.com/a.png\"}", "{\"url\":\"https://\"}", "{}");
+            "{\"url\":\"http://example.com/a.png\"}", g->known ? "{\"url\":\"https://\"}" : "{}",
+            "{}");
     put_cache_member(g);
     put(g, "}");
 }
@@ -208,8 +209,10 @@ static void put_schema(struct gen *g, uint32_t depth);
 
 static void put_property_name(struct gen *g)
 {
-    PUT_ODD(g, "\"city\"", "\"a\"", "\"b\"", "\"$ref\"", "\"type\"", "\"properties\"", "\"na me\"",
-            "\"\xc3\xa9\"", "\"\"", "\"required\"", "\"x\\\"y\"");
+    if (g->known && gen_chance(g, g->odd))
+        PUT(g, "\"na me\"", "\"\xc3\xa9\"", "\"\"", "\"x\\\"y\"", "\"$ref\"");
+    else
+        PUT_ODD(g, "\"city\"", "\"a\"", "\"b\"", "\"type\"", "\"properties\"", "\"required\"");
 }
 
 static void put_members(struct gen *g, uint32_t depth)
@@ -283,7 +286,7 @@ static void put_schema(struct gen *g, uint32_t depth)
     } else if (kind == 3 && depth == 0) {
         PUT(g, "{}", "{\"properties\":{\"a\":{\"type\":\"string\"}}}", "{\"type\":\"array\"}",
             "{\"type\":[\"object\",\"null\"],\"properties\":{}}", "{\"type\":\"object\"}",
-            "{\"type\":\"object\",\"properties\":null}",
+            g->known ? "{\"type\":\"object\",\"properties\":null}" : "{}",
             "{\"$ref\":\"#/$defs/t\",\"$defs\":{\"t\":"
             "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}}}}}");
     } else if (kind == 4) {
@@ -543,7 +546,7 @@ static void put_result(struct gen *g)
     put(g, ",\"content\":");
     put_content(g, true, true);
     if (gen_chance(g, 10))
-        PUT(g, ",\"is_error\":true", ",\"is_error\":false", ",\"name\":\"x\"");
+        PUT(g, ",\"is_error\":true", ",\"is_error\":false");
     put_cache_member(g);
     put(g, "}");
 }
