@@ -1,7 +1,13 @@
 /* chat_gen.c - see chat_gen.h. Tables of JSON fragments; the first entry of each is the plainest. */
 #include "chat_gen.h"
 
-enum { OUT_MAX = 16 * 1024 * 1024, MESSAGES_MAX = 14, SCHEMA_DEPTH = 3 };
+enum {
+    OUT_MAX = 16 * 1024 * 1024,
+    MESSAGES_MAX = 14,
+    SCHEMA_DEPTH = 3,
+    UNIONS_MAX = 16,
+    PROPERTIES_MAX = 24
+};
 
 const char *const chat_gen_models[] = {
     "claude-opus-5",     "gpt-4o",          "claude-sonnet-5-5", "claude-haiku-4-5",
@@ -219,6 +225,9 @@ static void put_members(struct gen *g, uint32_t depth)
 {
     put(g, "\"properties\":{");
     uint32_t n = gen_below(g, 4);
+    if (!g->known)
+        n = (uint32_t)size_min(n, PROPERTIES_MAX - g->n_properties);
+    g->n_properties += n;
     for (uint32_t i = 0; i < n; i++) {
         put(g, i ? "," : "");
         if (i == 0)
@@ -246,12 +255,22 @@ static void put_members(struct gen *g, uint32_t depth)
             ",\"if\":{\"required\":[\"a\"]},\"then\":{\"required\":[\"b\"]}");
 }
 
+/* Whether one more union type may be made. */
+static bool may_unite(struct gen *g)
+{
+    return g->n_unions++ < UNIONS_MAX || g->known;
+}
+
 static void put_scalar_schema(struct gen *g)
 {
+    if (gen_chance(g, 12) && may_unite(g)) {
+        PUT(g, "{\"type\":[\"string\",\"null\"]}", "{\"type\":[\"integer\",\"string\"]}");
+        return;
+    }
     PUT(g, "{\"type\":\"string\"}", "{\"type\":\"integer\",\"minimum\":1,\"maximum\":9}",
         "{\"type\":\"string\",\"enum\":[\"a\",\"b\"]}", "{\"type\":\"boolean\",\"default\":true}",
-        "{\"type\":[\"string\",\"null\"]}", "{\"type\":\"number\",\"multipleOf\":0.5}",
-        "{\"const\":1}", "{\"enum\":[1,null]}", "{}", "{\"description\":\"d\"}",
+        "{\"type\":\"number\",\"multipleOf\":0.5}", "{\"const\":1}", "{\"enum\":[1,null]}", "{}",
+        "{\"description\":\"d\"}",
         "{\"type\":\"string\",\"pattern\":\"^(?=x)a+$\",\"minLength\":2}",
         "{\"type\":\"string\",\"format\":\"date-time\"}",
         "{\"type\":\"string\",\"format\":\"odd\"}", "{\"$ref\":\"#/$defs/t\"}", "{\"$ref\":\"#\"}",
@@ -281,7 +300,7 @@ static void put_schema(struct gen *g, uint32_t depth)
         put(g, "{\"type\":\"object\",");
         put_members(g, depth);
         put(g, "}");
-    } else if (kind == 2) {
+    } else if (kind == 2 && may_unite(g)) {
         put_union(g, depth);
     } else if (kind == 3 && depth == 0) {
         PUT(g, "{}", "{\"properties\":{\"a\":{\"type\":\"string\"}}}", "{\"type\":\"array\"}",

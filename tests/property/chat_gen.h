@@ -8,8 +8,9 @@
  * everywhere, so that a fuzzer can make its inputs shorter.
  *
  * Known disagreements, made only with `known`: names of properties at the root of a tool's schema that
- * upstream's pattern forbids, "properties": null, an image at "https://" without a host. A first fault
- * hides those behind it, so they stay out of ordinary runs.
+ * upstream's pattern forbids, "properties": null, an image at "https://" without a host, more union types (16)
+ * or optional properties (24) over all strict schemas of a request than upstream compiles. A first
+ * fault hides those behind it, so they stay out of ordinary runs.
  */
 #ifndef CCPROXY_TESTS_CHAT_GEN_H
 #define CCPROXY_TESTS_CHAT_GEN_H
@@ -26,6 +27,8 @@ struct gen {
     bool known;       /* also what is known to pass here and to be refused upstream */
     bool unmarked;    /* no cache marks: the four that are kept wander as a conversation grows */
     struct buf out;
+
+    uint32_t n_unions, n_properties; /* in the schemas of this request */
 
     /* The conversation so far. */
     bool legacy;                         /* functions, not tools */
