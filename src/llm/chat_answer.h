@@ -66,6 +66,7 @@ struct encoder {
     bool input_seen;     /* the open call has had input */
     bool signature_seen; /* of the open thinking block */
     bool thought_text;   /* the open thinking block has had text */
+    bool any_thought;    /* streamed: some thinking block has had text */
     bool any_text;       /* content was produced */
     struct fence fence;
     bool stream, stopped; /* one of reply->stops has come: the rest is not told */

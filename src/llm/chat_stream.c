@@ -52,10 +52,14 @@ static bool stream_thinking_start(struct encoder *e, int64_t index, struct buf *
     return true;
 }
 
+/* A blank line stands between the texts of two blocks, as in the whole form; the details, which come
+ * back to us, have none. */
 static bool stream_thinking(struct encoder *e, int64_t index, struct str inside, struct buf *out)
 {
     char i[DECIMAL];
-    return CHUNK(e, out, STR("{\"reasoning_content\":\""), inside,
+    bool apart = e->any_thought && !e->thought_text;
+    e->any_thought = e->thought_text = true;
+    return CHUNK(e, out, STR("{\"reasoning_content\":\""), apart ? STR("\\n\\n") : STR(""), inside,
                  STR("\",\"reasoning_details\":[{\"type\":\"reasoning.text\",\"text\":\""), inside,
                  STR("\"," CLAUDE_FORMAT ",\"index\":"), chat_decimal(i, index), STR("}]}"));
 }
