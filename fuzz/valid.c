@@ -1,6 +1,6 @@
 /* valid.c - the differential check of fuzz_chat_valid.c over seeds.
  *
- *   valid FIRST COUNT [known]     seeds FIRST .. FIRST+COUNT-1; known: with what is known to differ
+ *   valid FIRST COUNT     seeds FIRST .. FIRST+COUNT-1
  *
  * Prints the first case of each kind of disagreement with its seed, then how many seeds ended how.
  */
@@ -43,7 +43,7 @@ static bool count_kind(struct str why)
     return false;
 }
 
-static enum valid_result run(const struct models *models, uint64_t seed, bool known)
+static enum valid_result run(const struct models *models, uint64_t seed)
 {
     struct gen g;
     struct arena scratch;
@@ -51,7 +51,6 @@ static enum valid_result run(const struct models *models, uint64_t seed, bool kn
     gen_init_seed(&g, seed);
     g.odd = seed % 4 == 0 ? 96 : 24;
     g.native = seed % 8 == 0;
-    g.known = known;
     chat_gen_request(&g);
     arena_init(&scratch);
     enum valid_result result =
@@ -69,14 +68,13 @@ int main(int argc, char **argv)
     uint64_t first = 0, count = 0, n[3] = {0};
     static const struct models_options none;
     char error[MODELS_ERROR];
-    bool known = argc == 4;
-    if (argc < 3 || !str_to_u64(str_c(argv[1]), &first) || !str_to_u64(str_c(argv[2]), &count)) {
-        (void)fprintf(stderr, "usage: valid FIRST COUNT [known]\n");
+    if (argc != 3 || !str_to_u64(str_c(argv[1]), &first) || !str_to_u64(str_c(argv[2]), &count)) {
+        (void)fprintf(stderr, "usage: valid FIRST COUNT\n");
         return 2;
     }
     struct models *models = models_new(&none, error);
     for (uint64_t seed = first; seed < first + count; seed++)
-        n[run(models, seed, known)]++;
+        n[run(models, seed)]++;
     for (size_t i = 0; i < KINDS_MAX && kinds[i].n > 0; i++)
         (void)printf("%8llu  %s\n", (unsigned long long)kinds[i].n, kinds[i].text);
     (void)printf("%llu requests: %llu taken, %llu refused by us\n", (unsigned long long)count,

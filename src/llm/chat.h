@@ -12,6 +12,7 @@
  *   chat_tools.c     tools, names, tool_choice
  *   chat_keys.c      properties whose names upstream refuses
  *   chat_schema.c    JSON schemas as upstream accepts them
+ *   chat_draft.c     JSON schemas of older drafts
  *   chat_format.c    response_format
  *   completion.c     the legacy API, which shares most of this
  *   chat_answer.h    the way back
@@ -39,6 +40,11 @@ struct chat_name {
     struct str theirs; /* inside, as the client knows it */
     bool custom;       /* a custom tool: its input is {"input": text} upstream */
     const struct chat_key *keys;
+};
+
+/* What the strict schemas of a request have between them: upstream compiles so much and no more. */
+struct chat_strict {
+    uint32_t tools, optional, unions;
 };
 
 /* Which of the APIs that share this code; bits. */
@@ -105,6 +111,7 @@ struct chat {
     uint8_t *present;    /* the rows that the client sent */
     size_t n_present;
     struct json args;    /* parser for JSON inside of strings */
+    struct json draft;   /* a schema that had to be rewritten */
     struct buf text;     /* a string under construction */
     struct buf dropped;  /* names for x-ccproxy-dropped */
     struct strmap tools; /* sent name -> struct tool */
@@ -115,7 +122,7 @@ struct chat {
     bool search_reserved;   /* web_search is upstream's own here */
     bool names_synthesised; /* declarations were made up from the history */
     bool cited;             /* a document asks for citations */
-    uint32_t n_strict;
+    struct chat_strict strict;
 };
 
 /* chat_text.c */
@@ -128,6 +135,8 @@ bool chat_refuse_missing(struct chat *c, struct str param);
 bool chat_refuse_value(struct chat *c, struct str param, struct jval got, const char *supported);
 void chat_drop(struct chat *c, struct str name);
 struct str chat_take_text(struct chat *c); /* the string under construction, into scratch */
+/* https://, and a host behind it: upstream fetches nothing else. */
+bool chat_is_web_url(struct str url);
 /* Whether the inside of a JSON string is empty or all white space. */
 bool chat_blank(struct str inside);
 
@@ -216,9 +225,16 @@ bool chat_keys_restore(const struct chat_key *keys, struct jval input, struct bu
  * when it cannot be made one. */
 bool chat_schema_tool(struct chat *c, struct jval parameters, struct str *ret_schema,
                       struct str *ret_note);
-bool chat_schema_is_strict(struct chat *c, struct jval schema);
-/* The schema as output_config takes it; absent when no such form exists. */
+/* Whether a tool can be held to its schema as it is, beside those that are held already. */
+bool chat_schema_strict(struct chat *c, struct jval schema);
+/* The schema as output_config takes it; absent when no such form exists. It goes before tools: they
+ * are strict no more when upstream would not compile both. */
 struct str chat_schema_closed(struct chat *c, struct jval schema);
+
+/* chat_draft.c */
+/* Makes an object, which a client gave as a schema, one of JSON Schema 2020-12; valid until the
+ * next. False: it is none; *ret_fault says where. */
+bool chat_schema_modern(struct chat *c, struct jval *schema, struct str *ret_fault);
 
 /* chat_format.c */
 bool chat_read_format(struct chat *c);

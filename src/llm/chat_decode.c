@@ -175,11 +175,13 @@ static bool decode(enum chat_api api, const struct decode_options *o, struct jso
     c.m = ARENA_NEW(scratch, struct messages_request);
     c.reply = ARENA_NEW(keep, struct chat_reply);
     json_init(&c.args);
+    json_init(&c.draft);
     buf_init(&c.text, TEXT_MAX);
     buf_init(&c.dropped, DROPPED_MAX);
     strmap_init(&c.tools, scratch);
     strmap_init(&c.keyed, scratch);
     bool ok = decode_body(&c, doc, body);
+    json_done(&c.draft);
     json_done(&c.args);
     buf_done(&c.text);
     buf_done(&c.dropped);

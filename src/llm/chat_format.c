@@ -74,6 +74,11 @@ static bool read_schema(struct chat *c, struct jval v)
     }
     if (!json_is(schema, JSON_OBJECT))
         return chat_refuse_type(c, STR("response_format.json_schema.schema"), "an object", schema);
+    struct str fault;
+    if (!chat_schema_modern(c, &schema, &fault))
+        return chat_refuse(c, STR_NONE, STR("response_format"),
+                           "Invalid schema for response_format '%.*s': %.*s.",
+                           STR_FMT(json_str_raw(json_get(wrapped, STR("name")))), STR_FMT(fault));
     if (!enforce(c, schema) && !force_tool(c, schema))
         ask_in_words(c, schema);
     return true;

@@ -48,6 +48,14 @@ static bool is_odd(struct jval name)
     return odd;
 }
 
+static bool names_odd(struct jval properties)
+{
+    json_each_member (name, properties)
+        if (is_odd(name))
+            return true;
+    return false;
+}
+
 bool chat_has_odd_key(struct jval v)
 {
     if (json_is(v, JSON_ARRAY)) {
@@ -56,9 +64,8 @@ bool chat_has_odd_key(struct jval v)
                 return true;
     } else if (json_is(v, JSON_OBJECT)) {
         json_each_member (key, v) {
-            bool reference = json_str_is(key, STR("$ref")) || json_str_is(key, STR("$defs")) ||
-                             json_str_is(key, STR("$schema"));
-            if ((is_odd(key) && !reference) || chat_has_odd_key(json_value(key)))
+            bool properties = json_str_is(key, STR("properties"));
+            if ((properties && names_odd(json_value(key))) || chat_has_odd_key(json_value(key)))
                 return true;
         }
     }

@@ -151,11 +151,20 @@ static bool is_server_id(struct jval id)
     return true;
 }
 
+static bool is_fetched(struct chat *c, struct jval source)
+{
+    return !json_str_is(json_get(source, STR("type")), STR("url")) ||
+           chat_is_web_url(json_str(json_get(source, STR("url")), c->scratch));
+}
+
 bool chat_read_own(struct chat *c, struct jval part, struct blocks *into)
 {
     const struct own_kind *k = kind_of(part);
     if (!check_required(c, k, part))
         return false;
+    if (!is_fetched(c, json_get(part, STR("source"))))
+        return chat_refuse(c, STR("invalid_value"), chat_part_param(c, ".source.url"),
+                           "Invalid value: expected an https URL.");
     c->cited |= json_true(json_get(json_get(part, STR("citations")), STR("enabled")));
     return add_raw(c, k, part, into);
 }
@@ -172,7 +181,7 @@ bool chat_read_server_part(struct chat *c, struct jval part, struct blocks *into
 bool chat_read_own_image(struct chat *c, struct jval part, struct blocks *into)
 {
     struct jval source = json_get(part, STR("source")), type = json_get(source, STR("type"));
-    struct jval data = json_get(source, STR("data")), url = json_get(source, STR("url"));
+    struct jval data = json_get(source, STR("data"));
     struct jval how = json_get(part, STR("transformations"));
     const struct own_kind *k = kind_of(part);
     if (!check_required(c, k, part))
@@ -183,7 +192,7 @@ bool chat_read_own_image(struct chat *c, struct jval part, struct blocks *into)
         return chat_add_base64(c, json_str(data, c->scratch), json_is_escaped(data), ".source.data",
                                into);
     }
-    if (json_str_is(type, STR("url")) && !str_starts_nocase(json_str_raw(url), STR("https://")))
+    if (!is_fetched(c, source))
         return chat_refuse(c, STR("invalid_image_url"), chat_part_param(c, ".source.url"),
                            "Invalid image: expected an https URL.");
     return add_raw(c, k, part, into);

@@ -171,7 +171,7 @@ static bool read_image_url(struct chat *c, struct jval part, struct blocks *into
     struct str url = json_str(value, c->scratch);
     if (str_starts_nocase(url, STR("data:")))
         return read_image_data(c, url, json_is_escaped(value), suffix, into);
-    if (!str_starts_nocase(url, STR("https://")))
+    if (!chat_is_web_url(url))
         return refuse_image(c, "invalid_image_url", suffix, "expected an https or data URL.");
     enum block_type type = is_pdf_url(url) ? BLOCK_DOCUMENT : BLOCK_IMAGE;
     struct block *b = blocks_add(c->scratch, into, type);

@@ -13,7 +13,10 @@
 #include "llm/chat.h"
 #include "wire/jsonw.h"
 
-enum { OPTIONAL_MAX = 12, REFS_MAX = 64, REF_DEPTH_MAX = 256 };
+/* Upstream's limits over all strict schemas of a request; of one schema it compiles less. */
+enum { STRICT_MAX = 20, UNIONS_MAX = 16, OPTIONAL_MAX = 24, OPTIONAL_ONE_MAX = 12 };
+
+enum { REFS_MAX = 64, REF_DEPTH_MAX = 256 };
 
 static const struct str combinators[] = {STR_INIT("allOf"), STR_INIT("anyOf"), STR_INIT("oneOf")};
 
@@ -229,7 +232,8 @@ struct closing {
     struct jsonw w;
     struct jval root;
     struct strmap refs; /* reference -> state */
-    uint32_t n_refs, optional;
+    uint32_t n_refs;
+    struct chat_strict cost;
     bool changed, impossible;
 };
 
@@ -411,17 +415,26 @@ static void write_description(struct closing *k, struct jval schema)
     k->changed |= any;
 }
 
+static uint32_t count_optional(struct closing *k, struct jval properties, struct jval required)
+{
+    struct strmap names;
+    uint32_t n = 0;
+    strmap_init(&names, k->c->scratch);
+    json_each (name, required)
+        *strmap_at(&names, json_str(name, k->c->scratch)) = k;
+    json_each_member (key, properties)
+        n += !strmap_get(&names, json_str(key, k->c->scratch));
+    return n;
+}
+
 /* An object lists its members and takes no others: upstream has no maps. */
 static void close_object(struct closing *k, struct jval schema)
 {
     struct jval more = json_get(schema, STR("additionalProperties"));
     struct jval properties = json_get(schema, STR("properties"));
-    struct jval required = json_get(schema, STR("required"));
     if (!json_is(properties, JSON_OBJECT) || (json_present(more) && !json_is(more, JSON_FALSE)))
         k->impossible = true;
-    uint32_t n = json_count(properties);
-    uint32_t n_required = json_is(required, JSON_ARRAY) ? json_count(required) : 0;
-    k->optional += n > n_required ? n - n_required : 0;
+    k->cost.optional += count_optional(k, properties, json_get(schema, STR("required")));
     k->changed |= !json_present(more);
     jsonw_field_bool(&k->w, "additionalProperties", false);
 }
@@ -432,24 +445,25 @@ static bool is_object_schema(struct jval schema)
     return typed ? may_be_object(schema) : json_present(json_get(schema, STR("properties")));
 }
 
-static bool well_formed(struct jval schema)
+/* They would become one keyword. */
+static bool has_both_unions(struct jval schema)
 {
-    for (size_t i = 0; i < ARRAY_LEN(keywords); i++) {
-        struct jval v = json_get(schema, keywords[i].name);
-        if (json_present(v) && keywords[i].use == LISTED && !json_is(v, JSON_ARRAY))
-            return false;
-        if (json_present(v) && keywords[i].use == MAPPED && !json_is(v, JSON_OBJECT))
-            return false;
-    }
-    bool both = json_present(json_get(schema, STR("anyOf"))) &&
-                json_present(json_get(schema, STR("oneOf"))); /* they would become one key */
-    return !both;
+    return json_present(json_get(schema, STR("anyOf"))) &&
+           json_present(json_get(schema, STR("oneOf")));
+}
+
+static bool is_union(struct jval schema)
+{
+    return json_is(json_get(schema, STR("type")), JSON_ARRAY) ||
+           json_present(json_get(schema, STR("anyOf"))) ||
+           json_present(json_get(schema, STR("oneOf")));
 }
 
 static void close_schema(struct closing *k, struct jval schema)
 {
     jsonw_object(&k->w);
-    if (json_is(schema, JSON_OBJECT) && well_formed(schema)) {
+    if (json_is(schema, JSON_OBJECT) && !has_both_unions(schema)) {
+        k->cost.unions += is_union(schema);
         json_each_member (key, schema) {
             const struct keyword *word = keyword_of(key);
             if (word)
@@ -464,28 +478,45 @@ static void close_schema(struct closing *k, struct jval schema)
     jsonw_object_end(&k->w);
 }
 
-static struct str close_root(struct chat *c, struct jval schema, bool *ret_changed)
+static struct str close_root(struct closing *k)
 {
-    struct closing k = {.c = c, .root = schema};
-    *ret_changed = true;
-    strmap_init(&k.refs, c->scratch);
-    if (!is_object_schema(schema) || has_combinator(schema) || !refs_end(&k, schema, 0))
+    strmap_init(&k->refs, k->c->scratch);
+    if (!is_object_schema(k->root) || has_combinator(k->root) || !refs_end(k, k->root, 0))
         return STR_NONE;
-    jsonw_to_buf(&k.w, &c->text);
-    close_schema(&k, schema);
-    struct str closed = chat_take_text(c);
-    *ret_changed = k.changed;
-    return k.impossible || k.optional > OPTIONAL_MAX ? STR_NONE : closed;
+    jsonw_to_buf(&k->w, &k->c->text);
+    close_schema(k, k->root);
+    struct str closed = chat_take_text(k->c);
+    return k->impossible || k->cost.optional > OPTIONAL_ONE_MAX ? STR_NONE : closed;
 }
 
-bool chat_schema_is_strict(struct chat *c, struct jval schema)
+/* Whether upstream compiles this beside what it has to compile already. */
+static bool afford(struct chat *c, const struct chat_strict *cost)
 {
-    bool changed;
-    return close_root(c, schema, &changed).p && !changed;
+    const struct chat_strict sum = {
+        .tools = c->strict.tools + cost->tools,
+        .optional = c->strict.optional + cost->optional,
+        .unions = c->strict.unions + cost->unions,
+    };
+    if (sum.tools > STRICT_MAX || sum.optional > OPTIONAL_MAX || sum.unions > UNIONS_MAX)
+        return false;
+    c->strict = sum;
+    return true;
+}
+
+bool chat_schema_strict(struct chat *c, struct jval schema)
+{
+    struct closing k = {.c = c, .root = schema, .cost.tools = 1};
+    return close_root(&k).p && !k.changed && afford(c, &k.cost);
 }
 
 struct str chat_schema_closed(struct chat *c, struct jval schema)
 {
-    bool changed;
-    return close_root(c, schema, &changed);
+    struct closing k = {.c = c, .root = schema};
+    struct str closed = close_root(&k);
+    if (!closed.p || afford(c, &k.cost))
+        return closed;
+    for (struct tool *t = c->m->tools; t; t = t->next)
+        t->strict = false;
+    c->strict = (struct chat_strict){0};
+    return afford(c, &k.cost) ? closed : STR_NONE;
 }

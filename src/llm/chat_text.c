@@ -86,6 +86,15 @@ struct str chat_take_text(struct chat *c)
     return s;
 }
 
+bool chat_is_web_url(struct str url)
+{
+    static const struct str scheme = STR_INIT("https://");
+    if (!str_starts_nocase(url, scheme))
+        return false;
+    struct str host = str_skip(url, scheme.n);
+    return host.n > 0 && !memchr("/?#", host.p[0], 3);
+}
+
 /* Bytes of the white space character at the start of the inside of a JSON string, or 0. */
 static size_t space_at(struct str s)
 {

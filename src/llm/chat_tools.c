@@ -9,7 +9,7 @@
 #include "llm/chat.h"
 #include "wire/jsonw.h"
 
-enum { NAME_MAX_LEN = 64, NAME_CUT = 55, STRICT_MAX = 20 };
+enum { NAME_MAX_LEN = 64, NAME_CUT = 55 };
 
 static struct str tool_param(struct chat *c, size_t i, const char *suffix)
 {
@@ -127,59 +127,70 @@ static struct str joined_description(struct chat *c, struct str first, struct st
     return chat_take_text(c);
 }
 
-static bool refuse_parameters(struct chat *c, size_t i, struct str name, const char *why)
+/* Where a function stands in the request, and what is known of it. */
+struct function {
+    struct str at;     /* "tools[0].function" */
+    struct str theirs; /* its name */
+    struct jval parameters;
+    struct str note; /* what its schema cannot say */
+    const struct chat_key *keys;
+};
+
+static struct str function_param(struct chat *c, const struct function *f, const char *member)
 {
-    return chat_refuse(c, STR("invalid_function_parameters"),
-                       tool_param(c, i, ".function.parameters"),
-                       "Invalid schema for function '%.*s': %s.", STR_FMT(name), why);
+    return arena_printf(c->scratch, "%.*s.%s", STR_FMT(f->at), member);
 }
 
-/* The schema as upstream takes it; what it cannot say goes into *ret_note. */
-static bool read_parameters(struct chat *c, struct jval parameters, size_t i, struct tool *t,
-                            struct str *ret_note, const struct chat_key **ret_keys)
+static bool refuse_parameters(struct chat *c, const struct function *f, struct str why)
 {
-    *ret_keys = NULL;
-    if (!chat_schema_tool(c, parameters, &t->schema, ret_note))
-        return refuse_parameters(c, i, t->name, "schema must be an object");
-    if (chat_has_odd_key(parameters) && !chat_keys_in_schema(c, &t->schema, ret_keys))
-        return refuse_parameters(c, i, t->name, "too many properties have names that are refused");
+    return chat_refuse(c, STR("invalid_function_parameters"), function_param(c, f, "parameters"),
+                       "Invalid schema for function '%.*s': %.*s.", STR_FMT(f->theirs),
+                       STR_FMT(why));
+}
+
+static bool read_parameters(struct chat *c, struct function *f, struct tool *t)
+{
+    struct str fault;
+    if (json_is(f->parameters, JSON_OBJECT) && !chat_schema_modern(c, &f->parameters, &fault))
+        return refuse_parameters(c, f, fault);
+    if (!chat_schema_tool(c, f->parameters, &t->schema, &f->note))
+        return refuse_parameters(c, f, STR("schema must be an object"));
+    if (chat_has_odd_key(f->parameters) && !chat_keys_in_schema(c, &t->schema, &f->keys))
+        return refuse_parameters(c, f, STR("too many properties have names that are refused"));
     return true;
 }
 
-static bool read_function(struct chat *c, struct jval v, struct jval function, struct str param,
-                          size_t i)
+static bool read_function(struct chat *c, struct jval outer, struct jval inner, struct str at)
 {
-    struct jval name = json_get(function, STR("name"));
-    struct jval parameters = json_get(function, STR("parameters"));
-    struct str note = STR_NONE, theirs = json_str_raw(name);
-    const struct chat_key *keys;
+    struct jval name = json_get(inner, STR("name"));
+    struct function f = {
+        .at = at,
+        .theirs = json_str_raw(name),
+        .parameters = json_get(inner, STR("parameters")),
+    };
     struct tool t = {0};
-    if (theirs.n == 0)
-        return chat_refuse_missing(c, param);
+    if (f.theirs.n == 0)
+        return chat_refuse_missing(c, function_param(c, &f, "name"));
     t.name = chat_tool_name(c, name);
-    if (!read_parameters(c, parameters, i, &t, &note, &keys))
+    if (!read_parameters(c, &f, &t))
         return false;
     t.description =
-        joined_description(c, json_str_raw(json_get(function, STR("description"))), note);
-    bool strict = json_true(json_get(function, STR("strict")));
-    if (strict && (c->m->model->can & CAN_STRUCTURED) && c->n_strict < STRICT_MAX && !note.p &&
-        chat_schema_is_strict(c, parameters)) {
-        t.strict = true;
-        c->n_strict++;
-    }
-    if ((keys || !str_eq(theirs, t.name)) && !strmap_get(&c->tools, t.name))
-        remember_name(c, &(struct chat_name){.sent = t.name, .theirs = theirs, .keys = keys});
-    read_extras(c, v, function, &t);
-    return admit_tool(c, &t, param);
+        joined_description(c, json_str_raw(json_get(inner, STR("description"))), f.note);
+    bool strict = json_true(json_get(inner, STR("strict")));
+    t.strict = strict && (c->m->model->can & CAN_STRUCTURED) && !f.note.p &&
+               chat_schema_strict(c, f.parameters);
+    if ((f.keys || !str_eq(f.theirs, t.name)) && !strmap_get(&c->tools, t.name))
+        remember_name(c, &(struct chat_name){.sent = t.name, .theirs = f.theirs, .keys = f.keys});
+    read_extras(c, outer, inner, &t);
+    return admit_tool(c, &t, function_param(c, &f, "name"));
 }
 
+/* Flat, as in the Responses API, is understood too. */
 static bool read_function_tool(struct chat *c, struct jval v, size_t i)
 {
     struct jval function = json_get(v, STR("function"));
-    if (json_is(function, JSON_OBJECT))
-        return read_function(c, v, function, tool_param(c, i, ".function.name"), i);
-    return read_function(c, v, v, tool_param(c, i, ".function.name"),
-                         i); /* flat, as in Responses */
+    return read_function(c, v, json_is(function, JSON_OBJECT) ? function : v,
+                         tool_param(c, i, ".function"));
 }
 
 /* A custom tool takes text; upstream knows objects only. A grammar cannot be enforced, but told. */
@@ -278,11 +289,9 @@ static bool read_functions(struct chat *c, struct jval functions)
     size_t i = 0;
     c->reply->functions = true;
     c->m->no_parallel = true; /* the legacy answer has room for one call */
-    json_each (f, functions) {
-        struct str param = arena_printf(c->scratch, "functions[%zu].name", i);
-        if (!read_function(c, f, f, param, i++))
+    json_each (f, functions)
+        if (!read_function(c, f, f, arena_printf(c->scratch, "functions[%zu]", i++)))
             return false;
-    }
     return true;
 }
 

@@ -5,8 +5,6 @@ enum {
     OUT_MAX = 16 * 1024 * 1024,
     MESSAGES_MAX = 14,
     SCHEMA_DEPTH = 3,
-    UNIONS_MAX = 16,
-    PROPERTIES_MAX = 24
 };
 
 const char *const chat_gen_models[] = {
@@ -129,8 +127,8 @@ static void put_image(struct gen *g)
             "{\"url\":\"data:image/png;base64,/9j/4GFiY2Rl====\"}",
             "{\"url\":\"data:image/png;base64,/9j/4GF=iY2RlZmdo\"}",
             "{\"url\":\"data:image/png;base64,/9j/4GF\xc3\xa9Y2Rlmdo\"}",
-            "{\"url\":\"http://example.com/a.png\"}", g->known ? "{\"url\":\"https://\"}" : "{}",
-            "{}");
+            "{\"url\":\"http://example.com/a.png\"}", "{\"url\":\"https://\"}",
+            "{\"url\":\"https://?q\"}", "{}");
     put_cache_member(g);
     put(g, "}");
 }
@@ -215,7 +213,7 @@ static void put_schema(struct gen *g, uint32_t depth);
 
 static void put_property_name(struct gen *g)
 {
-    if (g->known && gen_chance(g, g->odd))
+    if (gen_chance(g, g->odd))
         PUT(g, "\"na me\"", "\"\xc3\xa9\"", "\"\"", "\"x\\\"y\"", "\"$ref\"");
     else
         PUT_ODD(g, "\"city\"", "\"a\"", "\"b\"", "\"type\"", "\"properties\"", "\"required\"");
@@ -224,10 +222,7 @@ static void put_property_name(struct gen *g)
 static void put_members(struct gen *g, uint32_t depth)
 {
     put(g, "\"properties\":{");
-    uint32_t n = gen_below(g, 4);
-    if (!g->known)
-        n = (uint32_t)size_min(n, PROPERTIES_MAX - g->n_properties);
-    g->n_properties += n;
+    uint32_t n = gen_below(g, 4) + (gen_chance(g, 6) ? 12 : 0);
     for (uint32_t i = 0; i < n; i++) {
         put(g, i ? "," : "");
         if (i == 0)
@@ -255,15 +250,24 @@ static void put_members(struct gen *g, uint32_t depth)
             ",\"if\":{\"required\":[\"a\"]},\"then\":{\"required\":[\"b\"]}");
 }
 
-/* Whether one more union type may be made. */
-static bool may_unite(struct gen *g)
+/* One keyword of an old draft, for "none", or of a wrong kind. */
+static void put_odd_keyword(struct gen *g)
 {
-    return g->n_unions++ < UNIONS_MAX || g->known;
+    if (gen_chance(g, g->odd / 4))
+        PUT(g, "\"required\":null,", "\"enum\":null,", "\"description\":null,", "\"items\":null,",
+            "\"minimum\":1,\"exclusiveMinimum\":true,", "\"exclusiveMaximum\":false,",
+            "\"items\":[{\"type\":\"string\"}],\"additionalItems\":{\"type\":[\"string\"]},",
+            "\"items\":[],", "\"$defs\":null,", "\"anyOf\":null,");
+    if (gen_chance(g, g->odd / 8))
+        PUT(g, "\"required\":true,", "\"if\":null,\"then\":1,", "\"description\":1,",
+            "\"enum\":\"a\",", "\"minLength\":-1,", "\"items\":1,", "\"anyOf\":[],",
+            "\"anyOf\":[null],", "\"title\":{},", "\"multipleOf\":0,", "\"$defs\":{\"a\":1},",
+            "\"not\":\"a\",", "\"pattern\":[],");
 }
 
 static void put_scalar_schema(struct gen *g)
 {
-    if (gen_chance(g, 12) && may_unite(g)) {
+    if (gen_chance(g, 12)) {
         PUT(g, "{\"type\":[\"string\",\"null\"]}", "{\"type\":[\"integer\",\"string\"]}");
         return;
     }
@@ -276,7 +280,8 @@ static void put_scalar_schema(struct gen *g)
         "{\"type\":\"string\",\"format\":\"odd\"}", "{\"$ref\":\"#/$defs/t\"}", "{\"$ref\":\"#\"}",
         "{\"$ref\":\"http://example.com/x\"}", "{\"$ref\":\"#/definitions/t\"}",
         "{\"type\":\"null\"}", "{\"type\":\"string\",\"nullable\":true}",
-        "{\"not\":{\"type\":\"string\"}}", "{\"type\":\"object\"}", "{\"type\":\"array\"}");
+        "{\"not\":{\"type\":\"string\"}}", "{\"type\":\"object\"}", "{\"type\":null}", "true",
+        "{\"type\":\"array\"}");
 }
 
 static void put_union(struct gen *g, uint32_t depth)
@@ -298,14 +303,15 @@ static void put_schema(struct gen *g, uint32_t depth)
         put_scalar_schema(g);
     } else if (kind == 0 || kind == 1 || (depth == 0 && !gen_chance(g, 60))) {
         put(g, "{\"type\":\"object\",");
+        put_odd_keyword(g);
         put_members(g, depth);
         put(g, "}");
-    } else if (kind == 2 && may_unite(g)) {
+    } else if (kind == 2) {
         put_union(g, depth);
     } else if (kind == 3 && depth == 0) {
         PUT(g, "{}", "{\"properties\":{\"a\":{\"type\":\"string\"}}}", "{\"type\":\"array\"}",
             "{\"type\":[\"object\",\"null\"],\"properties\":{}}", "{\"type\":\"object\"}",
-            g->known ? "{\"type\":\"object\",\"properties\":null}" : "{}",
+            "{\"type\":\"object\",\"properties\":null}", "{\"properties\":[]}",
             "{\"$ref\":\"#/$defs/t\",\"$defs\":{\"t\":"
             "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"}}}}}");
     } else if (kind == 4) {

@@ -6,11 +6,6 @@
  * little. `odd` is the chance in 256 that a value is one of the strange ones. The same choices make
  * the same text on every machine. Bytes that have run out read as zero, which is the plainest choice
  * everywhere, so that a fuzzer can make its inputs shorter.
- *
- * Known disagreements, made only with `known`: names of properties at the root of a tool's schema that
- * upstream's pattern forbids, "properties": null, an image at "https://" without a host, more union types (16)
- * or optional properties (24) over all strict schemas of a request than upstream compiles. A first
- * fault hides those behind it, so they stay out of ordinary runs.
  */
 #ifndef CCPROXY_TESTS_CHAT_GEN_H
 #define CCPROXY_TESTS_CHAT_GEN_H
@@ -24,11 +19,8 @@ struct gen {
     uint64_t state;   /* of the seeded source; 0: bytes are read */
     uint32_t odd;     /* chance in 256 */
     bool native;      /* also what is Anthropic's own and passed through unread */
-    bool known;       /* also what is known to pass here and to be refused upstream */
     bool unmarked;    /* no cache marks: the four that are kept wander as a conversation grows */
     struct buf out;
-
-    uint32_t n_unions, n_properties; /* in the schemas of this request */
 
     /* The conversation so far. */
     bool legacy;                         /* functions, not tools */
