@@ -83,7 +83,7 @@ static const struct keyword *keyword_of(struct jval key)
 
 /* --- looking --- */
 
-/* Where a keyword stands; the list leads outwards. */
+/* Where a keyword stands; the list leads outwards, to a place without a key: the whole schema. */
 struct place {
     const struct place *up;
     struct jval key;
@@ -95,14 +95,14 @@ struct look {
     bool old;
 };
 
-static void look_schema(struct look *k, const struct place *up, struct jval v);
+static void look_schema(struct look *k, const struct place *at, struct jval schema);
 
 static void print_place(struct buf *b, const struct place *p)
 {
-    if (!p)
+    if (!p || !p->up)
         return;
     print_place(b, p->up);
-    buf_append(b, p->up ? STR(", '") : STR("'"));
+    buf_append(b, p->up->up ? STR(", '") : STR("'"));
     buf_append(b, json_str_raw(p->key));
     buf_lit(b, "'");
 }
@@ -202,25 +202,28 @@ static void look_inside(struct look *k, const struct place *at, enum kind kind, 
     }
 }
 
-static void look_schema(struct look *k, const struct place *up, struct jval schema)
+static void look_keyword(struct look *k, const struct place *up, struct jval key)
 {
-    if (!fits(SCHEMA, JVAL_NONE, schema)) {
-        break_at(k, up);
+    const struct keyword *word = keyword_of(key);
+    const struct place at = {.up = up, .key = key};
+    struct jval v = json_value(key);
+    bool tuple = is_tuple(key, v);
+    if (!word)
         return;
-    }
-    json_each_member (key, schema) {
-        const struct keyword *word = keyword_of(key);
-        const struct place at = {.up = up, .key = key};
-        struct jval v = json_value(key);
-        if (!word)
-            continue;
-        bool tuple = is_tuple(key, v);
-        if (json_is(v, JSON_NULL) || is_limit_switch(key, v) || tuple)
-            k->old = true;
-        else if (!fits(word->kind, key, v))
-            break_at(k, &at);
+    if (json_is(v, JSON_NULL) || is_limit_switch(key, v) || tuple)
+        k->old = true;
+    else if (!fits(word->kind, key, v))
+        break_at(k, &at);
+    if (!json_is(v, JSON_NULL))
         look_inside(k, &at, tuple ? LIST : word->kind, v);
-    }
+}
+
+static void look_schema(struct look *k, const struct place *at, struct jval schema)
+{
+    if (!fits(SCHEMA, JVAL_NONE, schema))
+        break_at(k, at);
+    json_each_member (key, schema)
+        look_keyword(k, at, key);
 }
 
 /* --- rewriting --- */
@@ -328,7 +331,8 @@ static void write_schema(struct jsonw *w, struct jval v)
 bool chat_schema_modern(struct chat *c, struct jval *schema, struct str *ret_fault)
 {
     struct look k = {.c = c};
-    look_schema(&k, NULL, *schema);
+    const struct place whole = {0};
+    look_schema(&k, &whole, *schema);
     *ret_fault = k.fault;
     if (k.fault.p)
         return false;
