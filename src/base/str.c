@@ -31,6 +31,8 @@ bool str_starts_nocase(struct str s, struct str prefix)
 {
     if (s.n < prefix.n)
         return false;
+    if (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0)
+        return true;
     for (size_t i = 0; i < prefix.n; i++) {
         if (lower(s.p[i]) != lower(prefix.p[i]))
             return false;

@@ -12,6 +12,7 @@
  * Nothing is allocated or copied; spans point into the input. Targets and Host are in h1_target.c.
  */
 #include "wire/h1_int.h"
+#include "wire/scan.h"
 
 enum { VERSION_LEN = 8 };
 
@@ -30,14 +31,6 @@ static uint64_t load8(const char *p)
 
     memcpy(&x, p, sizeof(x));
     return x;
-}
-
-/* Whether one of the eight is below 0x0e: CR, LF, NUL, or something to look at closely. */
-static bool has_low_byte(const char *p)
-{
-    uint64_t x = load8(p);
-
-    return (x - ones * 0x0e) & ~x & tops;
 }
 
 /* Whether one of the eight is outside SP to '~'. */
@@ -66,10 +59,9 @@ static enum h1_result scan(struct str in, size_t start, size_t *at)
     enum h1_result result = H1_MORE;
 
     while (i < in.n && result == H1_MORE) {
-        if (in.n - i >= sizeof(uint64_t) && !has_low_byte(in.p + i)) {
-            i += sizeof(uint64_t);
-            continue;
-        }
+        i = (size_t)(scan_low(in.p + i, in.p + in.n) - in.p);
+        if (i == in.n)
+            break;
         char c = in.p[i];
         if (c == '\r') {
             if (i + 1 == in.n)

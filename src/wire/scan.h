@@ -55,6 +55,20 @@ static inline const char *scan_eol_swar(const char *p, const char *end)
     return p;
 }
 
+/* The first byte below 0x0e: CR, LF, NUL, or something to look at closely. */
+static inline const char *scan_low_swar(const char *p, const char *end)
+{
+    for (; end - p >= 8; p += 8) {
+        uint64_t v;
+        memcpy(&v, p, 8);
+        if ((v - SCAN_ONES * 0x0e) & ~v & SCAN_HIGHS)
+            break;
+    }
+    while (p < end && (unsigned char)*p >= 0x0e)
+        p++;
+    return p;
+}
+
 #ifdef __SSE2__
 
 static inline const char *scan_plain_sse2(const char *p, const char *end)
@@ -89,11 +103,26 @@ static inline const char *scan_eol_sse2(const char *p, const char *end)
     return scan_eol_swar(p, end);
 }
 
+static inline const char *scan_low_sse2(const char *p, const char *end)
+{
+    const __m128i below = _mm_set1_epi8(0x0d);
+
+    for (; end - p >= 16; p += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        unsigned mask = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(v, below), v));
+        if (mask)
+            return p + __builtin_ctz(mask);
+    }
+    return scan_low_swar(p, end);
+}
+
 #define scan_plain scan_plain_sse2
 #define scan_eol   scan_eol_sse2
+#define scan_low   scan_low_sse2
 #else
 #define scan_plain scan_plain_swar
 #define scan_eol   scan_eol_swar
+#define scan_low   scan_low_swar
 #endif
 
 /* Behind a character that is not ASCII, or NULL when the bytes at p are no well-formed UTF-8.

@@ -580,13 +580,22 @@ static const char *eol_slowly(const char *p, const char *end)
     return p;
 }
 
+static const char *low_slowly(const char *p, const char *end)
+{
+    while (p < end && (unsigned char)*p > 0x0d)
+        p++;
+    return p;
+}
+
 static void check_scans(const char *p, const char *end)
 {
     assert_ptr_equal(scan_plain_swar(p, end), plain_slowly(p, end));
     assert_ptr_equal(scan_eol_swar(p, end), eol_slowly(p, end));
+    assert_ptr_equal(scan_low_swar(p, end), low_slowly(p, end));
 #ifdef __SSE2__
     assert_ptr_equal(scan_plain_sse2(p, end), plain_slowly(p, end));
     assert_ptr_equal(scan_eol_sse2(p, end), eol_slowly(p, end));
+    assert_ptr_equal(scan_low_sse2(p, end), low_slowly(p, end));
 #endif
 }
 
