@@ -66,33 +66,70 @@ struct str chat_tool_name(struct chat *c, struct jval name)
     return taken ? made_name(c, plain, false) : chat_clean_name(c, plain, false);
 }
 
-/* Members of a tool that are Anthropic's own, wherever the client put them. */
-static void read_extras(struct chat *c, struct jval outer, struct jval inner, struct tool *t)
+static bool is_switch(struct jval v)
 {
-    static const struct str names[] = {
-        STR_INIT("defer_loading"),
-        STR_INIT("input_examples"),
-        STR_INIT("eager_input_streaming"),
-        STR_INIT("allowed_callers"),
+    return json_is(v, JSON_TRUE) || json_is(v, JSON_FALSE);
+}
+
+static bool is_list_of(struct jval v, enum json_type type)
+{
+    json_each (e, v)
+        if (!json_is(e, type))
+            return false;
+    return json_is(v, JSON_ARRAY);
+}
+
+static bool is_examples(struct jval v)
+{
+    return is_list_of(v, JSON_OBJECT);
+}
+
+static bool is_callers(struct jval v)
+{
+    return is_list_of(v, JSON_STRING);
+}
+
+static struct jval get_either(struct jval outer, struct jval inner, struct str name)
+{
+    struct jval v = json_get(outer, name);
+    return json_type(v) == JSON_NULL ? json_get(inner, name) : v;
+}
+
+/* Members of a tool that are Anthropic's own, wherever the client put them. */
+static bool read_extras(struct chat *c, struct jval outer, struct jval inner, struct str at,
+                        struct tool *t)
+{
+    static const struct {
+        struct str name;
+        bool (*is)(struct jval v);
+        const char *expected;
+    } extras[] = {
+        {STR_INIT("defer_loading"), is_switch, "a boolean"},
+        {STR_INIT("input_examples"), is_examples, "an array of objects"},
+        {STR_INIT("eager_input_streaming"), is_switch, "a boolean"},
+        {STR_INIT("allowed_callers"), is_callers, "an array of strings"},
     };
     struct str members = STR("");
     t->cache = chat_cache_mark(json_get(outer, STR("cache_control")));
     if (!t->cache.p)
         t->cache = chat_cache_mark(json_get(inner, STR("cache_control")));
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        struct jval v = json_get(outer, names[i]);
-        if (json_type(v) == JSON_NULL)
-            v = json_get(inner, names[i]);
+    for (size_t i = 0; i < ARRAY_LEN(extras); i++) {
+        struct jval v = get_either(outer, inner, extras[i].name);
+        struct str value = json_raw(v);
         if (json_type(v) == JSON_NULL)
             continue;
-        struct str value = json_raw(v);
-        if (str_eq(names[i], STR("input_examples")))
+        if (!extras[i].is(v))
+            return chat_refuse_type(
+                c, arena_printf(c->scratch, "%.*s.%.*s", STR_FMT(at), STR_FMT(extras[i].name)),
+                extras[i].expected, v);
+        if (extras[i].is == is_examples)
             value = chat_keys_in_input(c, t->name, value);
         members = arena_printf(c->scratch, "%.*s,\"%.*s\":%.*s", STR_FMT(members),
-                               STR_FMT(names[i]), STR_FMT(value));
+                               STR_FMT(extras[i].name), STR_FMT(value));
     }
     if (members.n > 0)
         t->extras = members;
+    return true;
 }
 
 static bool same_tool(const struct tool *a, const struct tool *b)
@@ -181,8 +218,8 @@ static bool read_function(struct chat *c, struct jval outer, struct jval inner, 
                chat_schema_strict(c, f.parameters);
     if ((f.keys || !str_eq(f.theirs, t.name)) && !strmap_get(&c->tools, t.name))
         remember_name(c, &(struct chat_name){.sent = t.name, .theirs = f.theirs, .keys = f.keys});
-    read_extras(c, outer, inner, &t);
-    return admit_tool(c, &t, function_param(c, &f, "name"));
+    return read_extras(c, outer, inner, f.at, &t) &&
+           admit_tool(c, &t, function_param(c, &f, "name"));
 }
 
 /* Flat, as in the Responses API, is understood too. */
@@ -216,7 +253,8 @@ static bool read_custom_tool(struct chat *c, struct jval v, size_t i)
         .schema = STR("{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},"
                       "\"required\":[\"input\"],\"additionalProperties\":false}"),
     };
-    read_extras(c, v, body, &t);
+    if (!read_extras(c, v, body, tool_param(c, i, ""), &t))
+        return false;
     if (!strmap_get(&c->tools, t.name))
         remember_name(
             c, &(struct chat_name){.sent = t.name, .theirs = json_str_raw(name), .custom = true});

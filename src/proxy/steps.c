@@ -26,13 +26,24 @@ static bool is_request_id(struct str s)
     return s.n > 0 && s.n <= ID_MAX;
 }
 
+/* A list, which may come in several fields. */
+static struct str read_betas(struct exchange *x, const struct h1_head *head)
+{
+    struct str all = STR("");
+    for (size_t i = 0; i < head->n_fields; i++)
+        if (str_eq_nocase(head->fields[i].name, STR("anthropic-beta")))
+            all = arena_printf(&x->keep, "%.*s%s%.*s", STR_FMT(all), all.n > 0 ? "," : "",
+                               STR_FMT(head->fields[i].value));
+    return all;
+}
+
 static void remember_head(struct exchange *x, const struct h1_head *head)
 {
     struct str id = head->known[H1_X_REQUEST_ID];
     x->id = is_request_id(id) ? arena_dup(&x->keep, id) : exchange_make_id(x);
     x->verb = head->method;
     x->anthropic = h1_field(head, STR("anthropic-version")).n > 0;
-    x->betas = arena_dup(&x->keep, h1_field(head, STR("anthropic-beta")));
+    x->betas = read_betas(x, head);
     x->method = arena_dup(&x->keep, head->method_text);
     x->path = arena_dup(&x->keep, str_head(head->path, size_min(head->path.n, PATH_SHOWN_MAX)));
 }

@@ -137,6 +137,15 @@ class Connecting(Case):
         self.assertEqual(proxy.chat().status, 200)
         self.assertEqual(up.calls[0].line, "POST /some/prefix/v1/messages HTTP/1.1")
 
+    def test_betas_of_several_fields(self):
+        up = self.upstream(each_request(good))
+        client = self.client(self.proxy(up.url))
+        client.request("POST", CHAT, {"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}]},
+                       {"anthropic-beta": "output-128k-2025-02-19", "Anthropic-Beta": "pdfs-2024-09-25, odd"})
+        response = client.response()
+        self.assertEqual((response.status, response.fields["x-ccproxy-dropped"]), (200, "anthropic_beta"))
+        self.assertEqual(up.calls[0].fields["anthropic-beta"], "output-128k-2025-02-19,pdfs-2024-09-25")
+
     def test_many_at_once(self):
         """Each call that waits gets a connection, and they are used again."""
         barrier = threading.Barrier(20)

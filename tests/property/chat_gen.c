@@ -373,7 +373,9 @@ static void put_tool(struct gen *g, uint32_t i)
     put_cache_member(g);
     if (gen_chance(g, 6))
         PUT(g, ",\"defer_loading\":true", ",\"eager_input_streaming\":true",
-            ",\"allowed_callers\":[\"direct\"]");
+            ",\"allowed_callers\":[\"direct\"]", ",\"eager_input_streaming\":\"no\"",
+            ",\"allowed_callers\":\"direct\"", ",\"input_examples\":[{}]",
+            ",\"input_examples\":[1]");
     put(g, "}");
 }
 
