@@ -43,6 +43,7 @@ static const char *process = "ccproxy";
 static void (*sink)(struct str line);
 static uint64_t dropped; /* lines lost that nobody has been told of */
 static uint64_t told;    /* of those, how many the first line of the batch tells of */
+static uint64_t lost;    /* lines dropped since the start */
 
 static const char *const level_names[] = {
     [LOG_ERROR] = "error",
@@ -294,7 +295,13 @@ void log_flush(void)
         told = 0;
     }
     dropped += count_lines(lines);
+    lost += count_lines(lines);
     told = 0;
+}
+
+uint64_t log_lost(void)
+{
+    return lost;
 }
 
 void log_set_batching(void (*pending)(void))
@@ -305,7 +312,7 @@ void log_set_batching(void (*pending)(void))
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n)
 {
     struct line l = {.max = LINE_MAX_BYTES - TAIL_BYTES, .text = batch + batch_n};
-    struct log_field lost = LOG_INT("dropped", dropped);
+    struct log_field gap = LOG_INT("dropped", dropped);
     bool was_empty = batch_n == 0;
 
     put_head(&l, level, event);
@@ -313,7 +320,7 @@ void log_write(enum log_level level, const char *event, const struct log_field *
         put_field(&l, &fields[i]);
     l.max = LINE_MAX_BYTES;
     if (dropped && was_empty) {
-        put_field(&l, &lost);
+        put_field(&l, &gap);
         told = dropped;
     }
     put(&l, line_format == LOG_JSON ? STR("}\n") : STR("\n"));

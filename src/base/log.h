@@ -54,6 +54,9 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 void log_set_batching(void (*pending)(void));
 void log_flush(void);
 
+/* Lines dropped by this process so far. */
+uint64_t log_lost(void);
+
 /* Replaces the sink (tests); NULL restores standard error. */
 void log_set_sink(void (*sink)(struct str line));
 

@@ -261,6 +261,8 @@ static void replace(struct member *m, pid_t pid, int status)
     if (m->wait_us > WAIT_MAX_US)
         m->wait_us = WAIT_MAX_US;
     log_death(m, pid, status, m->wait_us);
+    const struct meter meter = shared_meter(m->crew->o.shared);
+    metrics_add(&meter, METRIC_RESTARTS, 0, 0, 0, 1);
     start_later(m, m->wait_us);
 }
 

@@ -115,10 +115,28 @@ static uint64_t patience_us(const struct config *c)
     return (uint64_t)c->drain_delay + (uint64_t)c->drain_timeout + GRACE_US;
 }
 
+static void count_reload(bool successful)
+{
+    const struct meter meter = shared_meter(&self.shared);
+
+    metrics_set(&meter, METRIC_RELOADED, 0, successful);
+    if (successful)
+        metrics_set(&meter, METRIC_RELOADED_AT, 0, clock_wall_us());
+}
+
+static void count_start(void)
+{
+    const struct meter meter = shared_meter(&self.shared);
+
+    metrics_set(&meter, METRIC_BUILD,
+                metrics_value(meter.metrics, LABEL_VERSION, STR(CCPROXY_VERSION)), 1);
+}
+
 static void on_ready(struct crew *c)
 {
     struct crew *old = self.serving;
 
+    count_reload(true);
     self.serving = c;
     self.starting = NULL;
     if (self.fresh) {
@@ -164,6 +182,7 @@ static void on_failed(struct crew *c)
         self.status = 1;
         return;
     }
+    count_reload(false);
     LOG(LOG_ERROR, "reload failed, the old configuration stays");
     if (self.reload_again)
         reload();
@@ -252,6 +271,7 @@ static bool start_crew(struct config *c, char error[LISTENERS_ERROR])
         return false;
     if (c->demo)
         demo_apply(&self.demo, c);
+    shared_adopt(&self.shared, c);
     self.starting = crew_new(&o, &handler);
     if (self.starting) {
         remember(self.starting);
@@ -291,8 +311,10 @@ static void reload(void)
         config_free(c);
         c = NULL;
     }
-    if (!c)
-        LOG(LOG_ERROR, "reload refused, the old configuration stays");
+    if (c)
+        return;
+    count_reload(false);
+    LOG(LOG_ERROR, "reload refused, the old configuration stays");
 }
 
 /* --- leaving and signals -------------------------------------------------------------------- */
@@ -455,6 +477,7 @@ int master_run(void)
     clock_refresh();
     self.loop = loop_new();
     shared_init(&self.shared, c);
+    count_start();
     if (!watch_signals())
         return fail(sock_error_text(errno));
     if (c->sandbox && !sandbox_confine(SANDBOX_MASTER))

@@ -2,15 +2,22 @@
 #include "proxy/endpoint.h"
 
 #include "proxy/local.h"
+#include "proxy/scrape.h"
+
+enum {
+    OPERATORS_STATS = RIGHT_STATS | RIGHT_ADMIN,
+    OPERATORS_METRICS = RIGHT_METRICS | RIGHT_STATS | RIGHT_ADMIN,
+};
 
 static const struct endpoint endpoints[] = {
-    {STR_INIT("/chat/completions"), METHOD_POST, RIGHT_CHAT, &dialect_chat, NULL},
-    {STR_INIT("/completions"), METHOD_POST, RIGHT_CHAT, &dialect_completions, NULL},
-    {STR_INIT("/models"), METHOD_GET, RIGHT_MODELS, NULL, local_models},
-    {STR_INIT("/models/"), METHOD_GET | METHOD_DELETE, RIGHT_MODELS, NULL, local_model},
-    {STR_INIT("/health"), METHOD_GET, 0, NULL, local_health},
-    {STR_INIT("/livez"), METHOD_GET, 0, NULL, local_livez},
-    {STR_INIT("/readyz"), METHOD_GET, 0, NULL, local_readyz},
+    {STR_INIT("/chat/completions"), METHOD_POST, RIGHT_CHAT, &dialect_chat, NULL, false},
+    {STR_INIT("/completions"), METHOD_POST, RIGHT_CHAT, &dialect_completions, NULL, false},
+    {STR_INIT("/models"), METHOD_GET, RIGHT_MODELS, NULL, local_models, false},
+    {STR_INIT("/models/"), METHOD_GET | METHOD_DELETE, RIGHT_MODELS, NULL, local_model, false},
+    {STR_INIT("/health"), METHOD_GET, 0, NULL, local_health, false},
+    {STR_INIT("/livez"), METHOD_GET, 0, NULL, local_livez, false},
+    {STR_INIT("/readyz"), METHOD_GET, 0, NULL, local_readyz, false},
+    {STR_INIT("/metrics"), METHOD_GET, OPERATORS_METRICS, NULL, scrape_begin, true},
 };
 
 /* Parts of OpenAI's API that Claude has nothing behind; each covers the paths below it. */
@@ -92,6 +99,21 @@ const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
         if (is_below(path, unsupported[i].path))
             *ret_unsupported = unsupported[i].what;
     return NULL;
+}
+
+size_t endpoint_count(void)
+{
+    return ARRAY_LEN(endpoints);
+}
+
+const struct endpoint *endpoint_at(size_t i)
+{
+    return &endpoints[i];
+}
+
+size_t endpoint_index(const struct endpoint *e)
+{
+    return (size_t)(e - endpoints);
 }
 
 bool endpoint_allows(const struct endpoint *e, const struct h1_head *head)

@@ -14,9 +14,11 @@ enum { METHOD_GET = 1, METHOD_POST = 2, METHOD_DELETE = 4 };
 struct endpoint {
     struct str path; /* without /v1 and a trailing slash; ends in '/' when an id follows */
     unsigned methods;
-    uint32_t right; /* enum right that a client needs; 0: anybody, the answer says nothing secret */
+    uint32_t
+        right; /* one of these (enum right) a client needs; 0: anybody, nothing in it is secret */
     const struct dialect *dialect;      /* a call to Claude, or NULL */
     void (*answer)(struct exchange *x); /* served here, or NULL */
+    bool slow;                          /* answer ends the exchange later */
 };
 
 /* The endpoint of a path as it came. Any number of /v1 prefixes, a leading /openai, doubled and
@@ -25,6 +27,10 @@ struct endpoint {
  * ("embeddings"), or is NULL. */
 const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
                                      const char **ret_unsupported);
+/* The table, in order. */
+size_t endpoint_count(void);
+const struct endpoint *endpoint_at(size_t i);
+size_t endpoint_index(const struct endpoint *e);
 bool endpoint_allows(const struct endpoint *e, const struct h1_head *head);
 const char *endpoint_allow_list(const struct endpoint *e); /* for Allow; NULL: anywhere */
 

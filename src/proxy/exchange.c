@@ -18,8 +18,10 @@
 #include "base/rand.h"
 #include "llm/price.h"
 #include "proxy/admit.h"
+#include "proxy/count.h"
 #include "proxy/endpoint.h"
 #include "proxy/proxy_int.h"
+#include "proxy/scrape.h"
 
 enum { PENDING_MAX = 16 * 1024 * 1024, UPSTREAM_TEXT_MAX = 64 * 1024 * 1024 };
 
@@ -88,6 +90,7 @@ static struct exchange *exchange_new(struct proxy *p, struct request *r)
     watch_init(x);
     list_push(&p->open, &x->node);
     p->n_open++;
+    count_begin(x);
     return x;
 }
 
@@ -215,10 +218,13 @@ void exchange_end(struct exchange *x, enum fail ending)
     x->request = NULL;
     admit_settle(x);
     log_access(x);
+    if (x->scrape)
+        scrape_stop(x);
     if (x->encoder)
         x->endpoint->dialect->close(x->encoder);
     list_remove(&x->node);
     x->proxy->n_open--;
+    count_end(x);
     deferred_init(&x->funeral, bury);
     loop_defer(x->proxy->loop, &x->funeral);
 }

@@ -115,8 +115,15 @@ struct exchange {
     uint64_t sent_us;        /* last bytes given to the client */
     uint64_t first_event_us; /* since started_us */
 
-    size_t relayed_chars; /* of answer text, to estimate what a broken answer has cost */
-    int status;           /* sent to the client */
+    uint64_t received_us;    /* the request is whole; clock_precise_us() */
+    uint64_t called_us;      /* the attempt under way was sent; 0: none */
+    uint64_t first_token_us; /* first piece of a streamed answer's content */
+
+    struct scrape *scrape; /* of GET /metrics, while it is written; in keep */
+    bool openmetrics;      /* wanted in that format */
+    unsigned model_value;  /* of the label, while an answer streams */
+    size_t relayed_chars;  /* of answer text, to estimate what a broken answer has cost */
+    int status;            /* sent to the client */
     enum fail ending;
     struct deferred funeral;
 };

@@ -7,6 +7,7 @@
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
+#include "proxy/scrape.h"
 
 enum {
     SCRATCH_MAX = 256 * 1024 * 1024,
@@ -27,6 +28,7 @@ static void on_request(void *ctx, struct request *r)
     struct exchange *x = r->user;
     ASSERT(x->step == STEP_RECEIVE);
     x->body = buf_take(&r->body);
+    x->received_us = clock_precise_us();
     exchange_continue(x);
 }
 
@@ -53,6 +55,8 @@ static void on_drained(void *ctx, struct request *r)
 {
     (void)ctx;
     struct exchange *x = r->user;
+    if (x->scrape)
+        scrape_drained(x);
     if (!x->paused)
         return;
     x->paused = false;
@@ -106,6 +110,8 @@ static bool init_tls(struct proxy *p, char *ret_error, size_t error_size)
 static void on_redis(void *ctx, bool up)
 {
     struct proxy *p = ctx;
+    metrics_set(&p->meter, METRIC_REDIS_UP, 0, up);
+    metrics_add(&p->meter, METRIC_REDIS_FAILURES, 0, 0, 0, !up);
     if (up)
         LOG(LOG_INFO, "redis is there, limits hold across nodes");
     else
@@ -206,6 +212,8 @@ struct proxy *proxy_new(struct loop *l, const struct config *c, const struct sha
     p->config = c;
     p->shared = s;
     p->owner = owner;
+    p->meter = (struct meter){s->metrics, owner + 1};
+    metrics_set(&p->meter, METRIC_WORKERS, 0, 1);
     p->started_wall_us = clock_wall_us();
     list_init(&p->open);
     json_init(&p->doc);

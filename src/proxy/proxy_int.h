@@ -26,6 +26,8 @@ struct proxy {
     const struct config *config;
     const struct shared *shared;
     unsigned owner;
+    struct meter meter;
+    uint64_t log_lost; /* lines, as far as they are counted */
     struct server *server;
     struct dns *dns;
     struct tls_ctx *tls;

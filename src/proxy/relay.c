@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "llm/adapt.h"
 #include "proxy/admit.h"
+#include "proxy/count.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
@@ -85,6 +86,7 @@ static void send_again(struct exchange *x, uint64_t delay_us)
 void relay_failed(struct exchange *x, enum fail why, const struct upstream_error *error)
 {
     count_upstream(x->proxy, why);
+    count_attempt_end(x);
     drop_call(x);
     bool about_key = is_about_key(why);
     if (about_key)
@@ -101,6 +103,7 @@ void relay_failed(struct exchange *x, enum fail why, const struct upstream_error
     if (x->step == STEP_SEND && retry_plan(&x->proxy->retries, &facts, &delay_us)) {
         LOG(LOG_INFO, "retry", LOG_STR("id", x->id), LOG_CSTR("why", fail_row(why)->name),
             LOG_INT("attempt", x->attempts), LOG_MS("after_ms", delay_us));
+        count_retry(x, why);
         send_again(x, delay_us);
         return;
     }
@@ -140,6 +143,8 @@ static bool adapt(struct exchange *x, struct str message)
     LOG(LOG_WARN, "upstream refused what the table of models allows, sent again without it",
         LOG_STR("id", x->id), LOG_STR("model", d->request->model->id), LOG_STR("without", gone));
     exchange_rewrite(x);
+    count_attempt_end(x);
+    count_retry(x, FAIL_UPSTREAM_INVALID_REQUEST);
     drop_call(x);
     send_again(x, 0);
     return true;
@@ -239,6 +244,7 @@ static bool resume(struct exchange *x)
     content_clear(&x->content);
     answer_resume(&x->answer);
     exchange_rewrite(x);
+    count_attempt_end(x);
     drop_call(x);
     send_again(x, 0);
     return true;
@@ -261,6 +267,7 @@ static void end_answer(struct exchange *x)
 {
     struct proxy *p = x->proxy;
     const struct dialect *d = x->endpoint->dialect;
+    count_attempt_end(x);
     admit_settle(x);
     if (x->decoded.stream) {
         bool ok = d->finish(x->encoder, &x->answer, reply_body_begin(x->request));
@@ -338,6 +345,7 @@ static bool take_event(void *ctx, const struct event *event)
     if (x->step != STEP_RELAY)
         return true; /* a ping before the answer */
     if (event_is_progress(ev)) {
+        count_progress(x);
         x->progress_us = clock_us();
         x->relayed_chars += ev->text.n;
     }

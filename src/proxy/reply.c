@@ -116,6 +116,11 @@ static void reply_error_frame(struct exchange *x, const struct api_error *err)
 void reply_error(struct exchange *x, enum fail why, const struct api_error *err)
 {
     struct request *r = x->request;
+    bool has_frames = x->endpoint && x->endpoint->dialect;
+    if (reply_started(r) && !has_frames) {
+        reply_abort(r);
+        return;
+    }
     if (reply_started(r)) {
         reply_error_frame(x, err);
         return;

@@ -1,20 +1,40 @@
 /* shared.c - see shared.h. */
 #include "proxy/shared.h"
 
+#include "proxy/count.h"
+
 enum { LIMIT_VALUES = 65536 }; /* some six for each client: a megabyte */
+
+enum { MASTER = 0 }; /* the shard of metrics; owner n has n + 1 */
 
 void shared_init(struct shared *s, const struct config *c)
 {
     *s = (struct shared){
         .stash = c->stash_size ? stash_new((size_t)c->stash_size) : NULL,
         .limits = limits_new(LIMIT_VALUES),
+        .metrics = metrics_new(),
     };
+    metrics_join(s->metrics, MASTER);
+    const struct meter meter = shared_meter(s);
+    count_init(&meter);
+    shared_adopt(s, c);
 }
 
 void shared_done(struct shared *s)
 {
     stash_free(s->stash);
     limits_free(s->limits);
+    metrics_free(s->metrics);
+}
+
+void shared_adopt(struct shared *s, const struct config *c)
+{
+    count_adopt(s->metrics, c);
+}
+
+struct meter shared_meter(struct shared *s)
+{
+    return (struct meter){s->metrics, MASTER};
 }
 
 unsigned shared_join(struct shared *s)
@@ -23,6 +43,7 @@ unsigned shared_join(struct shared *s)
     while (owner < LIMIT_OWNERS - 1 && s->owners[owner]) /* too many share the last one */
         owner++;
     s->owners[owner] = true;
+    metrics_join(s->metrics, owner + 1);
     return owner;
 }
 
@@ -30,4 +51,5 @@ void shared_leave(struct shared *s, unsigned owner)
 {
     s->owners[owner] = false;
     limits_bury(s->limits, owner);
+    metrics_bury(s->metrics, owner + 1);
 }

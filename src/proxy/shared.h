@@ -6,17 +6,25 @@
 
 #include "config/config.h"
 #include "llm/stash.h"
+#include "obs/metrics.h"
 #include "policy/limit.h"
 
 struct shared {
     struct stash *stash; /* NULL: switched off */
     struct limits *limits;
+    struct metrics *metrics;
     bool owners[LIMIT_OWNERS]; /* the master's: numbers that living workers have */
 };
 
 /* Sizes are those of the configuration at the start; a reload does not change them. */
 void shared_init(struct shared *s, const struct config *c);
 void shared_done(struct shared *s);
+
+/* Clients and models of a configuration that comes into force get their labels. For the master. */
+void shared_adopt(struct shared *s, const struct config *c);
+
+/* Where the master counts. */
+struct meter shared_meter(struct shared *s);
 
 /* In the master: a number for a new worker, and what it held when it is gone is given back. */
 unsigned shared_join(struct shared *s);

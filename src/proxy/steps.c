@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "base/text.h"
+#include "proxy/count.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/local.h"
@@ -42,6 +43,8 @@ static void remember_head(struct exchange *x, const struct h1_head *head)
     struct str id = head->known[H1_X_REQUEST_ID];
     x->id = is_request_id(id) ? arena_dup(&x->keep, id) : exchange_make_id(x);
     x->verb = head->method;
+    struct str accept = h1_field(head, STR("accept")), wanted = STR("application/openmetrics-text");
+    x->openmetrics = str_find_str(accept, wanted) < accept.n;
     x->anthropic = h1_field(head, STR("anthropic-version")).n > 0;
     x->betas = read_betas(x, head);
     x->method = arena_dup(&x->keep, head->method_text);
@@ -110,6 +113,22 @@ static enum auth_result check_credential(struct exchange *x, const struct auth_f
     return x->client ? AUTH_OK : AUTH_REFUSED;
 }
 
+/* Operators' pages are open to this machine itself: no proxy has brought the request from elsewhere. */
+static bool is_operator_here(const struct exchange *x, const struct auth_fields *fields)
+{
+    static const struct str forwarded[] = {STR_INIT("x-forwarded-for"), STR_INIT("forwarded"),
+                                           STR_INIT("via"), STR_INIT("x-real-ip")};
+    struct str credential;
+    bool operators = x->endpoint->right & (RIGHT_STATS | RIGHT_METRICS);
+    if (!operators || !sock_addr_is_loopback(&x->request->peer) ||
+        !auth_presented(fields, &credential) || credential.n)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
+        if (h1_field(x->request->head, forwarded[i]).p)
+            return false;
+    return true;
+}
+
 enum step_result step_authenticate(struct exchange *x)
 {
     const struct h1_head *head = x->request->head;
@@ -121,7 +140,11 @@ enum step_result step_authenticate(struct exchange *x)
         .x_api_key = head->known[H1_X_API_KEY],
         .api_key = h1_field(head, STR("api-key")),
     };
-    switch (check_credential(x, &fields, now_s)) {
+    if (is_operator_here(x, &fields))
+        return STEP_NEXT;
+    enum auth_result result = check_credential(x, &fields, now_s);
+    count_auth(x, result);
+    switch (result) {
     case AUTH_OK: break;
     case AUTH_REFUSED: return exchange_fail(x, FAIL_UNAUTHENTICATED);
     case AUTH_CONFLICT: return exchange_fail(x, FAIL_CREDENTIALS_DIFFER);
@@ -148,7 +171,8 @@ enum step_result step_answer(struct exchange *x)
         local_options(x);
     else
         x->endpoint->answer(x);
-    exchange_end(x, FAIL_DONE);
+    if (is_options || !x->endpoint->slow)
+        exchange_end(x, FAIL_DONE);
     return STEP_OVER;
 }
 
@@ -275,6 +299,7 @@ enum step_result step_send(struct exchange *x)
     /* moved when the whole request is out: an upstream that does not even read it ends here */
     x->phase_at_us =
         clock_us() + (uint64_t)(p->config->connect_timeout + p->config->first_byte_timeout);
+    count_attempt(x);
     x->call = call_start(p->pool, buf_str(&p->scratch), &x->upstream, &relay_handler, x);
     return STEP_WAIT;
 }

@@ -1,0 +1,103 @@
+/* metrics.h - counters, gauges and histograms in memory that all processes share.
+ *
+ *   worker --metrics_add--> its own shard --+
+ *   worker --metrics_add--> its own shard --+-- summed when read --> /metrics, /stats, top
+ *   master --metrics_add--> its own shard --+
+ *
+ * A series is a metric and one value of each of its labels; it has one 64-bit cell in each shard (a
+ * histogram has one for each bucket, and their sum). Values of labels are numbered; the master adds
+ * them from tables and from the configuration, so a client can never make one, and what has no number
+ * is number 0, "other". Cells of counters are never taken back: not when their worker dies, nor
+ * when a reload changes the configuration. Only series that are not zero are printed.
+ *
+ * All of it is mapped before the first fork. No locks: cells are atomics, one writer each.
+ */
+#ifndef CCPROXY_OBS_METRICS_H
+#define CCPROXY_OBS_METRICS_H
+
+#include "base/buf.h"
+
+enum metric {
+
+#define METRIC(id, ...) METRIC_##id,
+#include "obs/metrics.def"
+#undef METRIC
+    METRICS
+};
+
+/* LABEL(ID, name, most): most values, "other" among them */
+#define METRIC_LABELS(LABEL)                                                                       \
+    LABEL(NONE, "", 1)                                                                             \
+    LABEL(METHOD, "method", 6)                                                                     \
+    LABEL(ENDPOINT, "endpoint", 24)                                                                \
+    LABEL(STATUS, "status", 32)                                                                    \
+    LABEL(ERROR, "type", 96)                                                                       \
+    LABEL(AUTH, "result", 4)                                                                       \
+    LABEL(LIMIT, "limit", 8)                                                                       \
+    LABEL(CLIENT, "client", 256)                                                                   \
+    LABEL(OUTCOME, "outcome", 3)                                                                   \
+    LABEL(TOKENS, "type", 6)                                                                       \
+    LABEL(MODEL, "model", 64)                                                                      \
+    LABEL(SIDE, "side", 4)                                                                         \
+    LABEL(VERSION, "version", 2)
+
+enum metric_label {
+
+#define LABEL(id, ...) LABEL_##id,
+    METRIC_LABELS(LABEL)
+#undef LABEL
+        LABELS
+};
+
+enum { METRICS_LABELS_MAX = 3, METRICS_SHARDS = 513 }; /* the first is the master's */
+
+struct metrics;
+
+struct metrics *metrics_new(void);
+void metrics_free(struct metrics *m); /* NULL is fine */
+
+/* The number of a value, which is added when it is new and there is room. For the master; names of
+ * values keep their numbers for good. */
+unsigned metrics_value(struct metrics *m, enum metric_label label, struct str name);
+/* Its number, or 0. */
+unsigned metrics_find(const struct metrics *m, enum metric_label label, struct str name);
+/* Values that a label has, 0 among them; and the name of one. */
+unsigned metrics_values(const struct metrics *m, enum metric_label label);
+struct str metrics_name(const struct metrics *m, enum metric_label label, unsigned value);
+
+/* Where one process counts. */
+struct meter {
+    struct metrics *metrics;
+    unsigned shard; /* below METRICS_SHARDS, its alone */
+};
+
+/* Labels that the metric does not have are 0. */
+void metrics_add(const struct meter *t, enum metric id, unsigned a, unsigned b, unsigned c,
+                 uint64_t n);
+void metrics_set(const struct meter *t, enum metric id, unsigned a, uint64_t n);
+/* Takes a value, in cells' units, into a histogram. */
+void metrics_observe(const struct meter *t, enum metric id, unsigned a, uint64_t value);
+/* For the master: a process will count there; it is gone, and its gauges with it. */
+void metrics_join(struct metrics *m, unsigned shard);
+void metrics_bury(struct metrics *m, unsigned shard);
+
+/* Over all shards. */
+uint64_t metrics_sum(const struct metrics *m, enum metric id, unsigned a, unsigned b, unsigned c);
+/* Over all shards and all series of a metric that is no histogram. */
+uint64_t metrics_total(const struct metrics *m, enum metric id);
+
+/* --- metrics_text.c: Prometheus' text format 0.0.4, or OpenMetrics 1.0.0 --- */
+
+struct metrics_cursor {
+    enum metric metric;
+    unsigned series; /* of that metric: the next one */
+    uint64_t n;      /* printed so far */
+    bool open;       /* the metric's HELP and TYPE are printed */
+    bool openmetrics;
+};
+
+/* Appends about `most` series from the cursor on. False when that was all. */
+bool metrics_write(const struct metrics *m, struct metrics_cursor *at, unsigned most,
+                   struct buf *out);
+
+#endif

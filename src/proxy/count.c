@@ -1,0 +1,251 @@
+/* count.c - see count.h; what the metrics mean: obs/metrics.def.
+ *
+ * Labels that tables give have their values in the tables' order, so their numbers are known without
+ * looking: 0 is "other", the first row is 1.
+ */
+#include "proxy/count.h"
+
+#include "base/clock.h"
+#include "llm/price.h"
+#include "proxy/endpoint.h"
+#include "proxy/proxy_int.h"
+
+enum { TYPE_TEXT = 64 };
+
+enum { INPUT = 1, OUTPUT, CACHE_READ, CACHE_WRITE, REASONING };
+
+enum { SUCCESS = 1, FAILURE };
+
+enum { FROM_CLIENTS = 1, UPSTREAM_BUSY, UPSTREAM_IDLE };
+
+enum { LIMIT_REQUESTS = 1, LIMIT_TOKENS, LIMIT_CONCURRENT, LIMIT_BUDGET, LIMIT_NODE };
+
+static const char *const methods[] = {"GET", "POST", "HEAD", "OPTIONS"};
+static const char *const tokens[] = {"input", "output", "cache_read", "cache_write", "reasoning"};
+static const char *const outcomes[] = {"success", "failure"};
+static const char *const sides[] = {"client", "upstream_busy", "upstream_idle"};
+static const char *const limits[] = {"requests", "tokens", "concurrent", "budget", "node"};
+static const char *const auths[] = {"accepted", "refused", "conflict"};
+static const int statuses[] = {200, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415,
+                               417, 429, 431, 499, 500, 501, 502, 503, 504, 505, 529};
+
+enum { NO_STATUS = ARRAY_LEN(statuses) + 1 };
+
+/* --- values of labels ----------------------------------------------------------------------- */
+
+static void name_all(struct metrics *m, enum metric_label label, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        metrics_value(m, label, str_c(names[i]));
+}
+
+/* "caller_bad_message": whose fault it was, and what; what says whose already is not doubled. */
+static struct str error_type(const struct fail_row *row, char out[TYPE_TEXT])
+{
+    struct str name = str_c(row->name), fault = str_c(fault_name(row->fault));
+    bool says = str_starts_nocase(name, fault);
+    int n = snprintf(out, TYPE_TEXT, "%s%s%s", says ? "" : fault.p, says ? "" : "_", row->name);
+    for (int i = 0; i < n; i++)
+        if (out[i] >= 'A' && out[i] <= 'Z')
+            out[i] = (char)(out[i] | 0x20);
+    return str_of(out, (size_t)n);
+}
+
+void count_init(const struct meter *t)
+{
+    struct metrics *m = t->metrics;
+    char text[TYPE_TEXT];
+    name_all(m, LABEL_METHOD, methods, ARRAY_LEN(methods));
+    name_all(m, LABEL_TOKENS, tokens, ARRAY_LEN(tokens));
+    name_all(m, LABEL_OUTCOME, outcomes, ARRAY_LEN(outcomes));
+    name_all(m, LABEL_SIDE, sides, ARRAY_LEN(sides));
+    name_all(m, LABEL_LIMIT, limits, ARRAY_LEN(limits));
+    name_all(m, LABEL_AUTH, auths, ARRAY_LEN(auths));
+    for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
+        int n = snprintf(text, sizeof(text), "%d", statuses[i]);
+        metrics_value(m, LABEL_STATUS, str_of(text, (size_t)n));
+    }
+    metrics_value(m, LABEL_STATUS, STR("none"));
+    for (unsigned f = 0; f < FAIL_COUNT; f++)
+        metrics_value(m, LABEL_ERROR, error_type(fail_row(f), text));
+    for (size_t i = 0; i < endpoint_count(); i++)
+        metrics_value(m, LABEL_ENDPOINT, endpoint_at(i)->path);
+    metrics_set(t, METRIC_STARTED_AT, 0, clock_wall_us());
+}
+
+void count_adopt(struct metrics *m, const struct config *c)
+{
+    const struct models_options options = {.settings = c->models};
+    char error[MODELS_ERROR];
+    struct models *models = models_new(&options, error);
+    for (size_t i = 0; models && i < models_count(models); i++)
+        metrics_value(m, LABEL_MODEL, models_at(models, i)->id);
+    models_free(models);
+    for (size_t i = 0; i < c->clients.n; i++)
+        metrics_value(m, LABEL_CLIENT, c->clients.list[i].name);
+}
+
+static unsigned status_value(int status)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(statuses); i++)
+        if (statuses[i] == status)
+            return i + 1;
+    return status == 0 ? NO_STATUS : 0;
+}
+
+static unsigned method_value(enum h1_method method)
+{
+    static const unsigned values[] = {[H1_GET] = 1, [H1_POST] = 2, [H1_HEAD] = 3, [H1_OPTIONS] = 4};
+    return (size_t)method < ARRAY_LEN(values) ? values[method] : 0;
+}
+
+static unsigned endpoint_value(const struct exchange *x)
+{
+    return x->endpoint ? (unsigned)endpoint_index(x->endpoint) + 1 : 0;
+}
+
+static unsigned model_value(const struct exchange *x)
+{
+    const struct model *model = x->decoded.model;
+    return model ? metrics_find(x->proxy->meter.metrics, LABEL_MODEL, model->id) : 0;
+}
+
+/* --- on the way ----------------------------------------------------------------------------- */
+
+static void set_gauges(const struct proxy *p)
+{
+    const struct meter *t = &p->meter;
+    metrics_set(t, METRIC_ACTIVE, 0, p->n_open);
+    metrics_set(t, METRIC_CONNECTIONS, FROM_CLIENTS, server_connections(p->server));
+    metrics_set(t, METRIC_CONNECTIONS, UPSTREAM_BUSY, pool_busy(p->pool));
+    metrics_set(t, METRIC_CONNECTIONS, UPSTREAM_IDLE, pool_idle(p->pool));
+    metrics_set(t, METRIC_BUFFERED, 0, buf_total());
+}
+
+static void count_lost_lines(struct proxy *p)
+{
+    uint64_t lost = log_lost();
+    metrics_add(&p->meter, METRIC_LOG_DROPPED, 0, 0, 0, lost - p->log_lost);
+    p->log_lost = lost;
+}
+
+void count_begin(struct exchange *x)
+{
+    set_gauges(x->proxy);
+}
+
+void count_auth(struct exchange *x, enum auth_result result)
+{
+    metrics_add(&x->proxy->meter, METRIC_AUTH, (unsigned)result + 1, 0, 0, 1);
+}
+
+void count_attempt(struct exchange *x)
+{
+    x->called_us = clock_us();
+    if (x->attempts == 1 && x->received_us)
+        metrics_observe(&x->proxy->meter, METRIC_OVERHEAD, endpoint_value(x),
+                        clock_precise_us() - x->received_us);
+}
+
+void count_attempt_end(struct exchange *x)
+{
+    const struct meter *t = &x->proxy->meter;
+    if (!x->called_us)
+        return;
+    unsigned model = model_value(x);
+    metrics_add(t, METRIC_UPSTREAM_REQUESTS, status_value(x->upstream_status), model, 0, 1);
+    metrics_observe(t, METRIC_UPSTREAM_DURATION, model, clock_us() - x->called_us);
+    x->called_us = 0;
+}
+
+void count_retry(struct exchange *x, enum fail why)
+{
+    metrics_add(&x->proxy->meter, METRIC_RETRIES, (unsigned)why + 1, 0, 0, 1);
+}
+
+void count_progress(struct exchange *x)
+{
+    const struct meter *t = &x->proxy->meter;
+    uint64_t now = clock_us();
+    if (x->upstream_answer != ANSWER_STREAM)
+        return;
+    if (!x->first_token_us) {
+        x->first_token_us = now;
+        x->model_value = model_value(x);
+        metrics_observe(t, METRIC_FIRST_TOKEN, x->model_value, now - x->started_us);
+    } else {
+        metrics_observe(t, METRIC_BETWEEN, x->model_value, now - x->progress_us);
+    }
+}
+
+/* --- at the end ----------------------------------------------------------------------------- */
+
+static unsigned limit_value(enum fail ending)
+{
+    switch ((int)ending) {
+    case FAIL_LIMIT_REQUESTS: return LIMIT_REQUESTS;
+    case FAIL_LIMIT_TOKENS: return LIMIT_TOKENS;
+    case FAIL_LIMIT_CONCURRENT: return LIMIT_CONCURRENT;
+    case FAIL_BUDGET: return LIMIT_BUDGET;
+    case FAIL_NODE_BUSY: return LIMIT_NODE;
+    default: return 0;
+    }
+}
+
+static uint64_t positive(int64_t n)
+{
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+static void count_tokens(struct exchange *x, unsigned client)
+{
+    const struct meter *t = &x->proxy->meter;
+    const struct usage *u = &x->answer.usage;
+    bool estimated;
+    int64_t output = exchange_output_tokens(x, &estimated);
+    const int64_t counts[] = {[INPUT] = u->input,
+                              [OUTPUT] = output,
+                              [CACHE_READ] = u->cache_read,
+                              [CACHE_WRITE] = u->cache_write,
+                              [REASONING] = u->thinking};
+    struct usage known = *u;
+    known.output = output;
+    unsigned model = model_value(x);
+    for (unsigned i = INPUT; i <= REASONING; i++) {
+        metrics_add(t, METRIC_TOKENS, i, model, 0, positive(counts[i]));
+        metrics_add(t, METRIC_CLIENT_TOKENS, client, i, 0, positive(counts[i]));
+    }
+    uint64_t cost = positive(price_micro_usd(x->decoded.model, &known));
+    metrics_add(t, METRIC_COST, model, 0, 0, cost);
+    metrics_add(t, METRIC_CLIENT_COST, client, 0, 0, cost);
+    metrics_add(t, METRIC_SAVED, model, 0, 0,
+                positive(price_cache_saved_micro_usd(x->decoded.model, u)));
+    uint64_t took = x->progress_us - x->first_token_us;
+    if (x->first_token_us && took && x->answer.state == ANSWER_DONE)
+        metrics_observe(t, METRIC_SPEED, model, positive(output) * 1000000 / took);
+}
+
+void count_end(struct exchange *x)
+{
+    const struct meter *t = &x->proxy->meter;
+    const struct fail_row *row = fail_row(x->ending);
+    unsigned endpoint = endpoint_value(x), client = 0;
+    int status = x->status || x->ending != FAIL_CLIENT_GONE ? x->status : 499;
+    count_attempt_end(x);
+    if (x->client)
+        client = metrics_find(t->metrics, LABEL_CLIENT, x->client->name);
+    metrics_add(t, METRIC_REQUESTS, method_value(x->verb), endpoint, status_value(status), 1);
+    metrics_observe(t, METRIC_DURATION, endpoint, clock_us() - x->started_us);
+    if (x->client)
+        metrics_add(t, METRIC_CLIENT_REQUESTS, client, x->ending == FAIL_DONE ? SUCCESS : FAILURE,
+                    0, 1);
+    if (x->ending != FAIL_DONE)
+        metrics_add(t, METRIC_ERRORS, (unsigned)x->ending + 1, 0, 0, 1);
+    metrics_add(t, METRIC_CANCELLED, 0, 0, 0, x->ending == FAIL_CLIENT_GONE);
+    if (row->fault == FAULT_POLICY)
+        metrics_add(t, METRIC_LIMITED, limit_value(x->ending), 0, 0, 1);
+    if (x->answer.state != ANSWER_EMPTY)
+        count_tokens(x, client);
+    count_lost_lines(x->proxy);
+    set_gauges(x->proxy);
+}

@@ -1,0 +1,25 @@
+/* count.h - what exchanges add to the metrics, and which values the metrics' labels have. */
+#ifndef CCPROXY_PROXY_COUNT_H
+#define CCPROXY_PROXY_COUNT_H
+
+#include "config/config.h"
+#include "obs/metrics.h"
+#include "proxy/exchange.h"
+
+/* For the master, with its meter: values from tables and what never changes; then the values of a
+ * configuration, at each load. */
+void count_init(const struct meter *t);
+void count_adopt(struct metrics *m, const struct config *c);
+
+void count_begin(struct exchange *x);
+void count_auth(struct exchange *x, enum auth_result result);
+/* The request is on its way upstream; what came back of that attempt. Each attempt is counted once. */
+void count_attempt(struct exchange *x);
+void count_attempt_end(struct exchange *x);
+void count_retry(struct exchange *x, enum fail why);
+/* A piece of content has come; before x->progress_us is moved. */
+void count_progress(struct exchange *x);
+/* Once, from exchange_end. */
+void count_end(struct exchange *x);
+
+#endif
