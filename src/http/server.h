@@ -44,7 +44,8 @@ struct request {
         REPLY_OVER,
     } reply;
 
-    size_t chunk_at; /* where in the output the open chunk begins */
+    size_t chunk_at;     /* where in the output the open chunk begins */
+    uint64_t body_bytes; /* of the reply, without chunks' heads */
     struct deferred funeral;
 };
 

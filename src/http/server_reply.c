@@ -107,6 +107,7 @@ static void close_chunk(struct request *r)
 void reply_body_end(struct request *r)
 {
     struct conn *c = r->conn;
+    r->body_bytes += buf_len(&c->out) - r->chunk_at - (is_chunking(r) ? CHUNK_HEAD : 0);
     if (r->is_head)
         c->out.end = c->out.start + r->chunk_at;
     else if (is_chunking(r))

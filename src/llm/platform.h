@@ -9,11 +9,12 @@
 #include "base/buf.h"
 
 struct platform_call {
-    struct str authority; /* for Host */
-    struct str base_path; /* of the base URL, "" for none */
-    struct str key;       /* credential */
-    struct str version;   /* anthropic-version */
-    struct str betas;     /* anthropic-beta, or absent */
+    struct str authority;               /* for Host */
+    struct str base_path;               /* of the base URL, "" for none */
+    struct str key;                     /* credential */
+    struct str version;                 /* anthropic-version */
+    struct str betas;                   /* anthropic-beta, or absent */
+    struct str traceparent, tracestate; /* or absent */
     size_t body_len;
 };
 

@@ -14,6 +14,8 @@ static bool write_head(const struct platform_call *c, struct str method, struct 
            h1_write_field(out, STR("x-api-key"), c->key) &&
            h1_write_field(out, STR("anthropic-version"), c->version) &&
            (c->betas.n == 0 || h1_write_field(out, STR("anthropic-beta"), c->betas)) &&
+           (c->traceparent.n == 0 || h1_write_field(out, STR("traceparent"), c->traceparent)) &&
+           (c->tracestate.n == 0 || h1_write_field(out, STR("tracestate"), c->tracestate)) &&
            h1_write_field(out, STR("user-agent"), STR("ccproxy")) &&
            h1_write_field(out, STR("accept"), STR("application/json")) &&
            h1_write_field(out, STR("accept-encoding"), STR("identity"));

@@ -142,6 +142,8 @@ void count_auth(struct exchange *x, enum auth_result result)
 void count_attempt(struct exchange *x)
 {
     x->called_us = clock_us();
+    if (x->attempts == 1)
+        x->sent_at_us = x->called_us;
     if (x->attempts == 1 && x->received_us)
         metrics_observe(&x->proxy->meter, METRIC_OVERHEAD, endpoint_value(x),
                         clock_precise_us() - x->received_us);
@@ -208,14 +210,12 @@ static void count_tokens(struct exchange *x, unsigned client)
                               [CACHE_READ] = u->cache_read,
                               [CACHE_WRITE] = u->cache_write,
                               [REASONING] = u->thinking};
-    struct usage known = *u;
-    known.output = output;
     unsigned model = model_value(x);
     for (unsigned i = INPUT; i <= REASONING; i++) {
         metrics_add(t, METRIC_TOKENS, i, model, 0, positive(counts[i]));
         metrics_add(t, METRIC_CLIENT_TOKENS, client, i, 0, positive(counts[i]));
     }
-    uint64_t cost = positive(price_micro_usd(x->decoded.model, &known));
+    uint64_t cost = positive(exchange_cost(x));
     metrics_add(t, METRIC_COST, model, 0, 0, cost);
     metrics_add(t, METRIC_CLIENT_COST, client, 0, 0, cost);
     metrics_add(t, METRIC_SAVED, model, 0, 0,

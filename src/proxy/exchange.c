@@ -116,6 +116,13 @@ void exchange_refuse(struct proxy *p, struct request *r, enum fail why)
     exchange_fail(x, why);
 }
 
+void exchange_part(struct exchange *x)
+{
+    if (x->request)
+        x->bytes_out = x->request->body_bytes;
+    x->request = NULL;
+}
+
 struct recall exchange_recall(const struct exchange *x)
 {
     return (struct recall){
@@ -165,6 +172,14 @@ int64_t exchange_output_tokens(const struct exchange *x, bool *ret_estimated)
     return *ret_estimated ? estimate : x->answer.usage.output;
 }
 
+int64_t exchange_cost(const struct exchange *x)
+{
+    bool estimated;
+    struct usage known = x->answer.usage;
+    known.output = exchange_output_tokens(x, &estimated);
+    return price_micro_usd(x->decoded.model, &known);
+}
+
 /* The key of a field that is there only when it says something. */
 static const char *when(bool says, const char *key)
 {
@@ -176,15 +191,20 @@ static void log_access(const struct exchange *x)
     static const struct client nobody = {.name = {NULL, 0}};
     const struct fail_row *row = fail_row(x->ending);
     const struct client *client = x->client ? x->client : &nobody;
+    const struct upstream_limits *own = &x->own_limits;
+    struct str model = x->decoded.model ? x->decoded.model->id : STR("");
     bool used = x->answer.state != ANSWER_EMPTY, estimated;
     int64_t output = exchange_output_tokens(x, &estimated);
     bool cached = used && (x->answer.usage.cache_read > 0 || x->answer.usage.cache_write > 0);
     LOG(row->level, "request", LOG_STR("id", x->id),
         LOG_STR(when(x->upstream_id.n, "upstream_id"), x->upstream_id),
+        LOG_STR(when(x->trace.known, "trace_id"), str_of(x->trace.id, TRACE_ID)),
         LOG_STR(when(client->name.n, "client"), client->name), LOG_STR("method", x->method),
         LOG_STR("path", x->path), LOG_INT("status", x->status), LOG_CSTR("ending", row->name),
         LOG_CSTR("fault", fault_name(row->fault)),
         LOG_STR(when(x->decoded.asked_model.n, "asked_model"), x->decoded.asked_model),
+        LOG_STR(when(x->decoded.model, "model"), model),
+        LOG_CSTR(when(x->attempts, "platform"), x->proxy->platform->name),
         LOG_INT(when(x->attempts, "attempts"), x->attempts),
         LOG_INT(when(x->upstream_status, "upstream_status"), x->upstream_status),
         LOG_INT(when(used, "prompt_tokens"), usage_prompt_tokens(&x->answer.usage)),
@@ -193,7 +213,15 @@ static void log_access(const struct exchange *x)
         LOG_INT(when(cached, "cache_saved_micro_usd"),
                 cached ? price_cache_saved_micro_usd(x->decoded.model, &x->answer.usage) : 0),
         LOG_INT(when(used, "output_tokens"), output), LOG_BOOL(when(estimated, "estimated"), true),
+        LOG_INT(when(used && x->answer.usage.thinking > 0, "reasoning_tokens"),
+                x->answer.usage.thinking),
+        LOG_INT(when(used, "cost_micro_usd"), used ? exchange_cost(x) : 0),
+        LOG_INT(when(own->requests.known, "requests_left"), own->requests.remaining),
+        LOG_INT(when(own->tokens.known, "tokens_left"), own->tokens.remaining),
+        LOG_INT(when(x->bytes_in, "bytes_in"), x->bytes_in), LOG_INT("bytes_out", x->bytes_out),
+        LOG_MS(when(x->sent_at_us, "sent_ms"), x->sent_at_us - x->started_us),
         LOG_MS(when(x->first_event_us, "first_event_ms"), x->first_event_us),
+        LOG_MS(when(x->first_token_us, "first_token_ms"), x->first_token_us - x->started_us),
         LOG_MS("duration_ms", clock_us() - x->started_us));
 }
 
@@ -215,7 +243,7 @@ void exchange_end(struct exchange *x, enum fail ending)
     if (x->call)
         call_cancel(x->call);
     x->call = NULL;
-    x->request = NULL;
+    exchange_part(x);
     admit_settle(x);
     log_access(x);
     if (x->scrape)

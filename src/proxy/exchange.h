@@ -23,6 +23,7 @@
 #include "llm/dialect.h"
 #include "llm/upstream_error.h"
 #include "llm/upstream_limits.h"
+#include "obs/trace.h"
 #include "policy/auth.h"
 #include "proxy/fail.h"
 #include "proxy/retry.h"
@@ -70,6 +71,8 @@ struct exchange {
     struct str id;    /* x-request-id */
     bool anthropic;   /* the client speaks Anthropic's API: it sent anthropic-version */
     struct str betas; /* anthropic-beta: the client's, then what of it is sent */
+    struct trace trace;
+    struct str tracestate;
     enum h1_method verb;
     struct str method, path; /* as they came, for the log */
     struct str rest;         /* of the path, behind the endpoint's own: an id; or a model in it */
@@ -117,13 +120,15 @@ struct exchange {
 
     uint64_t received_us;    /* the request is whole; clock_precise_us() */
     uint64_t called_us;      /* the attempt under way was sent; 0: none */
+    uint64_t sent_at_us;     /* the first attempt was */
     uint64_t first_token_us; /* first piece of a streamed answer's content */
 
-    struct scrape *scrape; /* of GET /metrics, while it is written; in keep */
-    bool openmetrics;      /* wanted in that format */
-    unsigned model_value;  /* of the label, while an answer streams */
-    size_t relayed_chars;  /* of answer text, to estimate what a broken answer has cost */
-    int status;            /* sent to the client */
+    struct scrape *scrape;        /* of GET /metrics, while it is written; in keep */
+    bool openmetrics;             /* wanted in that format */
+    unsigned model_value;         /* of the label, while an answer streams */
+    size_t relayed_chars;         /* of answer text, to estimate what a broken answer has cost */
+    uint64_t bytes_in, bytes_out; /* of the bodies */
+    int status;                   /* sent to the client */
     enum fail ending;
     struct deferred funeral;
 };
@@ -150,12 +155,17 @@ enum step_result exchange_fail_with(struct exchange *x, enum fail why, struct st
 /* Ends it; called once, by whoever knows that nothing is left to do. */
 void exchange_end(struct exchange *x, enum fail ending);
 
+/* The client has its answer, or is gone: nothing more is written to it. */
+void exchange_part(struct exchange *x);
+
 /* Whose thinking is recalled and kept. */
 struct recall exchange_recall(const struct exchange *x);
 /* Writes the request anew after it was changed. */
 void exchange_rewrite(struct exchange *x);
 /* Tokens of the answer; of one that broke off, by what was relayed of it. */
 int64_t exchange_output_tokens(const struct exchange *x, bool *ret_estimated);
+/* What the answer has cost so far, in millionths of a dollar; there is one. */
+int64_t exchange_cost(const struct exchange *x);
 /* The request cannot be sent again from here on: its memory goes. */
 void exchange_commit(struct exchange *x);
 

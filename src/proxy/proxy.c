@@ -29,6 +29,7 @@ static void on_request(void *ctx, struct request *r)
     ASSERT(x->step == STEP_RECEIVE);
     x->body = buf_take(&r->body);
     x->received_us = clock_precise_us();
+    x->bytes_in = buf_len(&x->body);
     exchange_continue(x);
 }
 
@@ -47,7 +48,7 @@ static void on_gone(void *ctx, struct request *r)
     struct exchange *x = r->user;
     if (!x)
         return;
-    x->request = NULL;
+    exchange_part(x);
     exchange_fail(x, FAIL_CLIENT_GONE);
 }
 

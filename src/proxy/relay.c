@@ -285,7 +285,7 @@ static void end_answer(struct exchange *x)
         }
         reply_whole(x, 200, STR("application/json"), buf_str(&p->scratch));
     }
-    x->request = NULL;
+    exchange_part(x);
     exchange_goto(x, STEP_SETTLE);
     x->phase_at_us = clock_us() + SETTLE_US;
     watch_arm(x);

@@ -27,6 +27,13 @@ static bool is_request_id(struct str s)
     return s.n > 0 && s.n <= ID_MAX;
 }
 
+/* Passed on as it is; one that is too long is none. */
+static struct str read_tracestate(struct exchange *x, const struct h1_head *head)
+{
+    struct str state = h1_field(head, STR("tracestate"));
+    return state.n <= TRACESTATE_MAX ? arena_dup(&x->keep, state) : STR_NONE;
+}
+
 /* A list, which may come in several fields. */
 static struct str read_betas(struct exchange *x, const struct h1_head *head)
 {
@@ -43,6 +50,8 @@ static void remember_head(struct exchange *x, const struct h1_head *head)
     struct str id = head->known[H1_X_REQUEST_ID];
     x->id = is_request_id(id) ? arena_dup(&x->keep, id) : exchange_make_id(x);
     x->verb = head->method;
+    if (trace_read(h1_field(head, STR("traceparent")), &x->trace))
+        x->tracestate = read_tracestate(x, head);
     struct str accept = h1_field(head, STR("accept")), wanted = STR("application/openmetrics-text");
     x->openmetrics = str_find_str(accept, wanted) < accept.n;
     x->anthropic = h1_field(head, STR("anthropic-version")).n > 0;
@@ -284,7 +293,10 @@ enum step_result step_send(struct exchange *x)
     x->key = route_pick(&p->route, clock_us(), &x->keys_tried);
     struct platform_call call = p->upstream;
     call.key = p->config->upstream_keys[x->key];
+    char traceparent[TRACEPARENT];
     call.betas = x->betas;
+    call.traceparent = x->trace.known ? trace_write(&x->trace, traceparent) : STR_NONE;
+    call.tracestate = x->tracestate;
     call.body_len = rope_len(&x->upstream);
     buf_clear(&p->scratch);
     bool fits = p->platform->messages_head(&call, &p->scratch);

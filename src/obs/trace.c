@@ -1,0 +1,60 @@
+/* trace.c - see trace.h. */
+#include "obs/trace.h"
+
+#include "base/rand.h"
+#include "base/text.h"
+
+enum { ID_AT = 3, PARENT_AT = 36, FLAGS_AT = 53 };
+
+/* Digits and a to f; all zeros mean nothing, where they may not stand. */
+static bool is_hex(const char *p, size_t n, bool zeros)
+{
+    bool any = zeros;
+    for (size_t i = 0; i < n; i++) {
+        if (!((p[i] >= '0' && p[i] <= '9') || (p[i] >= 'a' && p[i] <= 'f')))
+            return false;
+        any |= p[i] != '0';
+    }
+    return any;
+}
+
+/* version "-" trace-id "-" parent-id "-" trace-flags, and of later versions more behind a "-". */
+static bool is_traceparent(struct str s)
+{
+    if (s.n < TRACEPARENT || s.p[2] != '-' || s.p[35] != '-' || s.p[52] != '-')
+        return false;
+    struct str version = str_head(s, 2);
+    bool first = str_eq(version, STR("00"));
+    if (!is_hex(version.p, 2, true) || str_eq(version, STR("ff")) ||
+        (s.n > TRACEPARENT && (first || s.p[TRACEPARENT] != '-')))
+        return false;
+    return is_hex(s.p + ID_AT, TRACE_ID, false) && is_hex(s.p + PARENT_AT, TRACE_SPAN, false) &&
+           is_hex(s.p + FLAGS_AT, 2, true);
+}
+
+bool trace_read(struct str traceparent, struct trace *ret)
+{
+    uint64_t span;
+    *ret = (struct trace){.known = is_traceparent(traceparent)};
+    if (!ret->known)
+        return false;
+    memcpy(ret->id, traceparent.p + ID_AT, TRACE_ID);
+    memcpy(ret->parent, traceparent.p + PARENT_AT, TRACE_SPAN);
+    memcpy(ret->flags, traceparent.p + FLAGS_AT, 2);
+    do
+        span = rand_u64();
+    while (span == 0);
+    text_hex(&span, sizeof(span), ret->span);
+    return true;
+}
+
+struct str trace_write(const struct trace *t, char out[TRACEPARENT])
+{
+    memcpy(out, "00-", ID_AT);
+    memcpy(out + ID_AT, t->id, TRACE_ID);
+    out[PARENT_AT - 1] = '-';
+    memcpy(out + PARENT_AT, t->span, TRACE_SPAN);
+    out[FLAGS_AT - 1] = '-';
+    memcpy(out + FLAGS_AT, t->flags, 2);
+    return str_of(out, TRACEPARENT);
+}

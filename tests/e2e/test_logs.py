@@ -1,0 +1,136 @@
+"""What stands in the log, and what never does."""
+import contextlib
+import json
+import os
+import signal
+import stat
+
+import harness
+from harness import KEY, UPSTREAM_KEY, each_request, text_events, until
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+CHAT = "/v1/chat/completions"
+
+
+def good(call):
+    call.answer()
+
+
+class Lines(harness.TestCase):
+    def ask(self, proxy, fields=(), **extra):
+        with contextlib.closing(proxy.client()) as c:
+            c.request("POST", CHAT, {"model": "gpt-4o", "messages": [{"role": "user", "content": "hello"}],
+                                     **extra}, fields)
+            return c.response()
+
+    def test_a_line_for_each_request(self):
+        proxy = self.proxy(self.upstream(each_request(good)), CCPROXY_RATE_LIMIT_RPM=50,
+                           CCPROXY_RATE_LIMIT_TPM=50000)
+        response = self.ask(proxy, {"x-request-id": "mine-1"}, stream=True)
+        line = proxy.ended(id="mine-1")
+        for name, want in {"event": "request", "level": "info", "client": "tester", "method": "POST",
+                           "path": CHAT, "status": 200, "ending": "DONE", "fault": "nobody",
+                           "asked_model": "gpt-4o", "model": "claude-sonnet-5-5", "platform": "anthropic",
+                           "attempts": 1, "upstream_status": 200, "prompt_tokens": 10, "output_tokens": 5,
+                           "requests_left": 49, "bytes_out": len(response.body)}.items():
+            self.assertEqual(line[name], want, name)
+        self.assertGreater(line["cost_micro_usd"], 0)
+        self.assertGreater(line["bytes_in"], 0)
+        self.assertLess(line["tokens_left"], 50000)
+        times = [line[name] for name in ("sent_ms", "first_event_ms", "first_token_ms", "duration_ms")]
+        self.assertEqual(times, sorted(times))
+        self.assertNotIn("trace_id", line)
+
+    def test_a_line_for_a_refusal(self):
+        proxy = self.proxy(self.upstream(each_request(good)))
+        self.ask(proxy, temperature="warm")
+        line = proxy.ended()
+        self.assertEqual((line["status"], line["ending"], line["fault"]), (400, "INVALID_REQUEST", "caller"))
+        for name in ("model", "platform", "attempts", "prompt_tokens", "cost_micro_usd", "sent_ms"):
+            self.assertNotIn(name, line)
+
+    def test_trace_context(self):
+        up = self.upstream(each_request(good))
+        proxy = self.proxy(up)
+        self.ask(proxy, {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", "tracestate": "a=1,b=2"})
+        self.assertEqual(proxy.ended()["trace_id"], TRACE)
+        version, trace, span, flags = up.calls[0].fields["traceparent"].split("-")
+        self.assertEqual((version, trace, flags, len(span)), ("00", TRACE, "01", 16))
+        self.assertNotEqual(span, "00f067aa0ba902b7")
+        self.assertEqual(up.calls[0].fields["tracestate"], "a=1,b=2")
+        self.ask(proxy, {"traceparent": f"00-{TRACE}-0000000000000000-01", "tracestate": "a=1"})
+        self.assertNotIn("trace_id", proxy.ended(count=2))
+        self.assertNotIn("traceparent", up.calls[-1].fields)
+        self.assertNotIn("tracestate", up.calls[-1].fields)
+
+
+class Secrets(harness.TestCase):
+    """Something that nobody may read is put everywhere; then everything that is written is searched."""
+
+    MARK = "PLANTED"
+
+    def mark(self, where):
+        self.marks.append(f"{self.MARK}-{where}")
+        return self.marks[-1]
+
+    def fields(self):
+        names = ("cookie", "x-forwarded-for", "user-agent", "referer", "x-stainless-lang", "openai-organization",
+                 "tracestate", "traceparent", "idempotency-key", "anthropic-beta", "x-odd", "accept", "via")
+        return {name: self.mark(name) for name in names}
+
+    def bodies(self):
+        m = self.mark
+        user = {"role": "user", "content": m("prompt")}
+        tool = {"type": "function", "function": {"name": m("tool"), "description": m("description")}}
+        base = {"model": "gpt-4o", "messages": [user]}
+        yield {**base, "stream": True, "user": m("user"), "tools": [tool]}
+        yield {**base, "metadata": {m("key"): m("value")}, "stop": m("stop")}
+        yield {**base, "temperature": m("temperature")}
+        yield {**base, "messages": [{"role": m("role"), "content": "x"}]}
+        yield {**base, "tools": [{"type": m("type")}]}
+        yield {**base, "messages": [user, {"role": "assistant", "tool_calls": [
+            {"id": m("id"), "type": "function", "function": {"name": "f", "arguments": m("arguments")}}]},
+            {"role": "tool", "tool_call_id": m("other"), "content": m("result")}]}
+        yield {**base, "response_format": {"type": "json_schema", "json_schema": {
+            "name": m("name"), "schema": {"type": m("schema")}}}}
+        yield '{"model": "gpt-4o", "' + m("broken")
+
+    def script(self, call):
+        n = 0
+        while True:
+            call.read_request()
+            n += 1
+            if n % 4 == 1:
+                call.answer(text_events(self.mark("answer")), **{"x-odd": self.mark("answer-field")})
+            elif n % 4 == 2:
+                call.error(400, "invalid_request_error", self.mark("error"))
+            elif n % 4 == 3:
+                call.error(500, self.mark("kind"), self.mark("message"))
+            else:
+                call.start()
+                call.event({"type": "error", "error": {"type": "api_error", "message": self.mark("event")}})
+                call.end()
+
+    def test_nothing_leaks(self):
+        self.marks = []
+        wrong = self.mark("wrong-key")
+        proxy = self.proxy(self.upstream(self.script), CCPROXY_LOG_LEVEL="DEBUG", CCPROXY_RETRIES="2")
+        sent = 0
+        for _ in range(3):
+            for body in self.bodies():
+                with contextlib.closing(proxy.client()) as c:
+                    c.request("POST", CHAT + "?key=" + self.mark("query"), body, self.fields())
+                    c.response()
+                    sent += 1
+        for key in (wrong, KEY):
+            for path in ("/v1/models", "/metrics", "/health", "/v1/odd"):
+                proxy.get(path, key=key, fields={"x-api-key": wrong})
+                sent += 1
+        proxy.ended(count=sent)
+        pages = [proxy.get(path, key=None).body.decode() for path in ("/metrics", "/health")]
+        proxy.stop()
+        written = proxy.raw.decode() + proxy.printed.decode() + "".join(pages)
+        self.assertGreater(len(self.marks), 300)
+        for secret in (self.MARK, KEY, UPSTREAM_KEY):
+            at = written.find(secret)
+            self.assertEqual(at, -1, written[max(0, at - 200):at + 100])
