@@ -10,6 +10,7 @@
  */
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <unistd.h>
@@ -38,6 +39,13 @@ static size_t batch_n;
 static void (*on_pending)(void);
 
 static enum log_level threshold = LOG_INFO;
+
+static struct module {
+    char name[LOG_MODULE_NAME];
+    enum log_level level;
+} modules[LOG_MODULES_MAX];
+
+static size_t n_modules;
 static enum log_format line_format = LOG_JSON;
 static const char *process = "ccproxy";
 static void (*sink)(struct str line);
@@ -70,9 +78,60 @@ void log_set_sink(void (*new_sink)(struct str line))
     sink = new_sink;
 }
 
-bool log_enabled(enum log_level level)
+/* The file of a module; one without a row has the threshold of all. */
+static enum log_level level_of(const char *file)
 {
-    return level <= threshold;
+    for (size_t i = 0; i < n_modules; i++) {
+        size_t n = strlen(modules[i].name);
+        if (strncmp(file, modules[i].name, n) == 0 && strcmp(file + n, ".c") == 0)
+            return modules[i].level;
+    }
+    return threshold;
+}
+
+bool log_enabled(enum log_level level, const char *file)
+{
+    return level <= (n_modules ? level_of(file) : threshold);
+}
+
+static bool read_module(struct str text, struct module *ret)
+{
+    size_t colon = str_find(text, ':');
+    struct str name = str_trim(str_head(text, colon)), level;
+    if (colon == text.n || name.n == 0 || name.n >= LOG_MODULE_NAME)
+        return false;
+    level = str_trim(str_skip(text, colon + 1));
+    memcpy(ret->name, name.p, name.n);
+    ret->name[name.n] = '\0';
+    for (unsigned i = 0; i < ARRAY_LEN(level_names); i++) {
+        ret->level = (enum log_level)i;
+        if (str_eq_nocase(level, str_c(level_names[i])))
+            return true;
+    }
+    return false;
+}
+
+bool log_set_levels(struct str list)
+{
+    struct str rest = list.n ? list : STR_NONE, one;
+    n_modules = 0;
+    while (str_split(&rest, ',', &one)) {
+        if (n_modules == LOG_MODULES_MAX || !read_module(one, &modules[n_modules])) {
+            n_modules = 0;
+            return false;
+        }
+        n_modules++;
+    }
+    return true;
+}
+
+bool log_open(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    bool ok = fd >= 0 && dup2(fd, STDERR_FILENO) >= 0;
+    if (fd >= 0)
+        (void)close(fd);
+    return ok;
 }
 
 static void put(struct line *l, struct str s)

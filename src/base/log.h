@@ -17,6 +17,8 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 enum log_format { LOG_JSON, LOG_TEXT };
 
+enum { LOG_MODULES_MAX = 16, LOG_MODULE_NAME = 32 };
+
 struct log_field {
     const char *key; /* NULL: this field is skipped */
 
@@ -37,7 +39,7 @@ struct log_field {
 #define LOG_FIELDS(...) ((const struct log_field[]){{.key = NULL}, __VA_ARGS__})
 #define LOG_LINE(level, event, ...)                                                                \
     do {                                                                                           \
-        if (log_enabled(level))                                                                    \
+        if (log_enabled((level), __FILE_NAME__))                                                   \
             log_write((level), (event), LOG_FIELDS(__VA_ARGS__),                                   \
                       sizeof(LOG_FIELDS(__VA_ARGS__)) / sizeof(struct log_field));                 \
     } while (0)
@@ -45,7 +47,14 @@ struct log_field {
 /* who: the process ("master", "worker 2"), put into every line; kept by reference. */
 void log_init(enum log_level level, enum log_format format, const char *who);
 void log_set_who(const char *who);
-bool log_enabled(enum log_level level);
+/* Whether a line of that level from that source file is written. */
+bool log_enabled(enum log_level level, const char *file);
+/* "relay:debug,keyring:error": levels of single modules, which are source files without ".c", instead
+ * of log_init's. False, and none is set, when it is not that, or has more than LOG_MODULES_MAX. */
+NODISCARD bool log_set_levels(struct str list);
+/* Lines go to the end of this file, which is opened anew; standard error is it from then on. False
+ * with errno. */
+NODISCARD bool log_open(const char *path);
 void log_write(enum log_level level, const char *event, const struct log_field *fields, size_t n);
 
 /* From now on lines wait for log_flush, which pending() must see to soon; it is called when the

@@ -326,6 +326,8 @@ void check_config(struct config *c, struct report *r)
     check_proxy(c, r);
     check_files(c, r);
     check_redis(c, r);
+    if (!log_set_levels(c->log_levels))
+        report_fault(r, where(c, OPT_log_levels), "is not a list like relay:debug,keyring:error");
     if (c->debug)
         c->log_level = LOG_DEBUG;
 }

@@ -373,6 +373,18 @@ static void reap(void)
     }
 }
 
+/* Workers write where they were started to: new ones take the place of those that are there. */
+static void reopen_log(void)
+{
+    const struct config *c = self.serving ? crew_config(self.serving) : NULL;
+
+    if (c && c->log_file.n && !log_open(c->log_file.p))
+        LOG(LOG_ERROR, "log file cannot be opened, the old one stays", LOG_STR("path", c->log_file),
+            LOG_CSTR("error", strerrordesc_np(errno)));
+    else
+        reload();
+}
+
 static void on_signals(struct io_watch *w, unsigned events)
 {
     struct signalfd_siginfo info;
@@ -385,6 +397,7 @@ static void on_signals(struct io_watch *w, unsigned events)
             LOG(LOG_INFO, "reloading");
             reload();
             break;
+        case SIGUSR1: reopen_log(); break;
         default: stop(); break;
         }
     }
@@ -392,7 +405,7 @@ static void on_signals(struct io_watch *w, unsigned events)
 
 static bool watch_signals(void)
 {
-    static const int signals[] = {SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+    static const int signals[] = {SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     sigset_t set;
 
     sigemptyset(&set);
@@ -431,6 +444,11 @@ static struct config *load(void)
 
     buf_init(&problems, PROBLEMS_MAX);
     c = config_load(environ, &problems);
+    if (c && c->log_file.n && !log_open(c->log_file.p)) {
+        buf_printf(&problems, "CCPROXY_LOG_FILE: %s: %s\n", c->log_file.p, strerrordesc_np(errno));
+        config_free(c);
+        c = NULL;
+    }
     if (c) {
         log_init(c->log_level, c->log_format, "master");
         log_problems(LOG_WARN, &problems);

@@ -99,6 +99,8 @@ static const int governing[] = {
     SCMP_SYS(set_robust_list),
     SCMP_SYS(rseq),
     SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(dup2),
+    SCMP_SYS(dup3),
 };
 
 /* What the sanitizers' runtime does: maps of memory, stacks for signals, the tracer of the leak
@@ -187,6 +189,14 @@ static int allow_reading(scmp_filter_ctx f)
                             SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT | O_TRUNC, O_RDONLY));
 }
 
+/* The log's file, which is opened anew now and then. */
+static int allow_appending(scmp_filter_ctx f)
+{
+    return seccomp_rule_add(
+        f, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+        SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_APPEND | O_TRUNC, O_WRONLY | O_APPEND));
+}
+
 static int allow_data_memory(scmp_filter_ctx f)
 {
     static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
@@ -219,6 +229,8 @@ static int fill(scmp_filter_ctx f, enum sandbox_kind kind)
         error = allow_sockets(f);
     if (!error)
         error = allow_reading(f);
+    if (!error && kind == SANDBOX_MASTER)
+        error = allow_appending(f);
     return error ? error : allow_data_memory(f);
 }
 

@@ -171,6 +171,8 @@ int worker_run(const struct worker *w)
 
     (void)snprintf(who, sizeof(who), "worker %u", w->number);
     log_init(w->config->log_level, w->config->log_format, who);
+    bool known = log_set_levels(w->config->log_levels); /* was checked with the configuration */
+    ASSERT(known);
     config_wipe_env(environ);
     clock_refresh();
     status = set_up(w);

@@ -1,9 +1,9 @@
 """What stands in the log, and what never does."""
 import contextlib
 import json
-import os
 import signal
 import stat
+import subprocess
 
 import harness
 from harness import KEY, UPSTREAM_KEY, each_request, text_events, until
@@ -62,6 +62,56 @@ class Lines(harness.TestCase):
         self.assertNotIn("trace_id", proxy.ended(count=2))
         self.assertNotIn("traceparent", up.calls[-1].fields)
         self.assertNotIn("tracestate", up.calls[-1].fields)
+
+
+class Files(harness.TestCase):
+    def lines(self, path):
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def requests(self, path):
+        return [line for line in self.lines(path) if line["event"] == "request"]
+
+    def test_reopened(self):
+        """logrotate's way: the file is renamed, and what comes after SIGUSR1 is in a new one."""
+        here = self.directory()
+        log, old = here / "log", here / "log.1"
+        env = harness.environment({"CCPROXY_LOG_FILE": log, "CCPROXY_HOST": "unix:" + str(here / "socket")})
+        process = subprocess.Popen([harness.BINARY], env=env, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+
+        def ask():
+            with contextlib.closing(harness.Client(str(here / "socket"))) as c:
+                c.request("GET", "/livez")
+                self.assertEqual(c.response().status, 200)
+
+        until(lambda: any(line["event"] == "ready" for line in self.lines(log)), "it to be ready")
+        self.assertEqual(stat.S_IMODE(log.stat().st_mode), 0o640)
+        ask()
+        until(lambda: len(self.requests(log)) == 1, "a line")
+        log.rename(old)
+        process.send_signal(signal.SIGUSR1)
+        until(lambda: any(line["event"] == "reloaded" for line in self.lines(log)), "the new file")
+        ask()
+        until(lambda: len(self.requests(log)) == 1, "a line in the new file")
+        self.assertEqual(len(self.requests(old)), 1)
+
+    def test_cannot_be_opened(self):
+        done = harness.run(CCPROXY_LOG_FILE="/no/such/directory/log")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stderr, "ccproxy: CCPROXY_LOG_FILE: /no/such/directory/log: No such file or directory\n")
+
+    def test_levels_of_modules(self):
+        proxy = self.proxy(self.upstream(each_request(lambda call: call.error(500, "api_error", "no"))),
+                           CCPROXY_LOG_LEVEL="ERROR", CCPROXY_LOG_LEVELS="master:info,relay:info", CCPROXY_RETRIES="0")
+        self.assertEqual(proxy.chat().status, 500)
+        proxy.wait_log("upstream error")
+        self.assertEqual(proxy.logs("request"), [])
+        done = harness.run("check", CCPROXY_LOG_LEVELS="relay=info")
+        self.assertIn("CCPROXY_LOG_LEVELS", done.stdout + done.stderr)
+        self.assertEqual(done.returncode, 1)
 
 
 class Secrets(harness.TestCase):

@@ -45,7 +45,30 @@ static void test_levels(void **state)
     LOG(LOG_ERROR, "e");
     assert_int_equal(lines, 2);
     assert_non_null(strstr(last, "\"level\":\"error\""));
-    assert_false(log_enabled(LOG_INFO));
+    assert_false(log_enabled(LOG_INFO, "any.c"));
+}
+
+static void test_modules(void **state)
+{
+    static const char *const bad[] = {
+        "relay",    "relay:",       ":debug",  "relay:loud",
+        "a:info,,", "a:info,b:odd", "a:info;", "123456789012345678901234567890123:info"};
+    (void)state;
+    log_init(LOG_WARN, LOG_JSON, "test");
+    assert_true(log_set_levels(STR("relay:debug, test_log:Info")));
+    assert_true(log_enabled(LOG_DEBUG, "relay.c"));
+    assert_false(log_enabled(LOG_INFO, "relays.c"));
+    assert_false(log_enabled(LOG_INFO, "rela.c"));
+    lines = 0;
+    LOG(LOG_DEBUG, "e");
+    LOG(LOG_INFO, "e");
+    assert_int_equal(lines, 1);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        if (log_set_levels(str_c(bad[i])))
+            fail_msg("%s", bad[i]);
+        assert_false(log_enabled(LOG_INFO, "relay.c"));
+    }
+    assert_true(log_set_levels(STR("")));
 }
 
 static void test_who(void **state)
@@ -228,10 +251,11 @@ static void test_reader_gone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_levels),    cmocka_unit_test(test_who),
-        cmocka_unit_test(test_fields),    cmocka_unit_test(test_macros),
-        cmocka_unit_test(test_value_cut), cmocka_unit_test(test_line_cut),
-        cmocka_unit_test(test_full_pipe), cmocka_unit_test(test_reader_gone),
+        cmocka_unit_test(test_levels),      cmocka_unit_test(test_modules),
+        cmocka_unit_test(test_who),         cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_macros),      cmocka_unit_test(test_value_cut),
+        cmocka_unit_test(test_line_cut),    cmocka_unit_test(test_full_pipe),
+        cmocka_unit_test(test_reader_gone),
     };
 
     clock_set_source(fixed_us, fixed_us);
