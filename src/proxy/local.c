@@ -8,9 +8,6 @@
 #include "proxy/proxy_int.h"
 #include "wire/jsonw.h"
 
-/* In a row, and the upstream counts as down until it answers again. */
-enum { UPSTREAM_DOWN_AFTER = 5 };
-
 static struct buf *clean_scratch(struct exchange *x)
 {
     buf_clear(&x->proxy->scratch);
@@ -73,7 +70,7 @@ void local_model(struct exchange *x)
 void local_health(struct exchange *x)
 {
     const struct proxy *p = x->proxy;
-    bool upstream = p->upstream_failures < UPSTREAM_DOWN_AFTER;
+    bool upstream = proxy_upstream_works(p);
     bool limiter = !p->redis || redis_is_up(p->redis); /* else what CCPROXY_REDIS_FALLBACK says */
     bool ready = p->state == PROXY_READY;
     char when[CLOCK_TEXT];

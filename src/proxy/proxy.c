@@ -13,6 +13,7 @@ enum {
     SCRATCH_MAX = 256 * 1024 * 1024,
     UPSTREAM_HEAD_MAX = 64 * 1024,
     POOL_IDLE_MAX = 256,
+    UPSTREAM_DOWN_AFTER = 5, /* failures in a row, until it answers again */
 };
 
 /* --- what the transport reports ------------------------------------------------------------- */
@@ -237,6 +238,20 @@ struct proxy *proxy_new(struct loop *l, const struct config *c, const struct sha
     if (c->auth == AUTH_BY_JWT)
         p->keyring = keyring_new(p);
     return p;
+}
+
+void proxy_saw_upstream(struct proxy *p, bool works)
+{
+    struct board *b = p->shared->board;
+    if (!works)
+        b->upstream_failures++;
+    else if (b->upstream_failures)
+        b->upstream_failures = 0;
+}
+
+bool proxy_upstream_works(const struct proxy *p)
+{
+    return p->shared->board->upstream_failures < UPSTREAM_DOWN_AFTER;
 }
 
 bool proxy_listen(struct proxy *p, int fd)

@@ -48,10 +48,12 @@ struct proxy {
     struct list open; /* exchanges */
     size_t n_open;
     uint64_t started_wall_us;
-    unsigned upstream_failures; /* in a row */
-
     enum { PROXY_READY, PROXY_UNREADY, PROXY_DRAINING } state;
 };
+
+/* proxy.c: what a call to the upstream says of it. */
+void proxy_saw_upstream(struct proxy *p, bool works);
+bool proxy_upstream_works(const struct proxy *p);
 
 /* refresh.c */
 void refresh_start(struct proxy *p);

@@ -36,6 +36,7 @@ static void on_end(void *ctx)
     size_t n = 0;
     if (p->refresh.status == 200 && json_parse(&p->doc, buf_str(&p->refresh.answer)) == JSON_OK)
         n = models_refresh(p->models, &p->doc);
+    proxy_saw_upstream(p, p->refresh.status > 0 && p->refresh.status < 500);
     LOG(LOG_DEBUG, "models refreshed", LOG_INT("status", p->refresh.status), LOG_INT("models", n));
     finish(p, n ? EVERY_US : AGAIN_US);
 }
@@ -43,6 +44,7 @@ static void on_end(void *ctx)
 static void on_fail(void *ctx, enum call_failure why, const char *error)
 {
     (void)why;
+    proxy_saw_upstream(ctx, false);
     LOG(LOG_DEBUG, "models not refreshed", LOG_CSTR("error", error));
     finish(ctx, AGAIN_US);
 }

@@ -64,7 +64,7 @@ static void rest_key(struct exchange *x, enum fail why)
 static void count_upstream(struct proxy *p, enum fail why)
 {
     bool failed = fail_row(why)->fault == FAULT_UPSTREAM && why != FAIL_UPSTREAM_UNSENT;
-    p->upstream_failures = failed ? p->upstream_failures + 1 : 0;
+    proxy_saw_upstream(p, !failed);
 }
 
 static void drop_call(struct exchange *x)

@@ -1,6 +1,7 @@
 /* shared.c - see shared.h. */
 #include "proxy/shared.h"
 
+#include "base/mem.h"
 #include "proxy/count.h"
 
 enum { LIMIT_VALUES = 65536 }; /* some six for each client: a megabyte */
@@ -10,6 +11,7 @@ enum { MASTER = 0 }; /* the shard of metrics; owner n has n + 1 */
 void shared_init(struct shared *s, const struct config *c)
 {
     *s = (struct shared){
+        .board = mem_share(sizeof(struct board)),
         .stash = c->stash_size ? stash_new((size_t)c->stash_size) : NULL,
         .limits = limits_new(LIMIT_VALUES),
         .metrics = metrics_new(),
@@ -22,6 +24,7 @@ void shared_init(struct shared *s, const struct config *c)
 
 void shared_done(struct shared *s)
 {
+    mem_unshare(s->board, sizeof(struct board));
     stash_free(s->stash);
     limits_free(s->limits);
     metrics_free(s->metrics);

@@ -9,7 +9,13 @@
 #include "obs/metrics.h"
 #include "policy/limit.h"
 
+/* Mapped. */
+struct board {
+    _Atomic unsigned upstream_failures; /* in a row, of all workers */
+};
+
 struct shared {
+    struct board *board;
     struct stash *stash; /* NULL: switched off */
     struct limits *limits;
     struct metrics *metrics;

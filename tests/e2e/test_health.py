@@ -63,6 +63,24 @@ class Health(harness.TestCase):
         self.assertEqual(proxy.chat().status, 200)
         self.assertEqual(health(), ("healthy", True))
 
+    def test_workers_agree(self):
+        """What one worker has seen of the upstream, all of them say."""
+        up = self.upstream(each_request(lambda call: call.error(529, "overloaded_error", "busy")))
+        proxy = self.proxy(up, CCPROXY_RETRIES=0, CCPROXY_WORKERS=4)
+        for _ in range(5):
+            self.assertEqual(proxy.chat().status, 503)
+        seen = set()
+        while len(seen) < 4:
+            client = self.client(proxy)
+            client.request("GET", "/health")
+            self.assertEqual(client.response().json()["status"], "degraded")
+            seen.add(proxy.worker_of(client))
+
+    def test_models_tell_without_traffic(self):
+        """No client asks anything: the list of models, which costs nothing, is asked for again and again."""
+        proxy = self.proxy("http://127.0.0.1:1", CCPROXY_REFRESH_MODELS="true", CCPROXY_WORKERS=5)
+        harness.until(lambda: proxy.get("/health").json()["status"] == "degraded", "it to be noticed")
+
     def test_callers_faults_do_not_count(self):
         up = self.upstream(each_request(lambda call: call.error(400, "invalid_request_error", "no")))
         proxy = self.proxy(up)
