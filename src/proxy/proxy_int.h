@@ -48,6 +48,7 @@ struct proxy {
     struct list open; /* exchanges */
     size_t n_open;
     uint64_t started_wall_us;
+
     enum { PROXY_READY, PROXY_UNREADY, PROXY_DRAINING } state;
 };
 
