@@ -6,10 +6,10 @@
  * any bytes at all must become a string that the reader accepts.
  */
 #include "base/mem.h"
+#include "base/scan.h"
 #include "base/text.h"
 #include "wire/json.h"
 #include "wire/jsonw.h"
-#include "wire/scan.h"
 
 enum { OUT_MAX = 64 * 1024 * 1024, OFFSETS_MAX = 48 };
 

@@ -16,11 +16,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/scan.h"
 #include "base/text.h"
 
 enum {
     LINE_MAX_BYTES = 4096,
     BATCH_MAX_BYTES = 32 * 1024,
+    KEY_MAX_BYTES = 32,
     TAIL_BYTES = 48, /* room kept for "dropped" and the end of the line */
     NAME_MAX_BYTES = 128,
     VALUE_MAX_BYTES = 512,
@@ -195,11 +197,21 @@ static struct str cut_at(struct str s, size_t max)
     return str_head(s, n);
 }
 
+/* Printable ASCII that stands as it is in a JSON string, as nearly all values are. */
+static bool is_plain(struct str s)
+{
+    return scan_plain(s.p, s.p + s.n) == s.p + s.n && !memchr(s.p, 0x7f, s.n);
+}
+
 /* The inside of a JSON string: valid whatever the bytes are. */
 static void put_escaped(struct line *l, struct str s, size_t max)
 {
     size_t valid;
 
+    if (s.n > 0 && s.n <= max && is_plain(s)) {
+        put(l, s);
+        return;
+    }
     for (s = cut_at(s, max); s.n; s = str_skip(s, 1)) {
         valid = text_utf8_valid(s);
         put_valid(l, str_head(s, valid));
@@ -269,6 +281,25 @@ static void put_value(struct line *l, const struct log_field *f)
     }
 }
 
+/* A constant of ours, with what stands around it. */
+static void put_key(struct line *l, struct str key)
+{
+    bool json = line_format == LOG_JSON;
+    char text[KEY_MAX_BYTES + 4];
+    size_t n = 0;
+
+    ASSERT(key.n <= KEY_MAX_BYTES);
+    text[n++] = json ? ',' : ' ';
+    if (json)
+        text[n++] = '"';
+    memcpy(text + n, key.p, key.n);
+    n += key.n;
+    if (json)
+        text[n++] = '"';
+    text[n++] = json ? ':' : '=';
+    put(l, str_of(text, n));
+}
+
 /* All of the field or nothing of it. */
 static void put_field(struct line *l, const struct log_field *f)
 {
@@ -276,15 +307,7 @@ static void put_field(struct line *l, const struct log_field *f)
 
     if (!f->key)
         return;
-    if (line_format == LOG_JSON) {
-        put(l, STR(",\""));
-        put(l, str_c(f->key)); /* a constant of ours */
-        put(l, STR("\":"));
-    } else {
-        put(l, STR(" "));
-        put(l, str_c(f->key));
-        put(l, STR("="));
-    }
+    put_key(l, str_c(f->key));
     put_value(l, f);
     if (l->cut)
         l->n = mark;

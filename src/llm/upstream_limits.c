@@ -1,9 +1,8 @@
 /* upstream_limits.c - see upstream_limits.h. */
 #include "llm/upstream_limits.h"
 
-#include <inttypes.h>
-
 #include "base/clock.h"
+#include "base/text.h"
 
 enum { INPUT_TOKENS, TOKENS, REQUESTS, KINDS };
 
@@ -60,21 +59,29 @@ void upstream_limits_read(const struct h1_head *head, struct upstream_limits *re
     ret->known = ret->requests.known || ret->tokens.known;
 }
 
+/* n and its unit behind what is there already. */
+static size_t put_unit(char *out, size_t at, uint64_t n, const char *unit)
+{
+    at += text_u64(n, out + at);
+    while (*unit)
+        out[at++] = *unit++;
+    return at;
+}
+
 struct str upstream_duration(uint64_t us, char out[UPSTREAM_DURATION])
 {
-    uint64_t ms = us / 1000, s = ms / 1000;
-    int n;
-    if (ms == 0)
-        n = snprintf(out, UPSTREAM_DURATION, "0s");
-    else if (s == 0)
-        n = snprintf(out, UPSTREAM_DURATION, "%" PRIu64 "ms", ms);
-    else if (s < 60)
-        n = ms % 1000 ? snprintf(out, UPSTREAM_DURATION, "%" PRIu64 ".%03" PRIu64 "s", s, ms % 1000)
-                      : snprintf(out, UPSTREAM_DURATION, "%" PRIu64 "s", s);
-    else if (s < 3600)
-        n = snprintf(out, UPSTREAM_DURATION, "%" PRIu64 "m%" PRIu64 "s", s / 60, s % 60);
-    else
-        n = snprintf(out, UPSTREAM_DURATION, "%" PRIu64 "h%" PRIu64 "m%" PRIu64 "s", s / 3600,
-                     s / 60 % 60, s % 60);
-    return str_of(out, (size_t)n);
+    uint64_t ms = us / 1000, s = ms / 1000, rest = ms % 1000;
+    size_t n = 0;
+    if (s == 0 && rest > 0)
+        return str_of(out, put_unit(out, 0, ms, "ms"));
+    if (s >= 3600)
+        n = put_unit(out, n, s / 3600, "h");
+    if (s >= 60)
+        n = put_unit(out, n, s / 60 % 60, "m");
+    if (s >= 60 || rest == 0)
+        return str_of(out, put_unit(out, n, s % 60, "s"));
+    n = put_unit(out, n, s, ".");
+    out[n++] = (char)('0' + rest / 100);
+    out[n++] = (char)('0' + rest / 10 % 10);
+    return str_of(out, put_unit(out, n, rest % 10, "s"));
 }

@@ -11,8 +11,8 @@
  *
  * Nothing is allocated or copied; spans point into the input. Targets and Host are in h1_target.c.
  */
+#include "base/scan.h"
 #include "wire/h1_int.h"
-#include "wire/scan.h"
 
 enum { VERSION_LEN = 8 };
 

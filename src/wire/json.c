@@ -10,8 +10,8 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "base/scan.h"
 #include "wire/json_int.h"
-#include "wire/scan.h"
 
 /* A rare giant must not hold its memory for good: more than *_KEEP is given back before the next
  * document. */

@@ -6,7 +6,7 @@
  */
 #include "wire/jsonw.h"
 
-#include "wire/scan.h"
+#include "base/scan.h"
 
 enum { ESCAPE_MAX = 6, I64_TEXT = 20 };
 

@@ -12,7 +12,7 @@
  */
 #include "wire/sse.h"
 
-#include "wire/scan.h"
+#include "base/scan.h"
 
 static const char bom[] = "\xef\xbb\xbf";
 

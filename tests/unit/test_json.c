@@ -8,9 +8,9 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "base/scan.h"
 #include "json_cases.h"
 #include "wire/jsonw.h"
-#include "wire/scan.h"
 
 enum { TEXT_MAX = 64 * 1024 * 1024, MANY = 1000000 };
 

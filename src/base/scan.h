@@ -1,11 +1,11 @@
 /* scan.h - finds the next byte that matters among many that do not, 16 or 8 at a time.
  *
- * Private to wire. Each scan answers the first byte it stops at, or end. There are two of each, one
+ * Each scan answers the first byte it stops at, or end. There are two of each, one
  * for SSE2 and one in plain C that takes eight bytes as one word; both are always compiled where
  * they can be, so that tests hold one against the other. Nothing is read behind end.
  */
-#ifndef CCPROXY_WIRE_SCAN_H
-#define CCPROXY_WIRE_SCAN_H
+#ifndef CCPROXY_BASE_SCAN_H
+#define CCPROXY_BASE_SCAN_H
 
 #include "base/base.h"
 
