@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum { NAME_LEN = 64, NAMES = 1024, VALUES_MAX = 256 };
@@ -56,6 +57,14 @@ struct name {
     char text[NAME_LEN];
 };
 
+/* One writer; `turn` is odd while it writes, so that a reader never takes halves of two. */
+struct example {
+    _Atomic uint32_t turn;
+    _Atomic uint64_t words[6]; /* value, time, and the trace's 32 characters */
+};
+
+enum { EXAMPLE_WORDS = 6, EXAMPLES = 24 * 16 }; /* of METRIC_DURATION alone: a shard has so many */
+
 struct metrics {
     _Atomic unsigned used; /* shards */
     _Atomic unsigned n_values[LABELS];
@@ -63,6 +72,7 @@ struct metrics {
     struct name names[NAMES];
     unsigned first[METRICS], width[METRICS]; /* cells of a shard, of a series */
     unsigned cells;                          /* of a shard */
+    struct example examples[METRICS_SHARDS][EXAMPLES];
     _Atomic uint64_t shards[];
 };
 
@@ -232,15 +242,76 @@ void metrics_set(const struct meter *t, enum metric id, unsigned a, uint64_t n)
     atomic_store_explicit(cell, n, memory_order_relaxed);
 }
 
-void metrics_observe(const struct meter *t, enum metric id, unsigned a, uint64_t value)
+static unsigned bucket_of(enum metric id, uint64_t value)
 {
     const uint64_t *bounds = metric_rows[id].bounds;
     unsigned bucket = 0;
     while (bounds[bucket] && value > bounds[bucket])
         bucket++;
-    grow(cell_of(t, id, a, bucket), 1);
+    return bucket;
+}
+
+void metrics_observe(const struct meter *t, enum metric id, unsigned a, uint64_t value)
+{
+    grow(cell_of(t, id, a, bucket_of(id, value)), 1);
     grow(cell_of(t, id, a, t->metrics->width[id] - 1), value);
 }
+
+/* --- examples ------------------------------------------------------------------------------- */
+
+static size_t place_of_example(const struct metrics *m, enum metric id, unsigned series,
+                               unsigned bucket)
+{
+    size_t at = series * (m->width[id] - 1) + bucket;
+    ASSERT(id == METRIC_DURATION && at < EXAMPLES);
+    return at;
+}
+
+void metrics_observe_traced(const struct meter *t, enum metric id, unsigned a, uint64_t value,
+                            struct str trace)
+{
+    uint64_t words[EXAMPLE_WORDS] = {value, clock_wall_us()};
+    struct metrics *m = t->metrics;
+    struct example *e = &m->examples[t->shard][place_of_example(m, id, a, bucket_of(id, value))];
+    ASSERT(trace.n == sizeof(words) - 2 * sizeof(uint64_t));
+    memcpy(words + 2, trace.p, trace.n);
+    metrics_observe(t, id, a, value);
+    atomic_fetch_add_explicit(&e->turn, 1, memory_order_acquire);
+    for (size_t i = 0; i < EXAMPLE_WORDS; i++)
+        atomic_store_explicit(&e->words[i], words[i], memory_order_relaxed);
+    atomic_fetch_add_explicit(&e->turn, 1, memory_order_release);
+}
+
+/* None, when it is being written at the moment: an example is worth no waiting. */
+static struct metrics_example read_example(const struct example *e)
+{
+    uint64_t words[EXAMPLE_WORDS];
+    uint32_t before = atomic_load_explicit(&e->turn, memory_order_acquire);
+    for (size_t i = 0; i < EXAMPLE_WORDS; i++)
+        words[i] = atomic_load_explicit(&e->words[i], memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire);
+    uint32_t after = atomic_load_explicit(&e->turn, memory_order_relaxed);
+    struct metrics_example got = {.value = words[0], .wall_us = words[1]};
+    if (before != after || before % 2 == 1)
+        return (struct metrics_example){.wall_us = 0};
+    memcpy(got.trace, words + 2, sizeof(got.trace));
+    return got;
+}
+
+struct metrics_example metrics_example(const struct metrics *m, enum metric id, unsigned series,
+                                       unsigned bucket)
+{
+    struct metrics_example latest = {.wall_us = 0};
+    size_t at = place_of_example(m, id, series, bucket);
+    for (unsigned shard = 0; shard < m->used; shard++) {
+        struct metrics_example one = read_example(&m->examples[shard][at]);
+        if (one.wall_us > latest.wall_us)
+            latest = one;
+    }
+    return latest;
+}
+
+/* --- processes ------------------------------------------------------------------------------ */
 
 void metrics_join(struct metrics *m, unsigned shard)
 {

@@ -77,6 +77,9 @@ void metrics_add(const struct meter *t, enum metric id, unsigned a, unsigned b, 
 void metrics_set(const struct meter *t, enum metric id, unsigned a, uint64_t n);
 /* Takes a value, in cells' units, into a histogram. */
 void metrics_observe(const struct meter *t, enum metric id, unsigned a, uint64_t value);
+/* The same, and remembers whose trace it was (32 hex digits) as the bucket's example. */
+void metrics_observe_traced(const struct meter *t, enum metric id, unsigned a, uint64_t value,
+                            struct str trace);
 /* For the master: a process will count there; it is gone, and its gauges with it. */
 void metrics_join(struct metrics *m, unsigned shard);
 void metrics_bury(struct metrics *m, unsigned shard);

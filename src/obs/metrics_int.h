@@ -32,4 +32,13 @@ unsigned metrics_width(enum metric id);
 /* One cell of a series, over all shards. */
 uint64_t metrics_cell(const struct metrics *m, enum metric id, unsigned series, unsigned cell);
 
+/* The latest example of a bucket, over all shards: what OpenMetrics calls an exemplar. */
+struct metrics_example {
+    char trace[32];
+    uint64_t value, wall_us; /* 0: there is none */
+};
+
+struct metrics_example metrics_example(const struct metrics *m, enum metric id, unsigned series,
+                                       unsigned bucket);
+
 #endif

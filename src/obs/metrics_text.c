@@ -91,6 +91,19 @@ static void put_name(const struct metrics *m, enum metric id, unsigned series, c
 
 /* --- series --------------------------------------------------------------------------------- */
 
+/* A bucket's exemplar: the number is its value, and when it was. */
+static void put_example(const struct metrics *m, enum metric id, unsigned series, unsigned bucket,
+                        struct buf *b)
+{
+    char value[VALUE], when[VALUE];
+    struct metrics_example e = metrics_example(m, id, series, bucket);
+    if (!e.wall_us)
+        return;
+    buf_printf(b, " # {trace_id=\"%.32s\"} %.*s %.*s", e.trace,
+               STR_FMT(value_text(metric_rows[id].unit, false, e.value, value)),
+               STR_FMT(value_text(MICRO, false, e.wall_us, when)));
+}
+
 static void put_bucket(const struct metrics *m, enum metric id, unsigned series, unsigned bucket,
                        uint64_t below, struct buf *b)
 {
@@ -99,10 +112,11 @@ static void put_bucket(const struct metrics *m, enum metric id, unsigned series,
     uint64_t bound = row->bounds[bucket];
     put_name(m, id, series, "_bucket",
              bound ? value_text(row->unit, true, bound, text) : STR("+Inf"), b);
-    put_value(b, ONE, below);
+    buf_append_u64(b, below);
 }
 
-static bool put_histogram(const struct metrics *m, enum metric id, unsigned series, struct buf *b)
+static bool put_histogram(const struct metrics *m, enum metric id, unsigned series, bool examples,
+                          struct buf *b)
 {
     unsigned sum = metrics_width(id) - 1;
     uint64_t below = 0, cells[METRICS_BOUNDS_MAX + 2];
@@ -113,8 +127,12 @@ static bool put_histogram(const struct metrics *m, enum metric id, unsigned seri
     if (below == 0)
         return false;
     below = 0;
-    for (unsigned i = 0; i < sum; i++)
+    for (unsigned i = 0; i < sum; i++) {
         put_bucket(m, id, series, i, below += cells[i], b);
+        if (examples && id == METRIC_DURATION)
+            put_example(m, id, series, i, b);
+        buf_lit(b, "\n");
+    }
     put_name(m, id, series, "_sum", STR_NONE, b);
     put_value(b, metric_rows[id].unit, cells[sum]);
     put_name(m, id, series, "_count", STR_NONE, b);
@@ -128,7 +146,7 @@ static bool put_series(const struct metrics *m, const struct metrics_cursor *at,
     unsigned series = at->series;
     const struct metric_row *row = &metric_rows[id];
     if (row->kind == HISTOGRAM)
-        return put_histogram(m, id, series, b);
+        return put_histogram(m, id, series, at->openmetrics, b);
     uint64_t n = id == METRIC_SERIES ? at->n + 1 : metrics_cell(m, id, series, 0);
     if (n == 0 && row->labels[0] != LABEL_NONE)
         return false;

@@ -235,7 +235,11 @@ void count_end(struct exchange *x)
     if (x->client)
         client = metrics_find(t->metrics, LABEL_CLIENT, x->client->name);
     metrics_add(t, METRIC_REQUESTS, method_value(x->verb), endpoint, status_value(status), 1);
-    metrics_observe(t, METRIC_DURATION, endpoint, clock_us() - x->started_us);
+    uint64_t took = clock_us() - x->started_us;
+    if (x->trace.known)
+        metrics_observe_traced(t, METRIC_DURATION, endpoint, took, str_of(x->trace.id, TRACE_ID));
+    else
+        metrics_observe(t, METRIC_DURATION, endpoint, took);
     if (x->client)
         metrics_add(t, METRIC_CLIENT_REQUESTS, client, x->ending == FAIL_DONE ? SUCCESS : FAILURE,
                     0, 1);

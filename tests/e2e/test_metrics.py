@@ -217,6 +217,18 @@ class Reading(Case):
                          "application/openmetrics-text; version=1.0.0; charset=utf-8")
         self.assertTrue(page.text.endswith("# EOF\n"))
 
+    def test_exemplars(self):
+        """A bucket of durations names the latest trace in it, to readers of OpenMetrics."""
+        proxy, trace = self.proxy(None), "4bf92f3577b34da6a3ce929d0e0e4736"
+        proxy.get("/livez", fields={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+        text = proxy.get("/metrics", key=None,
+                         fields={"Accept": "application/openmetrics-text"}).body.decode()
+        lines = [line for line in text.splitlines() if "trace_id" in line]
+        self.assertEqual(len(lines), 1)
+        self.assertRegex(lines[0], r'^ccproxy_request_duration_seconds_bucket\{endpoint="/livez",le="[0-9.]+"\} 1 '
+                                   r'# \{trace_id="%s"\} 0\.\d+ \d+\.\d+$' % trace)
+        self.assertNotIn("trace_id", Page(proxy).text)
+
     def test_promtool(self):
         proxy = self.proxy(self.upstream(each_request(lambda call: call.answer())))
         proxy.chat(stream=True)

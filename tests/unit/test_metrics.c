@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "obs/metrics.h"
 
@@ -143,6 +144,42 @@ static void test_histogram(void **state)
     assert_says(false, "ccproxy_overhead_seconds_count{endpoint=\"other\"} 6\n", true);
 }
 
+static uint64_t wall_us;
+
+static uint64_t fixed_wall(void)
+{
+    return wall_us;
+}
+
+static void pass_to(uint64_t us)
+{
+    wall_us = us;
+    clock_set_source(NULL, fixed_wall);
+    clock_refresh();
+}
+
+/* The latest one of a bucket, for OpenMetrics only. */
+static void test_examples(void **state)
+{
+    static const char trace[] = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const struct meter one = {m, 1}, two = {m, 2};
+    (void)state;
+    pass_to(UINT64_C(1795415820240000));
+    metrics_observe_traced(&one, METRIC_DURATION, 0, 7000, STR("00000000000000000000000000000001"));
+    pass_to(UINT64_C(1795415820250000));
+    metrics_observe_traced(&two, METRIC_DURATION, 0, 8000, str_of(trace, 32));
+    clock_set_source(NULL, NULL);
+    clock_refresh();
+    assert_says(true,
+                "ccproxy_request_duration_seconds_bucket{endpoint=\"other\",le=\"0.01\"} 2 # "
+                "{trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\"} 0.008 1795415820.25\n",
+                true);
+    assert_says(
+        false, "ccproxy_request_duration_seconds_bucket{endpoint=\"other\",le=\"0.01\"} 2\n", true);
+    assert_says(
+        true, "ccproxy_request_duration_seconds_bucket{endpoint=\"other\",le=\"0.025\"} 2\n", true);
+}
+
 /* The page is the same however it is cut, and says how many series it has. */
 static void test_pieces(void **state)
 {
@@ -207,6 +244,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_sums, begin, end),
         cmocka_unit_test_setup_teardown(test_page, begin, end),
         cmocka_unit_test_setup_teardown(test_histogram, begin, end),
+        cmocka_unit_test_setup_teardown(test_examples, begin, end),
         cmocka_unit_test_setup_teardown(test_pieces, begin, end),
         cmocka_unit_test_setup_teardown(test_processes, begin, end),
     };
