@@ -85,10 +85,17 @@ static struct verify_key *adopt(EVP_PKEY *pkey, char error[VERIFY_ERROR])
     return ret;
 }
 
+/* For a text that says it is encrypted; without this OpenSSL asks at the terminal. */
+static int no_password(char *text, int size, int writing, void *ctx)
+{
+    (void)text, (void)size, (void)writing, (void)ctx;
+    return -1;
+}
+
 struct verify_key *verify_key_pem(struct str pem, char error[VERIFY_ERROR])
 {
     BIO *bio = pem.n <= INT_MAX ? BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
-    EVP_PKEY *pkey = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *pkey = bio ? PEM_read_bio_PUBKEY(bio, NULL, no_password, NULL) : NULL;
     BIO_free(bio);
     return pkey ? adopt(pkey, error) : refuse(error, "not a public key in PEM");
 }
@@ -129,11 +136,12 @@ struct verify_key *verify_key_rsa(struct str n, struct str e, char error[VERIFY_
     ASSERT(OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, bn) == 1 &&
            OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, be) == 1);
     struct verify_key *k = NULL;
-    if (sane && BN_num_bits(bn) >= RSA_BITS_MIN) {
+    /* The length first: to check the numbers takes time that grows with its cube. */
+    if (sane && BN_num_bits(bn) >= RSA_BITS_MIN && BN_num_bits(bn) <= RSA_BITS_MAX) {
         k = from_params("RSA", build, error);
     } else {
         OSSL_PARAM_BLD_free(build);
-        (void)refuse(error, "the RSA key is too short, or its exponent is none");
+        (void)refuse(error, "the RSA key is too short or too long, or its exponent is none");
     }
     BN_free(bn);
     BN_free(be);
