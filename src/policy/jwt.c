@@ -23,8 +23,19 @@ static const struct {
 const char *jwt_result_name(enum jwt_result r)
 {
     static const char *const names[] = {
-        "ok",      "malformed", "unknown_key", "bad_algorithm", "bad_signature",
-        "expired", "not_yet",   "bad_issuer",  "bad_audience",  "no_subject",
+        [JWT_OK] = "ok",
+        [JWT_MALFORMED] = "malformed",
+        [JWT_BAD_HEADER] = "bad_header",
+        [JWT_UNKNOWN_KEY] = "unknown_key",
+        [JWT_BAD_ALGORITHM] = "bad_algorithm",
+        [JWT_BAD_SIGNATURE] = "bad_signature",
+        [JWT_BAD_TIMES] = "bad_times",
+        [JWT_EXPIRED] = "expired",
+        [JWT_NOT_YET] = "not_yet",
+        [JWT_TOO_LONG_LIVED] = "too_long_lived",
+        [JWT_BAD_ISSUER] = "bad_issuer",
+        [JWT_BAD_AUDIENCE] = "bad_audience",
+        [JWT_NO_SUBJECT] = "no_subject",
     };
     return names[r];
 }
@@ -245,16 +256,16 @@ static enum jwt_result check_times(struct jval claims, const struct jwt_rules *r
     struct jval nbf = json_get(claims, STR("nbf")), iat = json_get(claims, STR("iat"));
     int64_t expires, from = now, begins = 0;
     if (!date_of(json_get(claims, STR("exp")), &expires))
-        return JWT_MALFORMED;
+        return JWT_BAD_TIMES;
     if ((json_present(nbf) && !date_of(nbf, &begins)) ||
         (json_present(iat) && !date_of(iat, &from)))
-        return JWT_MALFORMED;
+        return JWT_BAD_TIMES;
     if (now >= expires + r->leeway_s)
         return JWT_EXPIRED;
     if (begins > now + r->leeway_s || from > now + r->leeway_s)
         return JWT_NOT_YET;
     if (r->lifetime_max_s && expires - from > r->lifetime_max_s)
-        return JWT_EXPIRED;
+        return JWT_TOO_LONG_LIVED;
     *ret_expires = expires;
     return JWT_OK;
 }
@@ -312,9 +323,10 @@ static enum jwt_result verify_parts(const struct jwt_keys *keys, const struct jw
     enum jwt_result result = JWT_MALFORMED;
     json_init(&header);
     json_init(&payload);
-    if (json_parse(&header, p->header) == JSON_OK && json_is(json_root(&header), JSON_OBJECT) &&
-        header_is_plain(json_root(&header)))
-        result = check_signature(keys, json_root(&header), p, a);
+    if (json_parse(&header, p->header) == JSON_OK && json_is(json_root(&header), JSON_OBJECT))
+        result = header_is_plain(json_root(&header))
+                     ? check_signature(keys, json_root(&header), p, a)
+                     : JWT_BAD_HEADER;
     if (result == JWT_OK) {
         bool ok = json_parse(&payload, p->payload) == JSON_OK &&
                   json_is(json_root(&payload), JSON_OBJECT);
@@ -333,4 +345,18 @@ enum jwt_result jwt_verify(const struct jwt_keys *keys, const struct jwt_rules *
     if (!split(token, a, &p))
         return JWT_MALFORMED;
     return verify_parts(keys, rules, &p, now_s, a, ret);
+}
+
+bool jwt_peek(struct str token, struct arena *a, struct str *ret_header, struct str *ret_payload)
+{
+    struct parts p;
+    struct json doc;
+    if (!split(token, a, &p))
+        return false;
+    json_init(&doc);
+    bool ok = json_parse(&doc, p.header) == JSON_OK && json_parse(&doc, p.payload) == JSON_OK;
+    json_done(&doc);
+    *ret_header = p.header;
+    *ret_payload = p.payload;
+    return ok;
 }

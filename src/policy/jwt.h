@@ -41,12 +41,15 @@ struct jwt_rules {
 
 enum jwt_result {
     JWT_OK,
-    JWT_MALFORMED,
+    JWT_MALFORMED,   /* not three parts of base64url, or not JSON in them, or too long */
+    JWT_BAD_HEADER,  /* asks for what is not done here: crit, b64, zip, cty, another typ */
     JWT_UNKNOWN_KEY, /* no key of that kid: a newer key set may have it */
     JWT_BAD_ALGORITHM,
     JWT_BAD_SIGNATURE,
+    JWT_BAD_TIMES, /* exp is missing, or exp, nbf or iat is no date */
     JWT_EXPIRED,
     JWT_NOT_YET,
+    JWT_TOO_LONG_LIVED,
     JWT_BAD_ISSUER,
     JWT_BAD_AUDIENCE,
     JWT_NO_SUBJECT,
@@ -63,5 +66,10 @@ enum jwt_result jwt_verify(const struct jwt_keys *keys, const struct jwt_rules *
                            struct str token, int64_t now_s, struct arena *a,
                            struct jwt_claims *ret);
 const char *jwt_result_name(enum jwt_result r); /* for the log */
+
+/* The JSON of header and payload, in a: nobody has verified them, they are for people's eyes only.
+ * False when the token is malformed. */
+NODISCARD bool jwt_peek(struct str token, struct arena *a, struct str *ret_header,
+                        struct str *ret_payload);
 
 #endif

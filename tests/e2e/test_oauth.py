@@ -131,6 +131,18 @@ class Oauth(harness.TestCase):
                 self.assertEqual(self.ask(proxy, bearer, "GET", "/v1/models").status, models)
         self.assertEqual(self.ask(proxy, token({}, self.other)).status, 401)
 
+    def test_dates_of_a_client(self):
+        """What the configuration says of a client holds for its tokens, too: fresh and remembered ones."""
+        clients = {"bob": {"expires": "2020-01-01T00:00:00Z"}, "eve": {"not_before": "2999-01-01T00:00:00Z"}}
+        proxy = self.start(CCPROXY_JWT_SECRET=SECRET, CCPROXY_CLIENTS=json.dumps(clients))
+        unknown = self.ask(proxy, "nonsense")
+        for bearer in (token({"sub": "bob"}), token({"sub": "eve"})):
+            for _ in range(2):
+                answer = self.ask(proxy, bearer)
+                self.assertEqual((answer.status, answer.body), (401, unknown.body))
+        proxy.wait_log("token refused", 4, why="client_dates")
+        self.assertEqual(self.ask(proxy, token({"sub": "ann"})).status, 200)
+
     def test_published_keys_change(self):
         provider = Provider()
         self.addCleanup(provider.close)
