@@ -29,6 +29,7 @@ const char *jwt_result_name(enum jwt_result r)
         [JWT_UNKNOWN_KEY] = "unknown_key",
         [JWT_BAD_ALGORITHM] = "bad_algorithm",
         [JWT_BAD_SIGNATURE] = "bad_signature",
+        [JWT_BAD_CLAIMS] = "bad_claims",
         [JWT_BAD_TIMES] = "bad_times",
         [JWT_EXPIRED] = "expired",
         [JWT_NOT_YET] = "not_yet",
@@ -38,6 +39,11 @@ const char *jwt_result_name(enum jwt_result r)
         [JWT_NO_SUBJECT] = "no_subject",
     };
     return names[r];
+}
+
+bool jwt_is_signed(enum jwt_result r)
+{
+    return r == JWT_OK || r >= JWT_BAD_CLAIMS;
 }
 
 static uint32_t alg_of(struct jval v)
@@ -330,7 +336,7 @@ static enum jwt_result verify_parts(const struct jwt_keys *keys, const struct jw
     if (result == JWT_OK) {
         bool ok = json_parse(&payload, p->payload) == JSON_OK &&
                   json_is(json_root(&payload), JSON_OBJECT);
-        result = ok ? check_claims(json_root(&payload), rules, now_s, a, ret) : JWT_MALFORMED;
+        result = ok ? check_claims(json_root(&payload), rules, now_s, a, ret) : JWT_BAD_CLAIMS;
     }
     json_done(&header);
     json_done(&payload);

@@ -46,7 +46,8 @@ enum jwt_result {
     JWT_UNKNOWN_KEY, /* no key of that kid: a newer key set may have it */
     JWT_BAD_ALGORITHM,
     JWT_BAD_SIGNATURE,
-    JWT_BAD_TIMES, /* exp is missing, or exp, nbf or iat is no date */
+    JWT_BAD_CLAIMS, /* the signature is right, as it is in all that follow; no JSON object */
+    JWT_BAD_TIMES,  /* exp is missing, or exp, nbf or iat is no date */
     JWT_EXPIRED,
     JWT_NOT_YET,
     JWT_TOO_LONG_LIVED,
@@ -66,6 +67,8 @@ enum jwt_result jwt_verify(const struct jwt_keys *keys, const struct jwt_rules *
                            struct str token, int64_t now_s, struct arena *a,
                            struct jwt_claims *ret);
 const char *jwt_result_name(enum jwt_result r); /* for the log */
+/* Whether the signature was found right, whatever was wrong besides. */
+bool jwt_is_signed(enum jwt_result r);
 
 /* The JSON of header and payload, in a: nobody has verified them, they are for people's eyes only.
  * False when the token is malformed. */

@@ -97,6 +97,7 @@ static const char *const reasons[] = {
     [JWT_UNKNOWN_KEY] = "no key has its kid",
     [JWT_BAD_ALGORITHM] = "its alg is none, or not one that the key with its kid is for",
     [JWT_BAD_SIGNATURE] = "its signature is not that of the key",
+    [JWT_BAD_CLAIMS] = "what was signed is no JSON object",
     [JWT_BAD_TIMES] = "exp is missing, or exp, nbf or iat is no date",
     [JWT_EXPIRED] = "its exp is past, by more than CCPROXY_JWT_LEEWAY",
     [JWT_NOT_YET] = "its nbf or iat is to come, by more than CCPROXY_JWT_LEEWAY",
@@ -207,9 +208,9 @@ static void write_claims(struct buf *out, struct str token, enum jwt_result r, s
         return;
     write_plain(out, "header ", header);
     write_plain(out, "claims ", payload);
-    buf_append(out, needs_keys(r) || r == JWT_BAD_HEADER || r == JWT_MALFORMED
-                        ? STR("  its signature was not verified: anybody may have written that\n")
-                        : STR("  its signature is right\n"));
+    buf_append(out, jwt_is_signed(r) ? STR("  its signature is right\n")
+                                     : STR("  its signature was not verified: "
+                                           "anybody may have written that\n"));
 }
 
 static void write_keys(struct buf *out, const struct config *c, const struct verdict *v)

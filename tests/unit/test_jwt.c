@@ -91,7 +91,7 @@ static void test_rfc_examples(void **state)
     load_set();
     assert_int_equal(verify(RS256), JWT_NO_SUBJECT);
     assert_int_equal(verify(ES256), JWT_NO_SUBJECT);
-    assert_int_equal(verify(EDDSA), JWT_MALFORMED);
+    assert_int_equal(verify(EDDSA), JWT_BAD_CLAIMS);
     assert_int_equal(verify(HS256), JWT_BAD_ALGORITHM);
     assert_int_equal(verify_at(STR(RS256), NULL, 1300819380), JWT_EXPIRED);
     jwt_keys_done(&keys);
@@ -123,13 +123,13 @@ static void test_altered(void **state)
             enum jwt_result r = verify_at(str_of(token, n), NULL, NOW);
             assert_true(r == JWT_MALFORMED || r == JWT_BAD_HEADER || r == JWT_BAD_SIGNATURE ||
                         r == JWT_BAD_ALGORITHM);
-            assert_true(good != JWT_MALFORMED || r != JWT_OK);
             token[at] = tokens[i][at];
             r = verify_at(str_of(token, at), NULL, NOW);
             assert_true(r == JWT_MALFORMED || r == JWT_BAD_SIGNATURE);
         }
         token[n] = 'A';
-        assert_true(verify_at(str_of(token, n + 1), NULL, NOW) != good || good == JWT_MALFORMED);
+        assert_true(jwt_is_signed(good));
+        assert_false(jwt_is_signed(verify_at(str_of(token, n + 1), NULL, NOW)));
     }
     jwt_keys_done(&keys);
 }
@@ -201,9 +201,9 @@ static const struct {
      JWT_NO_SUBJECT},
     {HEADER, "{\"sub\":7,\"iss\":\"https://idp\",\"aud\":\"ccproxy\",\"exp\":1300000100}",
      JWT_NO_SUBJECT},
-    {HEADER, "{" GOOD ",\"sub\":\"bob\"}", JWT_MALFORMED}, /* a claim twice */
-    {HEADER, "[]", JWT_MALFORMED},
-    {HEADER, "\xef\xbb\xbf{" GOOD "}", JWT_MALFORMED},
+    {HEADER, "{" GOOD ",\"sub\":\"bob\"}", JWT_BAD_CLAIMS}, /* a claim twice */
+    {HEADER, "[]", JWT_BAD_CLAIMS},
+    {HEADER, "\xef\xbb\xbf{" GOOD "}", JWT_BAD_CLAIMS},
     /* the header */
     {"{\"alg\":\"none\"}", "{" GOOD "}", JWT_BAD_ALGORITHM},
     {"{\"alg\":\"None\"}", "{" GOOD "}", JWT_BAD_ALGORITHM},
