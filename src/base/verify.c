@@ -124,7 +124,9 @@ static struct verify_key *adopt(EVP_PKEY *pkey, char error[VERIFY_ERROR])
 /* For a text that says it is encrypted; without this OpenSSL asks at the terminal. */
 static int no_password(char *text, int size, int writing, void *ctx)
 {
-    (void)text, (void)size, (void)writing, (void)ctx;
+    (void)writing, (void)ctx;
+    if (size > 0)
+        text[0] = '\0';
     return -1;
 }
 

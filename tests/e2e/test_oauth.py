@@ -54,13 +54,16 @@ class Provider:
     def __init__(self):
         provider = self
         self.pages, self.asked = {}, []
+        self.moved = {}  # where a path has moved to
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 provider.asked.append(self.path)
-                page = provider.pages.get(self.path)
+                page, moved = provider.pages.get(self.path), provider.moved.get(self.path)
                 body = json.dumps(page).encode()
-                self.send_response(200 if page else 500)
+                self.send_response(302 if moved else 200 if page else 500)
+                if moved:
+                    self.send_header("location", moved)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -190,9 +190,15 @@ class Tokens(Attacks):
             self.all_alike(proxy, {f"kid {i}": token({}, kid=f"k{i}", alg="RS256") for i in range(300)})
             self.assertLessEqual(len(provider.asked), 2)
             provider.pages["/big"] = {"keys": [key.jwk()], "pad": "x" * 300000}
-            proxy = self.oauth(CCPROXY_JWKS_URL=provider.url + "/big")
-            proxy.wait_log("no keys from the identity provider, the last ones stay")
-            self.all_alike(proxy, {"too big a set": token({}, key)})
+            provider.pages["/private"] = {"keys": [{**key.jwk(), "d": "AQAB"}]}
+            provider.pages["/secret"] = {"keys": [{"kty": "oct", "k": b64(SECRET.encode()), "alg": "HS256"}]}
+            provider.moved["/moved"] = provider.url + "/k"
+            asked = provider.asked.count("/k")
+            for path in ("/big", "/private", "/secret", "/moved", "/none"):
+                proxy = self.oauth(CCPROXY_JWKS_URL=provider.url + path)
+                proxy.wait_log("no keys from the identity provider, the last ones stay")
+                self.all_alike(proxy, {path: token({}, key), path + ", HMAC": token({})})
+            self.assertEqual(provider.asked.count("/k"), asked)
 
     def test_where_a_token_is_not_looked_for(self):
         proxy = self.oauth(CCPROXY_JWT_SECRET=SECRET, **self.RULES)

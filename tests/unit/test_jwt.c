@@ -368,6 +368,61 @@ static void test_key_sets(void **state)
     assert_int_equal(mem_live(), 0);
 }
 
+static void test_a_set_has_a_most(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 65536);
+    buf_lit(&b, "{\"keys\":[");
+    for (int i = 0; i <= JWT_KEYS_MAX; i++)
+        buf_printf(&b,
+                   "%s{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"%d\",\"x\":"
+                   "\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
+                   i ? "," : "", i);
+    buf_lit(&b, "]}");
+    jwt_keys_init(&keys);
+    assert_true(jwt_keys_read(&keys, buf_str(&b)));
+    assert_int_equal(keys.n, JWT_KEYS_MAX);
+    assert_int_equal(verify(EDDSA), JWT_BAD_CLAIMS);
+    jwt_keys_done(&keys);
+    buf_done(&b);
+    assert_int_equal(mem_live(), 0);
+}
+
+/* Text that says it is encrypted must not make OpenSSL ask for a password. */
+static void test_pem(void **state)
+{
+    (void)state;
+    static const char p256[] = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7\n"
+                               "6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==\n";
+
+    static const struct {
+        const char *head;
+        bool ok;
+    } heads[] = {
+        {"", true},
+        {"Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n",
+         false},
+    };
+
+    char error[VERIFY_ERROR];
+    struct buf b;
+    buf_init(&b, 4096);
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        buf_clear(&b);
+        buf_printf(&b, "-----BEGIN PUBLIC KEY-----\n%s%s-----END PUBLIC KEY-----\n", heads[i].head,
+                   p256);
+        struct verify_key *k = verify_key_pem(buf_str(&b), error);
+        assert_int_equal(k != NULL, heads[i].ok);
+        jwt_keys_init(&keys);
+        assert_true(!k || jwt_keys_add(&keys, STR_NONE, k, UINT32_MAX));
+        assert_int_equal(verify(ES256), k ? JWT_NO_SUBJECT : JWT_UNKNOWN_KEY);
+        jwt_keys_done(&keys);
+    }
+    buf_done(&b);
+    assert_int_equal(mem_live(), 0);
+}
+
 static void test_weak_keys(void **state)
 {
     (void)state;
@@ -393,6 +448,8 @@ int main(void)
         cmocka_unit_test(test_confused_algorithm),
         cmocka_unit_test(test_kid),
         cmocka_unit_test(test_key_sets),
+        cmocka_unit_test(test_a_set_has_a_most),
+        cmocka_unit_test(test_pem),
         cmocka_unit_test(test_weak_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
