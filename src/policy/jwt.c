@@ -46,12 +46,17 @@ bool jwt_is_signed(enum jwt_result r)
     return r == JWT_OK || r >= JWT_BAD_CLAIMS;
 }
 
-static uint32_t alg_of(struct jval v)
+uint32_t jwt_alg_of(struct str name)
 {
     for (size_t i = 0; i < ARRAY_LEN(algs); i++)
-        if (json_str_is(v, algs[i].name))
+        if (str_eq(name, algs[i].name))
             return (uint32_t)algs[i].alg;
     return 0;
+}
+
+static uint32_t alg_of(struct jval v, struct arena *a)
+{
+    return json_is(v, JSON_STRING) ? jwt_alg_of(json_str(v, a)) : 0;
 }
 
 /* RFC 4648 section 5, without padding, and strictly: no other characters, and no bits left over, so
@@ -159,7 +164,7 @@ static void read_key(struct jwt_keys *k, struct jval jwk, struct arena *a)
 {
     struct jval id = json_get(jwk, STR("kid")), alg = json_get(jwk, STR("alg"));
     struct str kid = json_is(id, JSON_STRING) ? json_str(id, a) : STR_NONE;
-    uint32_t allowed = json_present(alg) ? alg_of(alg) : UINT32_MAX;
+    uint32_t allowed = json_present(alg) ? alg_of(alg, a) : UINT32_MAX;
     if (!json_is(jwk, JSON_OBJECT) || !may_verify(jwk) || is_known(k, kid))
         return;
     struct verify_key *key = key_of(jwk, a);
@@ -221,14 +226,14 @@ static bool header_is_plain(struct jval header)
            str_eq_nocase(t, STR("application/at+jwt"));
 }
 
-static enum jwt_result check_signature(const struct jwt_keys *keys, struct jval header,
-                                       const struct parts *p, struct arena *a)
+static enum jwt_result check_signature(const struct jwt_keys *keys, const struct jwt_rules *rules,
+                                       struct jval header, const struct parts *p, struct arena *a)
 {
     struct jval id = json_get(header, STR("kid"));
-    uint32_t alg = alg_of(json_get(header, STR("alg")));
+    uint32_t alg = alg_of(json_get(header, STR("alg")), a);
     struct str kid = json_is(id, JSON_STRING) ? json_str(id, a) : STR_NONE;
     bool found = false, allowed = false;
-    if (!alg)
+    if (!alg || (rules->algs && !(rules->algs & alg)))
         return JWT_BAD_ALGORITHM; /* "none" among them */
     for (size_t i = 0; i < keys->n; i++) {
         const struct jwt_key *k = &keys->keys[i];
@@ -331,7 +336,7 @@ static enum jwt_result verify_parts(const struct jwt_keys *keys, const struct jw
     json_init(&payload);
     if (json_parse(&header, p->header) == JSON_OK && json_is(json_root(&header), JSON_OBJECT))
         result = header_is_plain(json_root(&header))
-                     ? check_signature(keys, json_root(&header), p, a)
+                     ? check_signature(keys, rules, json_root(&header), p, a)
                      : JWT_BAD_HEADER;
     if (result == JWT_OK) {
         bool ok = json_parse(&payload, p->payload) == JSON_OK &&

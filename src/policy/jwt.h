@@ -35,6 +35,7 @@ NODISCARD bool jwt_keys_read(struct jwt_keys *k, struct str jwks);
 struct jwt_rules {
     struct str issuer;   /* iss must be it; absent: any */
     struct str audience; /* aud must have it; absent: any */
+    uint32_t algs;       /* that count (enum verify_alg); 0: whatever the keys are for */
     int64_t leeway_s;
     int64_t lifetime_max_s; /* from iat, or from now, to exp; 0: any */
 };
@@ -61,6 +62,9 @@ struct jwt_claims { /* plain text, in the arena */
     struct str scope; /* words between spaces, or absent */
     int64_t expires_s;
 };
+
+/* "RS256" and so on; 0 when there is no such algorithm here, as "none". */
+uint32_t jwt_alg_of(struct str name);
 
 /* now_s: seconds since 1970. Claims are filled on JWT_OK only. */
 enum jwt_result jwt_verify(const struct jwt_keys *keys, const struct jwt_rules *rules,

@@ -223,6 +223,7 @@ struct keyring *keyring_new(struct loop *l, struct dns *dns, struct tls_ctx *tls
     k->rules = (struct jwt_rules){
         .issuer = c->jwt_issuer.n ? c->jwt_issuer : c->oidc_issuer,
         .audience = c->jwt_audience,
+        .algs = c->jwt_algs,
         .leeway_s = c->jwt_leeway / (1000 * 1000),
         .lifetime_max_s = c->jwt_lifetime / (1000 * 1000),
     };

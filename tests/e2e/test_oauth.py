@@ -134,6 +134,18 @@ class Oauth(harness.TestCase):
                 self.assertEqual(self.ask(proxy, bearer, "GET", "/v1/models").status, models)
         self.assertEqual(self.ask(proxy, token({}, self.other)).status, 401)
 
+    def test_algorithms(self):
+        """Keys may be for more than tokens are to be signed with."""
+        provider = Provider()
+        self.addCleanup(provider.close)
+        provider.pages["/k"] = {"keys": [self.key.jwk()]}
+        for algorithms, status in (("RS256", 200), ("PS256, RS256", 200), ("PS256,ES256", 401), ("RS512", 401)):
+            proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/k", CCPROXY_JWT_ALGORITHMS=algorithms)
+            proxy.wait_log("keys of the identity provider")
+            self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, status, algorithms)
+        proxy = self.start(CCPROXY_JWT_SECRET=SECRET, CCPROXY_JWT_ALGORITHMS="HS256")
+        self.assertEqual(self.ask(proxy, token({})).status, 200)
+
     def test_dates_of_a_client(self):
         """What the configuration says of a client holds for its tokens, too: fresh and remembered ones."""
         clients = {"bob": {"expires": "2020-01-01T00:00:00Z"}, "eve": {"not_before": "2999-01-01T00:00:00Z"}}
@@ -199,6 +211,9 @@ class Oauth(harness.TestCase):
                           ({"CCPROXY_JWT_PUBLIC_KEY": "x"}, "CCPROXY_JWT_PUBLIC_KEY: not a public key in PEM"),
                           ({"CCPROXY_JWT_PUBLIC_KEY": pem}, "CCPROXY_JWT_PUBLIC_KEY: the RSA key has less than 2048"),
                           ({"CCPROXY_JWKS": '{"keys":[]}'}, "CCPROXY_JWKS: holds no key"),
+                          ({"CCPROXY_JWT_SECRET": SECRET, "CCPROXY_JWT_ALGORITHMS": "HS256,none"}, '"none" is not HS256'),
+                          ({"CCPROXY_JWT_SECRET": SECRET, "CCPROXY_JWT_ALGORITHMS": "RS256"},
+                           "CCPROXY_JWT_SECRET: is for none of CCPROXY_JWT_ALGORITHMS"),
                           ({"CCPROXY_JWKS_URL": "ftp://x"}, "CCPROXY_JWKS_URL: is not an address")):
             done = harness.run("check", ANTHROPIC_API_KEY="sk-test", CCPROXY_API_KEYS=None,
                                CCPROXY_AUTH_METHOD="oauth2", **env)
