@@ -146,6 +146,15 @@ class Oauth(harness.TestCase):
         proxy = self.start(CCPROXY_JWT_SECRET=SECRET, CCPROXY_JWT_ALGORITHMS="HS256")
         self.assertEqual(self.ask(proxy, token({})).status, 200)
 
+    def test_salt(self):
+        """RFC 7518 section 3.5: the salt of PS256 is as long as the hash."""
+        proxy = self.start(CCPROXY_JWT_PUBLIC_KEY=self.key.pem)
+        text = token({}, self.key, alg="PS256").rsplit(".", 1)[0]
+        for salt, status in (("32", 200), ("20", 401), ("0", 401), ("max", 401)):
+            mac = Key.openssl("dgst", "-sha256", "-sign", self.key.path, "-sigopt", "rsa_padding_mode:pss", "-sigopt",
+                              f"rsa_pss_saltlen:{salt}", data=text.encode())
+            self.assertEqual(self.ask(proxy, f"{text}.{b64(mac)}").status, status, salt)
+
     def test_dates_of_a_client(self):
         """What the configuration says of a client holds for its tokens, too: fresh and remembered ones."""
         clients = {"bob": {"expires": "2020-01-01T00:00:00Z"}, "eve": {"not_before": "2999-01-01T00:00:00Z"}}

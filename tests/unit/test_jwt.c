@@ -270,6 +270,13 @@ static void test_encodings(void **state)
     char *last = odd.data + odd.end - 1;
     *last = (char)(*last + 1);
     assert_true(verify_at(buf_str(&odd), &rules, NOW) != JWT_OK);
+    /* a character too many is no byte, even where its bits are zero and the MAC is right */
+    buf_clear(&odd);
+    buf_lit(&odd, "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhYiJ9A");
+    struct sha256 mac = hash_hmac(str_c(secret), buf_str(&odd));
+    buf_lit(&odd, ".");
+    put64(&odd, str_of((const char *)mac.bytes, sizeof(mac.bytes)));
+    assert_int_equal(verify_at(buf_str(&odd), NULL, NOW), JWT_MALFORMED);
     /* five parts are an encrypted token; a long one is not looked at */
     assert_int_equal(verify("a.b.c.d.e"), JWT_MALFORMED);
     assert_int_equal(verify(""), JWT_MALFORMED);
@@ -314,6 +321,28 @@ static void test_confused_algorithm(void **state)
     assert_int_equal(verify_at(buf_str(&token), NULL, NOW), JWT_BAD_ALGORITHM);
     jwt_keys_done(&keys);
     buf_done(&token);
+}
+
+/* What a key is for goes before what is asked of it, and what is configured before both. */
+static void test_algorithms(void **state)
+{
+    (void)state;
+    static const struct jwt_rules only_es256 = {.algs = ALG_ES256};
+    char error[VERIFY_ERROR];
+    struct verify_key *k = verify_key_secret(str_c(secret), error);
+    struct sha256 mac = hash_hmac(str_c(secret), STR("text"));
+    struct str signature = str_of((const char *)mac.bytes, sizeof(mac.bytes));
+    for (uint32_t alg = 1; alg <= ALG_EDDSA; alg <<= 1)
+        assert_int_equal(verify_signature(k, (enum verify_alg)alg, STR("text"), signature),
+                         alg == ALG_HS256);
+    verify_key_free(k);
+    load_set();
+    assert_int_equal(verify_at(STR(ES256), &only_es256, NOW), JWT_NO_SUBJECT);
+    assert_int_equal(verify_at(STR(RS256), &only_es256, NOW), JWT_BAD_ALGORITHM);
+    assert_int_equal(verify_at(STR(EDDSA), &only_es256, NOW), JWT_BAD_ALGORITHM);
+    jwt_keys_done(&keys);
+    assert_int_equal(jwt_alg_of(STR("Ed25519")), ALG_EDDSA);
+    assert_int_equal(jwt_alg_of(STR("none")), 0);
 }
 
 static void test_kid(void **state)
@@ -423,10 +452,24 @@ static void test_pem(void **state)
     assert_int_equal(mem_live(), 0);
 }
 
+/* RSA with the exponent 1: everything is its own signature. */
+static const char exponent_one[] =
+    "-----BEGIN PUBLIC KEY-----\n"
+    "MIIBIDANBgkqhkiG9w0BAQEFAAOCAQ0AMIIBCAKCAQEAu+SfdHPjFtGmzuoH6ghe\n"
+    "IIZ4nLwUHBQEtFGqOe0N8JuZUc5VOzlI8yl0r8ESilAouttkdftexj4VFJz5R9FH\n"
+    "90ypVQDPL0H4mC/RtkcJ1DBB8MriU8dmzqSXP1SBs4s5L+pJWxKKLjXddD6gXJZ7\n"
+    "HT/aPl2olvlLh8JkD/52U6sjdeP3OWDKvMu5GsrMlS9XJCVaCx8r9698OEElwK+Z\n"
+    "W9PztgTSb+MvyTuyzis5Yc13n/z0wMLahpDilI2fzNsZ3yH6htu4VXPraSEZV6C0\n"
+    "Z7epAAAUqiUnxh3WRupEICaewYEnW3MVS2hHwLwtPu/RR0XHoZr1oPSlQMP3Zi2Q\n"
+    "KwIBAQ==\n"
+    "-----END PUBLIC KEY-----\n";
+
 static void test_weak_keys(void **state)
 {
     (void)state;
     char error[VERIFY_ERROR];
+    assert_null(verify_key_pem(str_c(exponent_one), error));
+    assert_string_equal(error, "the numbers make no RSA key");
     assert_null(verify_key_secret(str_head(str_c(secret), 31), error));
     struct verify_key *k = verify_key_secret(str_head(str_c(secret), 47), error);
     assert_int_equal(verify_key_algs(k), ALG_HS256);
@@ -446,6 +489,7 @@ int main(void)
         cmocka_unit_test(test_encodings),
         cmocka_unit_test(test_psychic_signature),
         cmocka_unit_test(test_confused_algorithm),
+        cmocka_unit_test(test_algorithms),
         cmocka_unit_test(test_kid),
         cmocka_unit_test(test_key_sets),
         cmocka_unit_test(test_a_set_has_a_most),
