@@ -126,7 +126,8 @@ class Clients(harness.TestCase):
             os.rename(new.name, file.name)
 
         write(sets[0])
-        proxy = self.proxy(self.upstream(self.hold), CCPROXY_API_KEYS=None, CCPROXY_CONFIG=file.name, CCPROXY_WORKERS=2)
+        proxy = self.proxy(self.upstream(self.hold), CCPROXY_API_KEYS=None, CCPROXY_CONFIG=file.name, CCPROXY_WORKERS=2,
+                           CCPROXY_AUTH_FAILURES="0")
 
         def run(is_kept):
             client = proxy.client()

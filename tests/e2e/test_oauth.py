@@ -171,7 +171,7 @@ class Oauth(harness.TestCase):
         provider = Provider()
         self.addCleanup(provider.close)
         provider.pages["/keys"] = {"keys": [self.key.jwk()]}
-        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys")
+        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys", CCPROXY_AUTH_FAILURES="0")
         proxy.wait_log("keys of the identity provider")
         self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, 200)
         provider.pages["/keys"] = {"keys": [self.other.jwk()]}
