@@ -52,6 +52,43 @@ struct verify_key *verify_key_secret(struct str secret, char error[VERIFY_ERROR]
     return k;
 }
 
+/* CVE-2017-15361: the primes of some chips are powers of 65537 modulo all small primes, and can be
+ * found. So is their product then; of other numbers one in 2^27 is. */
+static bool is_of_weak_chip(const BIGNUM *n)
+{
+    static const BN_ULONG primes[] = {11, 13, 17,  19,  37,  53,  61,  71, 73,
+                                      79, 97, 103, 107, 109, 127, 151, 157};
+    for (size_t i = 0; i < ARRAY_LEN(primes); i++) {
+        BN_ULONG p = primes[i], rest = BN_mod_word(n, p), power = 1;
+        do
+            power = power * 65537 % p;
+        while (power != rest && power != 1);
+        if (power != rest)
+            return false;
+    }
+    return true;
+}
+
+static const char *why_rsa_is_weak(const BIGNUM *n, const BIGNUM *e)
+{
+    if (BN_num_bits(n) < RSA_BITS_MIN || BN_num_bits(n) > RSA_BITS_MAX)
+        return "the RSA key has less than 2048 bits, or too many";
+    if (!BN_is_odd(n) || !BN_is_odd(e) || BN_is_one(e) || BN_num_bits(e) > 64)
+        return "the numbers make no RSA key";
+    return is_of_weak_chip(n) ? "the RSA key is one of CVE-2017-15361" : NULL;
+}
+
+static const char *why_weak(const EVP_PKEY *pkey)
+{
+    BIGNUM *n = NULL, *e = NULL;
+    bool ok = EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_N, &n) == 1 &&
+              EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_RSA_E, &e) == 1;
+    const char *why = ok ? why_rsa_is_weak(n, e) : "the numbers make no RSA key";
+    BN_free(n);
+    BN_free(e);
+    return why;
+}
+
 /* Takes over the key, and judges it. */
 static struct verify_key *adopt(EVP_PKEY *pkey, char error[VERIFY_ERROR])
 {
@@ -61,8 +98,7 @@ static struct verify_key *adopt(EVP_PKEY *pkey, char error[VERIFY_ERROR])
     const char *why = NULL;
     if (EVP_PKEY_is_a(pkey, "RSA")) {
         k.algs = ALG_RS256 | ALG_RS384 | ALG_RS512 | ALG_PS256 | ALG_PS384 | ALG_PS512;
-        if (EVP_PKEY_get_bits(pkey) < RSA_BITS_MIN || EVP_PKEY_get_bits(pkey) > RSA_BITS_MAX)
-            why = "the RSA key has less than 2048 bits, or too many";
+        why = why_weak(pkey);
     } else if (EVP_PKEY_is_a(pkey, "ED25519")) {
         k.algs = ALG_EDDSA;
     } else if (EVP_PKEY_is_a(pkey, "EC") &&
@@ -85,10 +121,19 @@ static struct verify_key *adopt(EVP_PKEY *pkey, char error[VERIFY_ERROR])
     return ret;
 }
 
+/* For a text that says it is encrypted; without this OpenSSL asks at the terminal. */
+static int no_password(char *text, int size, int writing, void *ctx)
+{
+    (void)writing, (void)ctx;
+    if (size > 0)
+        text[0] = '\0';
+    return -1;
+}
+
 struct verify_key *verify_key_pem(struct str pem, char error[VERIFY_ERROR])
 {
     BIO *bio = pem.n <= INT_MAX ? BIO_new_mem_buf(pem.p, (int)pem.n) : NULL;
-    EVP_PKEY *pkey = bio ? PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *pkey = bio ? PEM_read_bio_PUBKEY(bio, NULL, no_password, NULL) : NULL;
     BIO_free(bio);
     return pkey ? adopt(pkey, error) : refuse(error, "not a public key in PEM");
 }
@@ -125,16 +170,12 @@ struct verify_key *verify_key_rsa(struct str n, struct str e, char error[VERIFY_
     OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
     BIGNUM *bn = number(n), *be = number(e);
     ASSERT(build && bn && be);
-    bool sane = BN_is_odd(be) && !BN_is_one(be) && BN_num_bits(be) <= 64 && BN_is_odd(bn);
+    const char *why = why_rsa_is_weak(bn, be); /* first: OpenSSL's own check takes the cube of n */
     ASSERT(OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, bn) == 1 &&
            OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, be) == 1);
-    struct verify_key *k = NULL;
-    if (sane && BN_num_bits(bn) >= RSA_BITS_MIN) {
-        k = from_params("RSA", build, error);
-    } else {
+    struct verify_key *k = why ? refuse(error, why) : from_params("RSA", build, error);
+    if (why)
         OSSL_PARAM_BLD_free(build);
-        (void)refuse(error, "the RSA key is too short, or its exponent is none");
-    }
     BN_free(bn);
     BN_free(be);
     return k;

@@ -121,10 +121,30 @@ static void check_token(struct config *c, struct report *r)
 static void add_jwt_key(struct config *c, struct report *r, enum option_id id,
                         struct verify_key *key, const char *error)
 {
-    if (!key)
+    if (!key) {
         report_fault(r, where(c, id), "%s", error);
-    else if (!jwt_keys_add(c->jwt_keys, STR_NONE, key, UINT32_MAX))
+        return;
+    }
+    if (!(verify_key_algs(key) & c->jwt_algs))
+        report_fault(r, where(c, id), "is for none of CCPROXY_JWT_ALGORITHMS");
+    if (!jwt_keys_add(c->jwt_keys, STR_NONE, key, UINT32_MAX))
         verify_key_free(key);
+}
+
+static void check_jwt_algorithms(struct config *c, struct report *r)
+{
+    struct str rest = c->jwt_algorithms, part;
+
+    c->jwt_algs = rest.n ? 0 : UINT32_MAX;
+    while (rest.n && str_split(&rest, ',', &part)) {
+        uint32_t alg = jwt_alg_of(str_trim(part));
+
+        if (!alg)
+            report_fault(r, where(c, OPT_jwt_algorithms),
+                         "\"%.*s\" is not HS256, RS256, PS256, ES256 or their like, or EdDSA",
+                         STR_FMT(str_trim(part)));
+        c->jwt_algs |= alg;
+    }
 }
 
 static void check_url(const struct config *c, struct report *r, enum option_id id, struct str text)
@@ -144,6 +164,7 @@ static void check_jwt(struct config *c, struct report *r)
         report_fault(r, where(c, OPT_clients_map), "%s", error);
     c->jwt_keys = arena_zalloc(&c->arena, sizeof(*c->jwt_keys));
     jwt_keys_init(c->jwt_keys);
+    check_jwt_algorithms(c, r);
     if (c->jwt_secret.n)
         add_jwt_key(c, r, OPT_jwt_secret, verify_key_secret(c->jwt_secret, error), error);
     if (c->jwt_public_key.n)

@@ -23,18 +23,40 @@ static const struct {
 const char *jwt_result_name(enum jwt_result r)
 {
     static const char *const names[] = {
-        "ok",      "malformed", "unknown_key", "bad_algorithm", "bad_signature",
-        "expired", "not_yet",   "bad_issuer",  "bad_audience",  "no_subject",
+        [JWT_OK] = "ok",
+        [JWT_MALFORMED] = "malformed",
+        [JWT_BAD_HEADER] = "bad_header",
+        [JWT_UNKNOWN_KEY] = "unknown_key",
+        [JWT_BAD_ALGORITHM] = "bad_algorithm",
+        [JWT_BAD_SIGNATURE] = "bad_signature",
+        [JWT_BAD_CLAIMS] = "bad_claims",
+        [JWT_BAD_TIMES] = "bad_times",
+        [JWT_EXPIRED] = "expired",
+        [JWT_NOT_YET] = "not_yet",
+        [JWT_TOO_LONG_LIVED] = "too_long_lived",
+        [JWT_BAD_ISSUER] = "bad_issuer",
+        [JWT_BAD_AUDIENCE] = "bad_audience",
+        [JWT_NO_SUBJECT] = "no_subject",
     };
     return names[r];
 }
 
-static uint32_t alg_of(struct jval v)
+bool jwt_is_signed(enum jwt_result r)
+{
+    return r == JWT_OK || r >= JWT_BAD_CLAIMS;
+}
+
+uint32_t jwt_alg_of(struct str name)
 {
     for (size_t i = 0; i < ARRAY_LEN(algs); i++)
-        if (json_str_is(v, algs[i].name))
+        if (str_eq(name, algs[i].name))
             return (uint32_t)algs[i].alg;
     return 0;
+}
+
+static uint32_t alg_of(struct jval v, struct arena *a)
+{
+    return json_is(v, JSON_STRING) ? jwt_alg_of(json_str(v, a)) : 0;
 }
 
 /* RFC 4648 section 5, without padding, and strictly: no other characters, and no bits left over, so
@@ -142,7 +164,7 @@ static void read_key(struct jwt_keys *k, struct jval jwk, struct arena *a)
 {
     struct jval id = json_get(jwk, STR("kid")), alg = json_get(jwk, STR("alg"));
     struct str kid = json_is(id, JSON_STRING) ? json_str(id, a) : STR_NONE;
-    uint32_t allowed = json_present(alg) ? alg_of(alg) : UINT32_MAX;
+    uint32_t allowed = json_present(alg) ? alg_of(alg, a) : UINT32_MAX;
     if (!json_is(jwk, JSON_OBJECT) || !may_verify(jwk) || is_known(k, kid))
         return;
     struct verify_key *key = key_of(jwk, a);
@@ -204,14 +226,14 @@ static bool header_is_plain(struct jval header)
            str_eq_nocase(t, STR("application/at+jwt"));
 }
 
-static enum jwt_result check_signature(const struct jwt_keys *keys, struct jval header,
-                                       const struct parts *p, struct arena *a)
+static enum jwt_result check_signature(const struct jwt_keys *keys, const struct jwt_rules *rules,
+                                       struct jval header, const struct parts *p, struct arena *a)
 {
     struct jval id = json_get(header, STR("kid"));
-    uint32_t alg = alg_of(json_get(header, STR("alg")));
+    uint32_t alg = alg_of(json_get(header, STR("alg")), a);
     struct str kid = json_is(id, JSON_STRING) ? json_str(id, a) : STR_NONE;
     bool found = false, allowed = false;
-    if (!alg)
+    if (!alg || (rules->algs && !(rules->algs & alg)))
         return JWT_BAD_ALGORITHM; /* "none" among them */
     for (size_t i = 0; i < keys->n; i++) {
         const struct jwt_key *k = &keys->keys[i];
@@ -245,16 +267,16 @@ static enum jwt_result check_times(struct jval claims, const struct jwt_rules *r
     struct jval nbf = json_get(claims, STR("nbf")), iat = json_get(claims, STR("iat"));
     int64_t expires, from = now, begins = 0;
     if (!date_of(json_get(claims, STR("exp")), &expires))
-        return JWT_MALFORMED;
+        return JWT_BAD_TIMES;
     if ((json_present(nbf) && !date_of(nbf, &begins)) ||
         (json_present(iat) && !date_of(iat, &from)))
-        return JWT_MALFORMED;
+        return JWT_BAD_TIMES;
     if (now >= expires + r->leeway_s)
         return JWT_EXPIRED;
     if (begins > now + r->leeway_s || from > now + r->leeway_s)
         return JWT_NOT_YET;
     if (r->lifetime_max_s && expires - from > r->lifetime_max_s)
-        return JWT_EXPIRED;
+        return JWT_TOO_LONG_LIVED;
     *ret_expires = expires;
     return JWT_OK;
 }
@@ -312,13 +334,14 @@ static enum jwt_result verify_parts(const struct jwt_keys *keys, const struct jw
     enum jwt_result result = JWT_MALFORMED;
     json_init(&header);
     json_init(&payload);
-    if (json_parse(&header, p->header) == JSON_OK && json_is(json_root(&header), JSON_OBJECT) &&
-        header_is_plain(json_root(&header)))
-        result = check_signature(keys, json_root(&header), p, a);
+    if (json_parse(&header, p->header) == JSON_OK && json_is(json_root(&header), JSON_OBJECT))
+        result = header_is_plain(json_root(&header))
+                     ? check_signature(keys, rules, json_root(&header), p, a)
+                     : JWT_BAD_HEADER;
     if (result == JWT_OK) {
         bool ok = json_parse(&payload, p->payload) == JSON_OK &&
                   json_is(json_root(&payload), JSON_OBJECT);
-        result = ok ? check_claims(json_root(&payload), rules, now_s, a, ret) : JWT_MALFORMED;
+        result = ok ? check_claims(json_root(&payload), rules, now_s, a, ret) : JWT_BAD_CLAIMS;
     }
     json_done(&header);
     json_done(&payload);
@@ -333,4 +356,18 @@ enum jwt_result jwt_verify(const struct jwt_keys *keys, const struct jwt_rules *
     if (!split(token, a, &p))
         return JWT_MALFORMED;
     return verify_parts(keys, rules, &p, now_s, a, ret);
+}
+
+bool jwt_peek(struct str token, struct arena *a, struct str *ret_header, struct str *ret_payload)
+{
+    struct parts p;
+    struct json doc;
+    if (!split(token, a, &p))
+        return false;
+    json_init(&doc);
+    bool ok = json_parse(&doc, p.header) == JSON_OK && json_parse(&doc, p.payload) == JSON_OK;
+    json_done(&doc);
+    *ret_header = p.header;
+    *ret_payload = p.payload;
+    return ok;
 }

@@ -10,6 +10,7 @@ enum cli_command {
     CLI_KEYS_MINT,
     CLI_KEYS_HASH,
     CLI_KEYS_LIST,
+    CLI_TOKEN_VERIFY,
     CLI_MODELS,
     CLI_SIMULATE,
     CLI_HELP,
@@ -25,6 +26,8 @@ struct cli {
     bool control;
     /* keys mint */
     struct str name, rights, expires;
+    /* token verify */
+    struct str file; /* absent: standard input */
     /* help */
     bool markdown;
 };

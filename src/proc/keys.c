@@ -99,19 +99,24 @@ static void print_limit(struct buf *out, const char *name, int64_t n, int64_t un
         buf_printf(out, " %s=%.2f", name, (double)n / (double)unit);
 }
 
-static void print_client(struct buf *out, const struct clients *all, const struct client *c)
+void keys_write_rights(struct buf *out, uint32_t rights)
 {
-    size_t n_keys = 0;
     const char *between = "";
-    for (size_t i = 0; i < all->n_keys; i++)
-        n_keys += all->keys[i].client == c;
-    buf_printf(out, "%-24.*s %4zu  ", STR_FMT(c->name), n_keys);
     for (uint32_t right = 1; right <= RIGHT_ADMIN; right <<= 1) {
-        if (!(c->rights & right))
+        if (!(rights & right))
             continue;
         buf_printf(out, "%s%s", between, right_name(right));
         between = ",";
     }
+}
+
+static void print_client(struct buf *out, const struct clients *all, const struct client *c)
+{
+    size_t n_keys = 0;
+    for (size_t i = 0; i < all->n_keys; i++)
+        n_keys += all->keys[i].client == c;
+    buf_printf(out, "%-24.*s %4zu  ", STR_FMT(c->name), n_keys);
+    keys_write_rights(out, c->rights);
     if (c->n_models)
         buf_printf(out, " models=%zu", c->n_models);
     print_limit(out, "rpm", c->limits.rpm, 1);

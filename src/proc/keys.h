@@ -9,4 +9,7 @@ int keys_mint(const struct cli *cli);
 int keys_hash(void);
 int keys_list(void);
 
+/* "chat,models" */
+void keys_write_rights(struct buf *out, uint32_t rights);
+
 #endif

@@ -1,4 +1,5 @@
-/* main.c - picks the command. Exit status: 0 done, 1 failed, 2 wrongly called. */
+/* main.c - picks the command. Exit status: 0 done, 1 failed, 2 wrongly called; token.h has one more.
+ */
 #include <signal.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include "proc/keys.h"
 #include "proc/master.h"
 #include "proc/simulate.h"
+#include "proc/token.h"
 
 enum { TEXT_MAX = 1024 * 1024 };
 
@@ -66,6 +68,7 @@ int main(int argc, char **argv)
     case CLI_KEYS_MINT: return keys_mint(&cli);
     case CLI_KEYS_HASH: return keys_hash();
     case CLI_KEYS_LIST: return keys_list();
+    case CLI_TOKEN_VERIFY: return token_verify(&cli);
     case CLI_MODELS: return catalog_print();
     case CLI_SIMULATE: return simulate_command(&cli);
     case CLI_HELP: return help(cli.markdown);

@@ -9,12 +9,16 @@
 #include "proxy/keyring.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "proxy/proxy_int.h"
+#include "http/client.h"
+#include "policy/limit.h"
+#include "wire/json.h"
 
 enum {
     ANSWER_MAX = 256 * 1024,
+    REQUEST_MAX = 16 * 1024,
     REMEMBERED = 1024,
     REFRESH_US = 600 * 1000 * 1000,
     AGAIN_US = 30 * 1000 * 1000,
@@ -30,14 +34,19 @@ struct remembered {
 };
 
 struct keyring {
-    struct proxy *p;
+    struct loop *loop;
+    struct dns *dns;
+    struct tls_ctx *tls;
+    const struct config *config;
     struct jwt_keys published;
     struct jwt_rules rules;
     struct pool *pool; /* for one answer */
     struct call *call;
-    struct buf answer;
+    struct buf request, answer;
+    struct json doc;
     struct str url; /* of the key set, as discovered; owned */
     int status;
+    bool answered; /* a question has ended, well or not */
     uint64_t asked_us;
     struct timer timer; /* to the next question; while one is open, its end */
 
@@ -52,28 +61,27 @@ static const struct call_handler handler;
 
 static bool ask(struct keyring *k, struct str text, struct str path)
 {
-    struct proxy *p = k->p;
     struct url url;
     if (!url_parse(text, &url))
         return false;
     const struct pool_options options = {
-        .target = {.url = url, .tls = p->tls},
-        .connect_timeout_us = (uint64_t)p->config->connect_timeout,
+        .target = {.url = url, .tls = k->tls},
+        .connect_timeout_us = (uint64_t)k->config->connect_timeout,
         .idle_timeout_us = 1000,
         .idle_max = 1,
         .head_max = 64 * 1024,
     };
-    k->pool = pool_new(p->loop, p->dns, &options);
-    buf_clear(&p->scratch);
-    buf_printf(&p->scratch,
+    k->pool = pool_new(k->loop, k->dns, &options);
+    buf_clear(&k->request);
+    buf_printf(&k->request,
                "GET %.*s%.*s HTTP/1.1\r\nhost: %.*s\r\naccept: application/json\r\n"
                "user-agent: ccproxy\r\nconnection: close\r\n\r\n",
                STR_FMT(url.path), STR_FMT(path.n || url.path.n ? path : STR("/")),
                STR_FMT(url.host));
     k->status = 0;
     buf_clear(&k->answer);
-    k->call = call_start(k->pool, buf_str(&p->scratch), NULL, &handler, k);
-    timer_after(p->loop, &k->timer, TIMEOUT_US);
+    k->call = call_start(k->pool, buf_str(&k->request), NULL, &handler, k);
+    timer_after(k->loop, &k->timer, TIMEOUT_US);
     return true;
 }
 
@@ -89,7 +97,7 @@ static void forget_pool(struct keyring *k)
 
 static void begin(struct keyring *k)
 {
-    const struct config *c = k->p->config;
+    const struct config *c = k->config;
     bool ok = false;
     k->asked_us = clock_us();
     if (c->jwks_url.n) {
@@ -106,7 +114,8 @@ static void begin(struct keyring *k)
 static void rest(struct keyring *k, uint64_t us)
 {
     k->state = IDLE;
-    timer_after(k->p->loop, &k->timer, us);
+    k->answered = true;
+    timer_after(k->loop, &k->timer, us);
 }
 
 static void take_keys(struct keyring *k)
@@ -131,14 +140,14 @@ static void take_keys(struct keyring *k)
  * Discovery 1.0 section 4.3). */
 static bool take_document(struct keyring *k)
 {
-    struct proxy *p = k->p;
+    struct str issuer = k->config->oidc_issuer;
     struct url url;
-    bool https = str_starts(p->config->oidc_issuer, STR("https://"));
-    if (k->status != 200 || json_parse(&p->doc, buf_str(&k->answer)) != JSON_OK)
+    bool https = str_starts(issuer, STR("https://"));
+    if (k->status != 200 || json_parse(&k->doc, buf_str(&k->answer)) != JSON_OK)
         return false;
-    struct jval root = json_root(&p->doc), uri = json_get(root, STR("jwks_uri"));
-    if (!json_str_is(json_get(root, STR("issuer")), p->config->oidc_issuer) ||
-        !json_is(uri, JSON_STRING) || json_is_escaped(uri))
+    struct jval root = json_root(&k->doc), uri = json_get(root, STR("jwks_uri"));
+    if (!json_str_is(json_get(root, STR("issuer")), issuer) || !json_is(uri, JSON_STRING) ||
+        json_is_escaped(uri))
         return false;
     struct str text = json_str_raw(uri);
     if (!url_parse(text, &url) || (https && url.scheme != URL_HTTPS) || url.scheme == URL_UNIX)
@@ -188,7 +197,7 @@ static void on_end(void *ctx)
 {
     struct keyring *k = ctx;
     k->call = NULL;
-    timer_after(k->p->loop, &k->timer, 0); /* a pool is not freed inside its own callback */
+    timer_after(k->loop, &k->timer, 0); /* a pool is not freed inside its own callback */
 }
 
 static void on_fail(void *ctx, enum call_failure why, const char *error)
@@ -203,22 +212,28 @@ static void on_fail(void *ctx, enum call_failure why, const char *error)
 static const struct call_handler handler = {
     .on_head = on_head, .on_body = on_body, .on_end = on_end, .on_fail = on_fail};
 
-struct keyring *keyring_new(struct proxy *p)
+struct keyring *keyring_new(struct loop *l, struct dns *dns, struct tls_ctx *tls,
+                            const struct config *c)
 {
-    const struct config *c = p->config;
     struct keyring *k = mem_zalloc(sizeof(*k));
-    k->p = p;
+    k->loop = l;
+    k->dns = dns;
+    k->tls = tls;
+    k->config = c;
     k->rules = (struct jwt_rules){
         .issuer = c->jwt_issuer.n ? c->jwt_issuer : c->oidc_issuer,
         .audience = c->jwt_audience,
+        .algs = c->jwt_algs,
         .leeway_s = c->jwt_leeway / (1000 * 1000),
         .lifetime_max_s = c->jwt_lifetime / (1000 * 1000),
     };
     jwt_keys_init(&k->published);
+    buf_init(&k->request, REQUEST_MAX);
     buf_init(&k->answer, ANSWER_MAX);
+    json_init(&k->doc);
     timer_init(&k->timer, "keyring", on_timer);
     if (c->jwks_url.n || c->oidc_issuer.n)
-        timer_after(p->loop, &k->timer, 0);
+        timer_after(l, &k->timer, 0);
     return k;
 }
 
@@ -226,10 +241,12 @@ void keyring_free(struct keyring *k)
 {
     if (!k)
         return;
-    timer_stop(k->p->loop, &k->timer);
+    timer_stop(k->loop, &k->timer);
     forget_pool(k);
     jwt_keys_done(&k->published);
+    buf_done(&k->request);
     buf_done(&k->answer);
+    json_done(&k->doc);
     mem_free((void *)(uintptr_t)k->url.p);
     mem_free(k);
 }
@@ -268,7 +285,7 @@ static uint32_t rights_of(struct str scope)
 static const struct client *client_of(const struct keyring *k, const struct remembered *r,
                                       struct arena *a)
 {
-    const struct clients *known = &k->p->config->clients;
+    const struct clients *known = &k->config->clients;
     struct str name = str_of(r->name, r->name_n);
     for (size_t i = 0; i < known->n; i++)
         if (str_eq(known->list[i].name, name))
@@ -290,42 +307,84 @@ static struct remembered *place_of(struct keyring *k, const struct sha256 *hash)
     return &k->seen[i % REMEMBERED];
 }
 
+/* Whether another key could make it right. */
+static bool is_of_the_key(enum jwt_result r)
+{
+    return r == JWT_UNKNOWN_KEY || r == JWT_BAD_ALGORITHM || r == JWT_BAD_SIGNATURE;
+}
+
+static bool has_provider(const struct keyring *k)
+{
+    return k->config->jwks_url.n || k->config->oidc_issuer.n;
+}
+
 static enum jwt_result verify(struct keyring *k, struct str token, int64_t now_s, struct arena *a,
                               struct jwt_claims *claims)
 {
-    const struct jwt_keys *own = k->p->config->jwt_keys;
+    const struct jwt_keys *own = k->config->jwt_keys;
+    bool has_own = own && own->n;
     enum jwt_result r = JWT_UNKNOWN_KEY;
-    if (own && own->n)
+    if (has_own)
         r = jwt_verify(own, &k->rules, token, now_s, a, claims);
-    if (r != JWT_OK && k->published.n)
+    if (is_of_the_key(r) && (k->published.n || !has_own))
         r = jwt_verify(&k->published, &k->rules, token, now_s, a, claims);
     bool may_ask = k->state == IDLE && clock_us() - k->asked_us >= AGAIN_US;
-    if (r == JWT_UNKNOWN_KEY && may_ask &&
-        (k->p->config->jwks_url.n || k->p->config->oidc_issuer.n))
-        timer_after(k->p->loop, &k->timer, 0);
+    if (r == JWT_UNKNOWN_KEY && may_ask && has_provider(k))
+        timer_after(k->loop, &k->timer, 0);
     return r;
+}
+
+static struct remembered remember(const struct sha256 *hash, const struct jwt_claims *claims,
+                                  struct arena *a)
+{
+    struct str name = name_of(claims->subject, a);
+    struct remembered r = {
+        .token = *hash,
+        .expires_s = claims->expires_s,
+        .rights = rights_of(claims->scope),
+        .name_n = (uint8_t)name.n,
+    };
+    memcpy(r.name, name.p, name.n);
+    return r;
+}
+
+enum jwt_result keyring_judge(struct keyring *k, struct str token, int64_t now_s, struct arena *a,
+                              struct judgement *ret)
+{
+    struct jwt_claims claims;
+    struct sha256 hash = hash_sha256(token);
+    struct remembered *r = place_of(k, &hash);
+    enum jwt_result result = JWT_OK;
+    *ret = (struct judgement){.client = NULL};
+    if (!hash_equal(&r->token, &hash) || now_s >= r->expires_s) {
+        result = verify(k, token, now_s, a, &claims);
+        if (result != JWT_OK)
+            return result;
+        *r = remember(&hash, &claims, a);
+    }
+    ret->client = client_of(k, r, a);
+    ret->expires_s = r->expires_s;
+    return JWT_OK;
 }
 
 const struct client *keyring_client(struct keyring *k, struct str token, int64_t now_s,
                                     struct arena *a)
 {
-    struct jwt_claims claims;
-    struct sha256 hash = hash_sha256(token);
-    struct remembered *r = place_of(k, &hash);
-    if (hash_equal(&r->token, &hash) && now_s < r->expires_s)
-        return client_of(k, r, a);
-    enum jwt_result result = verify(k, token, now_s, a, &claims);
-    if (result != JWT_OK) {
-        LOG(LOG_INFO, "token refused", LOG_CSTR("why", jwt_result_name(result)));
-        return NULL;
-    }
-    struct str name = name_of(claims.subject, a);
-    *r = (struct remembered){
-        .token = hash,
-        .expires_s = claims.expires_s,
-        .rights = rights_of(claims.scope),
-        .name_n = (uint8_t)name.n,
-    };
-    memcpy(r->name, name.p, name.n);
-    return client_of(k, r, a);
+    struct judgement j;
+    enum jwt_result result = keyring_judge(k, token, now_s, a, &j);
+    if (result == JWT_OK && client_is_current(j.client, now_s))
+        return j.client;
+    LOG(LOG_INFO, "token refused",
+        LOG_CSTR("why", result == JWT_OK ? "client_dates" : jwt_result_name(result)));
+    return NULL;
+}
+
+bool keyring_settled(const struct keyring *k)
+{
+    return k->answered || !has_provider(k);
+}
+
+size_t keyring_published(const struct keyring *k)
+{
+    return k->published.n;
 }

@@ -5,18 +5,35 @@
 #ifndef CCPROXY_PROXY_KEYRING_H
 #define CCPROXY_PROXY_KEYRING_H
 
-#include "policy/clients.h"
-#include "policy/jwt.h"
+#include "config/config.h"
+#include "io/dns.h"
+#include "io/tls.h"
 
-struct proxy;
 struct keyring;
 
-struct keyring *keyring_new(struct proxy *p);
+/* tls is NULL when nothing is fetched over it. */
+struct keyring *keyring_new(struct loop *l, struct dns *dns, struct tls_ctx *tls,
+                            const struct config *c);
 void keyring_free(struct keyring *k); /* NULL is fine */
 
 /* The client that a token makes, in a; NULL when it is refused. Whoever bears a name of the
- * configuration's clients has that one's settings. */
+ * configuration's clients has that one's settings, dates included. */
 const struct client *keyring_client(struct keyring *k, struct str token, int64_t now_s,
                                     struct arena *a);
+
+/* The same step by step, for whoever has to explain it. On JWT_OK the client still has to be
+ * current (client_is_current). */
+struct judgement {
+    const struct client *client;
+    int64_t expires_s; /* of the token */
+};
+
+enum jwt_result keyring_judge(struct keyring *k, struct str token, int64_t now_s, struct arena *a,
+                              struct judgement *ret);
+
+/* Whether the provider's first answer has come, or failed to; true when there is none to ask. */
+bool keyring_settled(const struct keyring *k);
+/* The number of keys the provider has given. */
+size_t keyring_published(const struct keyring *k);
 
 #endif

@@ -236,7 +236,7 @@ struct proxy *proxy_new(struct loop *l, const struct config *c, const struct sha
     init_server(p);
     refresh_start(p);
     if (c->auth == AUTH_BY_JWT)
-        p->keyring = keyring_new(p);
+        p->keyring = keyring_new(l, p->dns, p->tls, c);
     return p;
 }
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 
 import harness
 
@@ -91,6 +92,87 @@ class Clients(harness.TestCase):
             proxy.process.send_signal(signal.SIGHUP)
             proxy.wait_log("reload refused, the old configuration stays")
             self.assertEqual(self.chat(proxy, BOB).status, 200)
+
+    def hold(self, call):
+        """Answers; a request that says "hold" gets the first half only, until self.opened."""
+        while True:
+            call.read_request()
+            if b"hold" not in call.body:
+                call.answer()
+                continue
+            events = harness.text_events("first ", "second")
+            call.start()
+            for event in events[:3]:
+                call.event(event)
+            self.opened.wait(harness.DEADLINE)
+            for event in events[3:]:
+                call.event(event)
+            call.end()
+
+    def test_keys_change_while_requests_run(self):
+        """Ten times a key is added and another revoked; whoever keeps his notices nothing, nor does a request
+        that was let in by a key that is gone since."""
+        carol = "key-of-carol-05"
+        sets = [{"ann": {"hash": sha(ANN)}, "bob": {"hash": sha(BOB)}},
+                {"bob": {"hash": sha(BOB)}, "carol": {"hash": sha(carol)}}]
+        self.opened, stop, failures, served = threading.Event(), threading.Event(), [], []
+        file = tempfile.NamedTemporaryFile("w", suffix=".yaml")
+        self.addCleanup(file.close)
+
+        def write(clients):  # whole or not at all, as a reader sees it
+            with open(file.name + ".new", "w") as new:
+                json.dump({"clients": clients}, new)
+            os.chmod(new.name, 0o644)
+            os.rename(new.name, file.name)
+
+        write(sets[0])
+        proxy = self.proxy(self.upstream(self.hold), CCPROXY_API_KEYS=None, CCPROXY_CONFIG=file.name, CCPROXY_WORKERS=2,
+                           CCPROXY_AUTH_FAILURES="0")
+
+        def run(is_kept):
+            client = proxy.client()
+            while not stop.is_set():
+                body = {"model": "gpt-4o", "stream": len(served) % 2 == 0, "messages": [{"role": "user", "content": "hi"}]}
+                client.request("POST", "/v1/chat/completions", body, key=BOB)
+                answer = client.response()
+                if answer.status != 200 or not answer.complete:
+                    raise AssertionError(f"{answer.line} {answer.body!r}")
+                served.append(1)
+                if not is_kept or answer.fields.get("connection") == "close":
+                    client.close()
+                    client = proxy.client()
+            client.close()
+
+        def load(is_kept):
+            try:
+                run(is_kept)
+            except Exception as e:
+                failures.append(e)
+
+        held = proxy.client()
+        self.addCleanup(held.close)
+        held.request("POST", "/v1/chat/completions", {"model": "gpt-4o", "stream": True, "messages": [
+            {"role": "user", "content": "hold"}]}, key=ANN)
+        self.assertIn(" 200 ", held.head()[0])
+        held.text("first")
+        threads = [threading.Thread(target=load, args=(kept,)) for kept in (False, True)]
+        for thread in threads:
+            thread.start()
+        for i in range(1, 11):
+            write(sets[i % 2])
+            proxy.kill(signal.SIGHUP)
+            proxy.wait_log("reloaded", i)
+            come, gone = (carol, ANN) if i % 2 else (ANN, carol)
+            harness.until(lambda: all(self.chat(proxy, gone).status == 401 for _ in range(4)), "the key is revoked")
+            for _ in range(4):
+                self.assertEqual(self.chat(proxy, come).status, 200)
+        stop.set()
+        for thread in threads:
+            thread.join(harness.DEADLINE)
+        self.assertEqual(failures, [])
+        self.assertGreater(len(served), 20)
+        self.opened.set()
+        self.assertIn("second", held.text("[DONE]"))
 
     def test_bearer_token(self):
         proxy = self.start(CCPROXY_AUTH_METHOD="bearer_token", CCPROXY_BEARER_TOKEN="the-one-token")

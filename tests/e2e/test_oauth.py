@@ -54,13 +54,16 @@ class Provider:
     def __init__(self):
         provider = self
         self.pages, self.asked = {}, []
+        self.moved = {}  # where a path has moved to
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 provider.asked.append(self.path)
-                page = provider.pages.get(self.path)
+                page, moved = provider.pages.get(self.path), provider.moved.get(self.path)
                 body = json.dumps(page).encode()
-                self.send_response(200 if page else 500)
+                self.send_response(302 if moved else 200 if page else 500)
+                if moved:
+                    self.send_header("location", moved)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -131,11 +134,44 @@ class Oauth(harness.TestCase):
                 self.assertEqual(self.ask(proxy, bearer, "GET", "/v1/models").status, models)
         self.assertEqual(self.ask(proxy, token({}, self.other)).status, 401)
 
+    def test_algorithms(self):
+        """Keys may be for more than tokens are to be signed with."""
+        provider = Provider()
+        self.addCleanup(provider.close)
+        provider.pages["/k"] = {"keys": [self.key.jwk()]}
+        for algorithms, status in (("RS256", 200), ("PS256, RS256", 200), ("PS256,ES256", 401), ("RS512", 401)):
+            proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/k", CCPROXY_JWT_ALGORITHMS=algorithms)
+            proxy.wait_log("keys of the identity provider")
+            self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, status, algorithms)
+        proxy = self.start(CCPROXY_JWT_SECRET=SECRET, CCPROXY_JWT_ALGORITHMS="HS256")
+        self.assertEqual(self.ask(proxy, token({})).status, 200)
+
+    def test_salt(self):
+        """RFC 7518 section 3.5: the salt of PS256 is as long as the hash."""
+        proxy = self.start(CCPROXY_JWT_PUBLIC_KEY=self.key.pem)
+        text = token({}, self.key, alg="PS256").rsplit(".", 1)[0]
+        for salt, status in (("32", 200), ("20", 401), ("0", 401), ("max", 401)):
+            mac = Key.openssl("dgst", "-sha256", "-sign", self.key.path, "-sigopt", "rsa_padding_mode:pss", "-sigopt",
+                              f"rsa_pss_saltlen:{salt}", data=text.encode())
+            self.assertEqual(self.ask(proxy, f"{text}.{b64(mac)}").status, status, salt)
+
+    def test_dates_of_a_client(self):
+        """What the configuration says of a client holds for its tokens, too: fresh and remembered ones."""
+        clients = {"bob": {"expires": "2020-01-01T00:00:00Z"}, "eve": {"not_before": "2999-01-01T00:00:00Z"}}
+        proxy = self.start(CCPROXY_JWT_SECRET=SECRET, CCPROXY_CLIENTS=json.dumps(clients))
+        unknown = self.ask(proxy, "nonsense")
+        for bearer in (token({"sub": "bob"}), token({"sub": "eve"})):
+            for _ in range(2):
+                answer = self.ask(proxy, bearer)
+                self.assertEqual((answer.status, answer.body), (401, unknown.body))
+        proxy.wait_log("token refused", 4, why="client_dates")
+        self.assertEqual(self.ask(proxy, token({"sub": "ann"})).status, 200)
+
     def test_published_keys_change(self):
         provider = Provider()
         self.addCleanup(provider.close)
         provider.pages["/keys"] = {"keys": [self.key.jwk()]}
-        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys")
+        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys", CCPROXY_AUTH_FAILURES="0")
         proxy.wait_log("keys of the identity provider")
         self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, 200)
         provider.pages["/keys"] = {"keys": [self.other.jwk()]}
@@ -184,6 +220,9 @@ class Oauth(harness.TestCase):
                           ({"CCPROXY_JWT_PUBLIC_KEY": "x"}, "CCPROXY_JWT_PUBLIC_KEY: not a public key in PEM"),
                           ({"CCPROXY_JWT_PUBLIC_KEY": pem}, "CCPROXY_JWT_PUBLIC_KEY: the RSA key has less than 2048"),
                           ({"CCPROXY_JWKS": '{"keys":[]}'}, "CCPROXY_JWKS: holds no key"),
+                          ({"CCPROXY_JWT_SECRET": SECRET, "CCPROXY_JWT_ALGORITHMS": "HS256,none"}, '"none" is not HS256'),
+                          ({"CCPROXY_JWT_SECRET": SECRET, "CCPROXY_JWT_ALGORITHMS": "RS256"},
+                           "CCPROXY_JWT_SECRET: is for none of CCPROXY_JWT_ALGORITHMS"),
                           ({"CCPROXY_JWKS_URL": "ftp://x"}, "CCPROXY_JWKS_URL: is not an address")):
             done = harness.run("check", ANTHROPIC_API_KEY="sk-test", CCPROXY_API_KEYS=None,
                                CCPROXY_AUTH_METHOD="oauth2", **env)

@@ -47,6 +47,8 @@ static void test_commands(void **state)
         {"keys list", CLI_KEYS_LIST},
         {"keys hash", CLI_KEYS_HASH},
         {"keys mint --name=a", CLI_KEYS_MINT},
+        {"token verify", CLI_TOKEN_VERIFY},
+        {"token verify --file /run/token", CLI_TOKEN_VERIFY},
     };
     struct cli cli;
     char error[CLI_ERROR];
@@ -93,6 +95,8 @@ static void test_errors(void **state)
         {"simulate --event-delay 10", "--event-delay: \"10\" is not a duration like 10s or 250ms"},
         {"simulate --host=", "--host: \"\" is not a text"},
         {"simulate --control=yes", "--control takes no value"},
+        /* a token on the command line could be read by anybody on the machine */
+        {"token verify eyJ0b2tlbg", "there is no option \"eyJ0b2tlbg\"; see ccproxy --help"},
     };
     struct cli cli;
     char error[CLI_ERROR];
