@@ -277,6 +277,38 @@ static void check_dns_servers(const struct config *c, struct report *r)
                          STR_FMT(part));
 }
 
+static void check_trusted_proxies(struct config *c, struct report *r)
+{
+    struct str bad;
+
+    if (!address_blocks_parse(c->trusted_proxies, &c->arena, &c->proxies, &bad))
+        report_fault(r, where(c, OPT_trusted_proxies),
+                     "\"%.*s\" is not an address, a block like 10.0.0.0/8, or unix", STR_FMT(bad));
+}
+
+/* scheme://host[:port], as browsers write it. */
+static bool is_origin(struct str s)
+{
+    size_t at = str_find_str(s, STR("://"));
+    struct str host = at < s.n ? str_skip(s, at + 3) : STR("");
+
+    for (size_t i = 0; i < host.n; i++)
+        if (host.p[i] <= ' ' || host.p[i] > '~' || strchr("/?#@,", host.p[i]))
+            return false;
+    return at > 0 && host.n > 0;
+}
+
+static void check_origins(const struct config *c, struct report *r)
+{
+    struct str rest = c->cors_origins.n ? c->cors_origins : STR_NONE, part;
+
+    while (str_split(&rest, ',', &part))
+        if (!str_eq(str_trim(part), STR("*")) && !is_origin(str_trim(part)))
+            report_fault(r, where(c, OPT_cors_origins),
+                         "\"%.*s\" is not an origin like https://app.example.com, or *",
+                         STR_FMT(str_trim(part)));
+}
+
 static void check_proxy(const struct config *c, struct report *r)
 {
     struct url url;
@@ -344,6 +376,8 @@ void check_config(struct config *c, struct report *r)
     check_keys(c, r);
     check_host(c, r);
     check_dns_servers(c, r);
+    check_trusted_proxies(c, r);
+    check_origins(c, r);
     check_proxy(c, r);
     check_files(c, r);
     check_redis(c, r);

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "policy/address.h"
 #include "policy/auth.h"
 #include "policy/jwt.h"
 #include "store/redis_url.h"
@@ -54,6 +55,7 @@ struct config {
     struct clients clients; /* named "client-1" and so on where no name is given */
     enum auth_method auth;
     struct redis_url redis; /* when redis_url is given */
+    struct address_blocks proxies;
     enum fallback fallback;
     struct jwt_keys *jwt_keys; /* of the configuration itself; NULL: none */
     uint32_t jwt_algs;         /* that tokens may be signed with (enum verify_alg) */

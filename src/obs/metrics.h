@@ -32,7 +32,7 @@ enum metric {
     LABEL(ENDPOINT, "endpoint", 24)                                                                \
     LABEL(STATUS, "status", 32)                                                                    \
     LABEL(ERROR, "type", 96)                                                                       \
-    LABEL(AUTH, "result", 4)                                                                       \
+    LABEL(AUTH, "result", 5)                                                                       \
     LABEL(LIMIT, "limit", 8)                                                                       \
     LABEL(CLIENT, "client", 256)                                                                   \
     LABEL(OUTCOME, "outcome", 3)                                                                   \

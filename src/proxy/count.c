@@ -25,9 +25,11 @@ static const char *const tokens[] = {"input", "output", "cache_read", "cache_wri
 static const char *const outcomes[] = {"success", "failure"};
 static const char *const sides[] = {"client", "upstream_busy", "upstream_idle"};
 static const char *const limits[] = {"requests", "tokens", "concurrent", "budget", "node"};
-static const char *const auths[] = {"accepted", "refused", "conflict"};
+static const char *const auths[] = {"accepted", "refused", "conflict", "penalized"};
 static const int statuses[] = {200, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415,
                                417, 429, 431, 499, 500, 501, 502, 503, 504, 505, 529};
+
+enum { PENALIZED = ARRAY_LEN(auths) };
 
 enum { NO_STATUS = ARRAY_LEN(statuses) + 1 };
 
@@ -137,6 +139,11 @@ void count_begin(struct exchange *x)
 void count_auth(struct exchange *x, enum auth_result result)
 {
     metrics_add(&x->proxy->meter, METRIC_AUTH, (unsigned)result + 1, 0, 0, 1);
+}
+
+void count_penalty(struct exchange *x)
+{
+    metrics_add(&x->proxy->meter, METRIC_AUTH, PENALIZED, 0, 0, 1);
 }
 
 void count_attempt(struct exchange *x)

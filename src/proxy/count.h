@@ -13,6 +13,7 @@ void count_adopt(struct metrics *m, const struct config *c);
 
 void count_begin(struct exchange *x);
 void count_auth(struct exchange *x, enum auth_result result);
+void count_penalty(struct exchange *x); /* refused for where it came from */
 /* The request is on its way upstream; what came back of that attempt. Each attempt is counted once. */
 void count_attempt(struct exchange *x);
 void count_attempt_end(struct exchange *x);

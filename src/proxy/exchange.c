@@ -19,6 +19,7 @@
 #include "llm/price.h"
 #include "proxy/admit.h"
 #include "proxy/count.h"
+#include "proxy/door.h"
 #include "proxy/endpoint.h"
 #include "proxy/proxy_int.h"
 #include "proxy/scrape.h"
@@ -77,6 +78,7 @@ static struct exchange *exchange_new(struct proxy *p, struct request *r)
     struct exchange *x = mem_zalloc(sizeof(*x));
     x->proxy = p;
     x->request = r;
+    x->address = door_peer(r);
     r->user = x;
     x->started_us = r->started_us;
     x->total_at_us = clock_us() + (uint64_t)p->config->total_timeout;
@@ -192,6 +194,7 @@ static void log_access(const struct exchange *x)
     const struct fail_row *row = fail_row(x->ending);
     const struct client *client = x->client ? x->client : &nobody;
     const struct upstream_limits *own = &x->own_limits;
+    char address[ADDRESS_TEXT];
     struct str model = x->decoded.model ? x->decoded.model->id : STR("");
     bool used = x->answer.state != ANSWER_EMPTY, estimated;
     int64_t output = exchange_output_tokens(x, &estimated);
@@ -199,7 +202,8 @@ static void log_access(const struct exchange *x)
     LOG(row->level, "request", LOG_STR("id", x->id),
         LOG_STR(when(x->upstream_id.n, "upstream_id"), x->upstream_id),
         LOG_STR(when(x->trace.known, "trace_id"), str_of(x->trace.id, TRACE_ID)),
-        LOG_STR(when(client->name.n, "client"), client->name), LOG_STR("method", x->method),
+        LOG_STR(when(client->name.n, "client"), client->name),
+        LOG_STR("address", address_text(&x->address, address)), LOG_STR("method", x->method),
         LOG_STR("path", x->path), LOG_INT("status", x->status), LOG_CSTR("ending", row->name),
         LOG_CSTR("fault", fault_name(row->fault)),
         LOG_STR(when(x->decoded.asked_model.n, "asked_model"), x->decoded.asked_model),
@@ -248,6 +252,8 @@ void exchange_end(struct exchange *x, enum fail ending)
     log_access(x);
     if (x->scrape)
         scrape_stop(x);
+    if (x->door)
+        door_let_go(x);
     if (x->encoder)
         x->endpoint->dialect->close(x->encoder);
     list_remove(&x->node);

@@ -24,6 +24,7 @@
 #include "llm/upstream_error.h"
 #include "llm/upstream_limits.h"
 #include "obs/trace.h"
+#include "policy/address.h"
 #include "policy/auth.h"
 #include "proxy/fail.h"
 #include "proxy/retry.h"
@@ -68,9 +69,13 @@ struct exchange {
 
     const struct endpoint *endpoint;
     const struct client *client;
-    struct str id;    /* x-request-id */
-    bool anthropic;   /* the client speaks Anthropic's API: it sent anthropic-version */
-    struct str betas; /* anthropic-beta: the client's, then what of it is sent */
+    struct str id;          /* x-request-id */
+    bool anthropic;         /* the client speaks Anthropic's API: it sent anthropic-version */
+    struct str betas;       /* anthropic-beta: the client's, then what of it is sent */
+    struct address address; /* the client's, as far as proxies are trusted */
+    struct str origin;      /* of the page that calls, when it may; else absent */
+    struct str wanted;      /* fields that it wants to send, of a preflight */
+    struct door *door;      /* a refusal that is held back; see door.c */
     struct trace trace;
     struct str tracestate;
     enum h1_method verb;
@@ -171,12 +176,13 @@ void exchange_commit(struct exchange *x);
 
 /* steps.c */
 enum step_result step_identify(struct exchange *x);
-enum step_result step_authenticate(struct exchange *x);
 enum step_result step_receive(struct exchange *x);
 enum step_result step_answer(struct exchange *x);
 enum step_result step_decode(struct exchange *x);
 enum step_result step_route(struct exchange *x);
 enum step_result step_send(struct exchange *x);
+/* door.c */
+enum step_result step_authenticate(struct exchange *x);
 /* relay.c */
 enum step_result step_relay(struct exchange *x);
 enum step_result step_settle(struct exchange *x);

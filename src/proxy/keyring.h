@@ -21,6 +21,9 @@ void keyring_free(struct keyring *k); /* NULL is fine */
 const struct client *keyring_client(struct keyring *k, struct str token, int64_t now_s,
                                     struct arena *a);
 
+/* Whether the token was verified before, and its time is not over: no signature is looked at. */
+bool keyring_knows(struct keyring *k, struct str token, int64_t now_s);
+
 /* The same step by step, for whoever has to explain it. On JWT_OK the client still has to be
  * current (client_is_current). */
 struct judgement {

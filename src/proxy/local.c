@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "proxy/door.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
@@ -125,6 +126,7 @@ void local_options(struct exchange *x)
     struct request *r = x->request;
     reply_head(x, 204, STR("text/plain"));
     reply_field(r, STR("Allow"), str_c(endpoint_allow_list(x->endpoint)));
+    door_reply_preflight(x, str_c(endpoint_allow_list(x->endpoint)));
     reply_head_end(r, 0);
     reply_end(r);
 }

@@ -27,6 +27,8 @@ static void on_request(void *ctx, struct request *r)
 {
     (void)ctx;
     struct exchange *x = r->user;
+    if (x->door)
+        return; /* refused already, and told so a little later */
     ASSERT(x->step == STEP_RECEIVE);
     x->body = buf_take(&r->body);
     x->received_us = clock_precise_us();

@@ -47,6 +47,7 @@ struct proxy {
     struct buf authority;
     struct list open; /* exchanges */
     size_t n_open;
+    size_t n_held; /* refusals held back */
     uint64_t started_wall_us;
 
     enum { PROXY_READY, PROXY_UNREADY, PROXY_DRAINING } state;

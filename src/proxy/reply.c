@@ -1,5 +1,6 @@
 /* reply.c - the heads of answers: what every one carries, and how errors look. */
 #include "base/clock.h"
+#include "proxy/door.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
@@ -55,6 +56,7 @@ void reply_head(struct exchange *x, int status, struct str content_type)
     reply_field(r, STR("X-Request-Id"), x->id);
     for (size_t i = 0; i < ARRAY_LEN(security_fields); i++)
         reply_field(r, security_fields[i].name, security_fields[i].value);
+    door_reply_origin(x);
     if (x->endpoint && x->endpoint->dialect) {
         reply_field(r, STR("Openai-Version"), STR("2020-10-01"));
         reply_field_u64(r, STR("Openai-Processing-Ms"), (clock_us() - x->started_us) / 1000);

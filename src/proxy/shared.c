@@ -4,7 +4,10 @@
 #include "base/mem.h"
 #include "proxy/count.h"
 
-enum { LIMIT_VALUES = 65536 }; /* some six for each client: a megabyte */
+enum {
+    LIMIT_VALUES = 65536, /* some six for each client: a megabyte */
+    PENALIZED = 65536,    /* addresses: half a megabyte */
+};
 
 enum { MASTER = 0 }; /* the shard of metrics; owner n has n + 1 */
 
@@ -15,6 +18,7 @@ void shared_init(struct shared *s, const struct config *c)
         .stash = c->stash_size ? stash_new((size_t)c->stash_size) : NULL,
         .limits = limits_new(LIMIT_VALUES),
         .metrics = metrics_new(),
+        .penalties = penalties_new(PENALIZED),
     };
     metrics_join(s->metrics, MASTER);
     const struct meter meter = shared_meter(s);
@@ -28,6 +32,7 @@ void shared_done(struct shared *s)
     stash_free(s->stash);
     limits_free(s->limits);
     metrics_free(s->metrics);
+    penalties_free(s->penalties);
 }
 
 void shared_adopt(struct shared *s, const struct config *c)

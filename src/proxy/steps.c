@@ -3,6 +3,7 @@
 #include "base/rand.h"
 #include "base/text.h"
 #include "proxy/count.h"
+#include "proxy/door.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/local.h"
@@ -50,6 +51,7 @@ static void remember_head(struct exchange *x, const struct h1_head *head)
     struct str id = head->known[H1_X_REQUEST_ID];
     x->id = is_request_id(id) ? arena_dup(&x->keep, id) : exchange_make_id(x);
     x->verb = head->method;
+    door_read(x, head);
     if (trace_read(h1_field(head, STR("traceparent")), &x->trace))
         x->tracestate = read_tracestate(x, head);
     struct str accept = h1_field(head, STR("accept")), wanted = STR("application/openmetrics-text");
@@ -107,61 +109,6 @@ enum step_result step_identify(struct exchange *x)
         return exchange_fail(x, FAIL_CONTENT_ENCODING);
     if (head->method == H1_POST && !has_json_type(head))
         return exchange_fail(x, FAIL_CONTENT_TYPE);
-    return STEP_NEXT;
-}
-
-static enum auth_result check_credential(struct exchange *x, const struct auth_fields *fields,
-                                         int64_t now_s)
-{
-    struct str token;
-    if (!x->proxy->keyring)
-        return auth_check(&x->proxy->config->clients, fields, now_s, &x->client);
-    if (!auth_presented(fields, &token))
-        return AUTH_CONFLICT;
-    x->client = keyring_client(x->proxy->keyring, token, now_s, &x->keep);
-    return x->client ? AUTH_OK : AUTH_REFUSED;
-}
-
-/* Operators' pages are open to this machine itself: no proxy has brought the request from elsewhere. */
-static bool is_operator_here(const struct exchange *x, const struct auth_fields *fields)
-{
-    static const struct str forwarded[] = {STR_INIT("x-forwarded-for"), STR_INIT("forwarded"),
-                                           STR_INIT("via"), STR_INIT("x-real-ip")};
-    struct str credential;
-    bool operators = x->endpoint->right & (RIGHT_STATS | RIGHT_METRICS);
-    if (!operators || !sock_addr_is_loopback(&x->request->peer) ||
-        !auth_presented(fields, &credential) || credential.n)
-        return false;
-    for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
-        if (h1_field(x->request->head, forwarded[i]).p)
-            return false;
-    return true;
-}
-
-enum step_result step_authenticate(struct exchange *x)
-{
-    const struct h1_head *head = x->request->head;
-    if (x->endpoint->right == 0 || head->method == H1_OPTIONS)
-        return STEP_NEXT;
-    const int64_t now_s = (int64_t)(clock_wall_us() / 1000000);
-    const struct auth_fields fields = {
-        .authorization = head->known[H1_AUTHORIZATION],
-        .x_api_key = head->known[H1_X_API_KEY],
-        .api_key = h1_field(head, STR("api-key")),
-    };
-    if (is_operator_here(x, &fields))
-        return STEP_NEXT;
-    enum auth_result result = check_credential(x, &fields, now_s);
-    count_auth(x, result);
-    switch (result) {
-    case AUTH_OK: break;
-    case AUTH_REFUSED: return exchange_fail(x, FAIL_UNAUTHENTICATED);
-    case AUTH_CONFLICT: return exchange_fail(x, FAIL_CREDENTIALS_DIFFER);
-    }
-    if ((x->client->rights & x->endpoint->right) == 0)
-        return exchange_fail_with(x, FAIL_FORBIDDEN, STR_NONE, STR_NONE,
-                                  arena_printf(&x->keep, "This key lacks the right \"%s\".",
-                                               right_name(x->endpoint->right)));
     return STEP_NEXT;
 }
 

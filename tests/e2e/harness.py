@@ -435,7 +435,7 @@ def each_request(answer):
 
 
 UNLIMITED = {"CCPROXY_RATE_LIMIT_RPM": "0", "CCPROXY_RATE_LIMIT_TPM": "0",
-             "CCPROXY_CONCURRENT_REQUESTS": "0"}
+             "CCPROXY_CONCURRENT_REQUESTS": "0", "CCPROXY_AUTH_FAILURES": "0"}
 
 
 def environment(env, upstream=None):
