@@ -286,6 +286,15 @@ static void check_trusted_proxies(struct config *c, struct report *r)
                      "\"%.*s\" is not an address, a block like 10.0.0.0/8, or unix", STR_FMT(bad));
 }
 
+static void check_model_limits(struct config *c, struct report *r)
+{
+    const char *expected;
+
+    if (c->model_limits_map.n &&
+        !model_limits_parse(c->model_limits_map, &c->arena, &c->model_limits, &expected))
+        report_fault(r, where(c, OPT_model_limits_map), "is not %s", expected);
+}
+
 /* scheme://host[:port], as browsers write it. */
 static bool is_origin(struct str s)
 {
@@ -377,6 +386,7 @@ void check_config(struct config *c, struct report *r)
     check_host(c, r);
     check_dns_servers(c, r);
     check_trusted_proxies(c, r);
+    check_model_limits(c, r);
     check_origins(c, r);
     check_proxy(c, r);
     check_files(c, r);

@@ -56,6 +56,7 @@ struct config {
     enum auth_method auth;
     struct redis_url redis; /* when redis_url is given */
     struct address_blocks proxies;
+    struct model_limits model_limits;
     enum fallback fallback;
     struct jwt_keys *jwt_keys; /* of the configuration itself; NULL: none */
     uint32_t jwt_algs;         /* that tokens may be signed with (enum verify_alg) */

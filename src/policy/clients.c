@@ -101,6 +101,14 @@ static bool read_aliases(struct reading *r, struct jval v, size_t at)
     return true;
 }
 
+static bool read_model_limits(struct reading *r, struct jval v, size_t at)
+{
+    const char *expected;
+    (void)at;
+    return model_limits_read(v, r->arena, &r->client->model_limits, &expected) ||
+           fault(r, expected);
+}
+
 static bool read_count(struct reading *r, struct jval v, size_t at)
 {
     int64_t n;
@@ -207,6 +215,7 @@ static const struct member {
     {STR_INIT("tokens_per_day"), read_count, offsetof(struct client, limits.tokens_per_day)},
     {STR_INIT("usd_per_day"), read_dollars, offsetof(struct client, limits.usd_per_day)},
     {STR_INIT("usd_per_month"), read_dollars, offsetof(struct client, limits.usd_per_month)},
+    {STR_INIT("model_limits"), read_model_limits, 0},
     {STR_INIT("not_before"), read_time, offsetof(struct client, not_before_s)},
     {STR_INIT("expires"), read_time, offsetof(struct client, expires_s)},
 };

@@ -3,7 +3,7 @@
  *   {"alice": {"hash": "sha256:<64 hex>", "rights": ["chat", "models"], "models": ["gpt-4o", "claude-*"],
  *              "aliases": {"fast": "claude-haiku-5-5"}, "rpm": 600, "tpm": 400000,
  *              "concurrent_requests": 20, "tokens_per_day": 5000000, "usd_per_day": 20,
- *              "usd_per_month": 300, "not_before": "2026-11-01T00:00:00Z",
+ *              "usd_per_month": 300, "model_limits": {"claude-opus-5": {"rpm": 10}}, "not_before": "2026-11-01T00:00:00Z",
  *              "expires": "2027-05-01T00:00:00Z"}}
  *
  * Every member may be left out; "hash" may be a list, so that keys can be changed without a gap. The
@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/hash.h"
 #include "llm/models.h"
+#include "policy/model_limits.h"
 
 enum right {
     RIGHT_CHAT = 1 << 0,    /* everything that asks Claude */
@@ -40,6 +41,7 @@ struct client {
     const struct model_alias *aliases;
     size_t n_aliases;
     struct client_limits limits;
+    struct model_limits model_limits;
     int64_t not_before_s, expires_s; /* seconds since 1970; 0: none */
 };
 
