@@ -56,6 +56,7 @@ struct config {
     struct redis_url redis; /* when redis_url is given */
     enum fallback fallback;
     struct jwt_keys *jwt_keys; /* of the configuration itself; NULL: none */
+    bool records;              /* there is a usage database */
     bool demo; /* no upstream key and the default address: the simulator is the upstream */
 
     struct config_given *given; /* each option's text and where it came from (options.h) */

@@ -11,6 +11,7 @@ enum cli_command {
     CLI_KEYS_HASH,
     CLI_KEYS_LIST,
     CLI_MODELS,
+    CLI_USAGE,
     CLI_SIMULATE,
     CLI_HELP,
     CLI_VERSION,
@@ -25,6 +26,9 @@ struct cli {
     bool control;
     /* keys mint */
     struct str name, rights, expires;
+    /* usage */
+    struct str by, since, until, client, model, db;
+    bool json, csv;
     /* help */
     bool markdown;
 };

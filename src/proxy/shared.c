@@ -15,6 +15,7 @@ void shared_init(struct shared *s, const struct config *c)
         .stash = c->stash_size ? stash_new((size_t)c->stash_size) : NULL,
         .limits = limits_new(LIMIT_VALUES),
         .metrics = metrics_new(),
+        .journal = journal_new(),
     };
     metrics_join(s->metrics, MASTER);
     const struct meter meter = shared_meter(s);
@@ -28,6 +29,7 @@ void shared_done(struct shared *s)
     stash_free(s->stash);
     limits_free(s->limits);
     metrics_free(s->metrics);
+    journal_free(s->journal);
 }
 
 void shared_adopt(struct shared *s, const struct config *c)

@@ -8,6 +8,7 @@
 #include "llm/stash.h"
 #include "obs/metrics.h"
 #include "policy/limit.h"
+#include "store/journal.h"
 
 /* Mapped. */
 struct board {
@@ -19,6 +20,7 @@ struct shared {
     struct stash *stash; /* NULL: switched off */
     struct limits *limits;
     struct metrics *metrics;
+    struct journal *journal;   /* for the usage database; ring n is owner n's */
     bool owners[LIMIT_OWNERS]; /* the master's: numbers that living workers have */
 };
 
