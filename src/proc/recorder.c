@@ -1,7 +1,7 @@
 /* recorder.c - see recorder.h.
  *
- * A scribe that dies is replaced at once, or after a pause when it was young. What is not written then
- * stands in the journal and waits.
+ * A scribe that dies is replaced at once, one that dies young after a pause that doubles, as a worker
+ * is. What is not written then stands in the journal and waits.
  */
 #include "proc/recorder.h"
 
@@ -16,7 +16,12 @@
 #include "proc/scribe.h"
 #include "proc/spawn.h"
 
-enum { YOUNG_US = 1000 * 1000, PAUSE_US = 200 * 1000, LAST_DEATHS = 5 };
+enum {
+    YOUNG_US = 1000 * 1000,
+    WAIT_FIRST_US = 100 * 1000,
+    WAIT_MAX_US = 5 * 1000 * 1000,
+    LAST_DEATHS = 5,
+};
 
 static bool is_finishing(const struct recorder *r)
 {
@@ -114,6 +119,8 @@ void recorder_adopt(struct recorder *r, const struct config *c, const struct san
 
 void recorder_finish(struct recorder *r)
 {
+    if (is_finishing(r))
+        return;
     close_one(&r->life);
     if (r->path && !r->pid) /* it is being replaced */
         timer_after(r->loop, &r->again, 0);
@@ -124,14 +131,23 @@ bool recorder_is_done(const struct recorder *r)
     return !r->pid && !timer_is_set(&r->again);
 }
 
+static uint64_t next_wait(const struct recorder *r, bool orderly)
+{
+    if (orderly || clock_us() - r->born_us >= YOUNG_US)
+        return 0;
+    if (!r->wait_us)
+        return WAIT_FIRST_US;
+    return 2 * r->wait_us < WAIT_MAX_US ? 2 * r->wait_us : WAIT_MAX_US;
+}
+
 bool recorder_reap(struct recorder *r, pid_t pid, int status)
 {
     char text[SPAWN_TEXT];
     bool orderly = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    bool young = clock_us() - r->born_us < YOUNG_US;
     if (pid != r->pid)
         return false;
     r->pid = 0;
+    r->wait_us = next_wait(r, orderly);
     close_one(&r->channel);
     if (!orderly)
         LOG(LOG_ERROR, "the scribe died", LOG_STR("cause", spawn_end_text(status, text)),
@@ -139,6 +155,6 @@ bool recorder_reap(struct recorder *r, pid_t pid, int status)
     if (!r->path)
         journal_say(r->journal, JOURNAL_OFF);
     else if (!is_finishing(r) || (!orderly && ++r->n_last < LAST_DEATHS))
-        timer_after(r->loop, &r->again, !orderly && young ? PAUSE_US : 0);
+        timer_after(r->loop, &r->again, r->wait_us);
     return true;
 }

@@ -23,14 +23,15 @@ struct recorder {
     int channel;
     struct timer again;
     uint64_t born_us;
-    unsigned n_last; /* deaths since recorder_finish */
+    uint64_t wait_us; /* before the next one: 0 unless this one died young */
+    unsigned n_last;  /* deaths since recorder_finish */
 };
 
 NODISCARD bool recorder_open(struct recorder *r, struct loop *l, struct journal *j);
 void recorder_close(struct recorder *r);
 /* A configuration is in force: starts a scribe, or one in the place of the old one, or none. */
 void recorder_adopt(struct recorder *r, const struct config *c, const struct sandbox_user *user);
-/* The last worker is gone: the scribe writes what there is and ends. */
+/* The last worker is gone: the scribe writes what there is and ends. Once is enough. */
 void recorder_finish(struct recorder *r);
 /* No scribe runs, nor will one. */
 bool recorder_is_done(const struct recorder *r);

@@ -111,6 +111,7 @@ static const int governing[] = {
     SCMP_SYS(sched_getaffinity),
     SCMP_SYS(dup2),
     SCMP_SYS(dup3),
+    SCMP_SYS(umask),
 };
 
 /* What the sanitizers' runtime does: maps of memory, stacks for signals, the tracer of the leak

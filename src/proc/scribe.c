@@ -25,7 +25,8 @@ enum {
     BATCH = 2048,
     FORGET_EVERY_US = 60 * 1000 * 1000,
     FORGET_AT_ONCE = 5000,
-    OWNER_ONLY = 027, /* umask: the group may read */
+    SAY_LOST_EVERY_US = 10 * 1000 * 1000,
+    NOT_OTHERS = 027, /* umask */
 };
 
 static const uint64_t day_us = UINT64_C(86400) * 1000000;
@@ -38,6 +39,7 @@ static struct {
     struct ledger *ledger; /* NULL: to be opened */
     uint64_t at[JOURNAL_RINGS];
     uint64_t forget_at_us;
+    uint64_t lost, say_lost_at_us;
     uint64_t leave_at_us; /* 0: somebody writes still */
     bool quits;
 } self;
@@ -60,6 +62,17 @@ static void say_fails(const char *error)
     journal_say(self.s->journal, JOURNAL_FAILS);
     LOG(LOG_ERROR, "usage cannot be recorded", LOG_CSTR("path", self.s->path),
         LOG_CSTR("error", error), LOG_INT("waiting", journal_waiting(self.s->journal)));
+}
+
+/* Records that found their ring full: the database has been away for too long. */
+static void say_lost(void)
+{
+    uint64_t lost = journal_lost(self.s->journal);
+    if (lost == self.lost || clock_us() < self.say_lost_at_us)
+        return;
+    self.lost = lost;
+    self.say_lost_at_us = clock_us() + SAY_LOST_EVERY_US;
+    LOG(LOG_WARN, "usage is dropped", LOG_INT("dropped", lost));
 }
 
 static bool fail(void)
@@ -159,6 +172,7 @@ static bool write_all(void)
 static void on_turn(struct timer *t)
 {
     bool wrote = write_all();
+    say_lost();
     bool late = self.leave_at_us && clock_us() >= self.leave_at_us;
     if (self.quits || late || (wrote && self.leave_at_us))
         loop_stop(self.loop);
@@ -195,7 +209,7 @@ static bool set_up(void)
     self.life = (struct io_watch){.fd = self.s->life, .fn = on_life, .name = "life"};
     timer_init(&self.timer, "usage", on_turn);
     timer_after(self.loop, &self.timer, 0);
-    (void)umask(OWNER_ONLY);
+    (void)umask(NOT_OTHERS);
     return self.signals.fd >= 0 && loop_watch_level(self.loop, &self.signals) &&
            loop_watch_level(self.loop, &self.life) && sandbox_leave_root(&self.s->user) &&
            (!self.s->sandbox || sandbox_confine(SANDBOX_SCRIBE));
