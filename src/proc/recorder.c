@@ -21,6 +21,7 @@ enum {
     WAIT_FIRST_US = 100 * 1000,
     WAIT_MAX_US = 5 * 1000 * 1000,
     LAST_DEATHS = 5,
+    LIMIT_US = 10 * 1000 * 1000,
 };
 
 static bool is_finishing(const struct recorder *r)
@@ -66,11 +67,20 @@ static void on_again(struct timer *t)
     timer_after(r->loop, t, YOUNG_US);
 }
 
+static void on_limit(struct timer *t)
+{
+    struct recorder *r = CONTAINER_OF(t, struct recorder, limit);
+    r->n_last = LAST_DEATHS;
+    if (r->pid)
+        (void)kill(r->pid, SIGKILL);
+}
+
 bool recorder_open(struct recorder *r, struct loop *l, struct journal *j)
 {
     int pair[2];
     *r = (struct recorder){.loop = l, .journal = j, .life = -1, .life_out = -1, .channel = -1};
     timer_init(&r->again, "scribe again", on_again);
+    timer_init(&r->limit, "scribe's end", on_limit);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
         return false;
     r->life = pair[0];
@@ -88,6 +98,7 @@ static void close_one(int *fd)
 void recorder_close(struct recorder *r)
 {
     timer_stop(r->loop, &r->again);
+    timer_stop(r->loop, &r->limit);
     close_one(&r->life);
     close_one(&r->life_out);
     close_one(&r->channel);
@@ -122,6 +133,7 @@ void recorder_finish(struct recorder *r)
     if (is_finishing(r))
         return;
     close_one(&r->life);
+    timer_after(r->loop, &r->limit, LIMIT_US);
     if (r->path && !r->pid) /* it is being replaced */
         timer_after(r->loop, &r->again, 0);
 }
@@ -156,5 +168,7 @@ bool recorder_reap(struct recorder *r, pid_t pid, int status)
         journal_say(r->journal, JOURNAL_OFF);
     else if (!is_finishing(r) || (!orderly && ++r->n_last < LAST_DEATHS))
         timer_after(r->loop, &r->again, r->wait_us);
+    else if (journal_waiting(r->journal))
+        LOG(LOG_ERROR, "usage is lost", LOG_INT("requests", journal_waiting(r->journal)));
     return true;
 }

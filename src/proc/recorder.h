@@ -21,7 +21,7 @@ struct recorder {
     struct sandbox_user user;
     pid_t pid; /* 0: none runs */
     int channel;
-    struct timer again;
+    struct timer again, limit;
     uint64_t born_us;
     uint64_t wait_us; /* before the next one: 0 unless this one died young */
     unsigned n_last;  /* deaths since recorder_finish */
@@ -31,7 +31,8 @@ NODISCARD bool recorder_open(struct recorder *r, struct loop *l, struct journal 
 void recorder_close(struct recorder *r);
 /* A configuration is in force: starts a scribe, or one in the place of the old one, or none. */
 void recorder_adopt(struct recorder *r, const struct config *c, const struct sandbox_user *user);
-/* The last worker is gone: the scribe writes what there is and ends. Once is enough. */
+/* The last worker is gone: the scribe writes what there is and ends, or is killed
+ * after ten seconds. Once is enough. */
 void recorder_finish(struct recorder *r);
 /* No scribe runs, nor will one. */
 bool recorder_is_done(const struct recorder *r);

@@ -40,26 +40,35 @@ static struct {
     uint64_t at[JOURNAL_RINGS];
     uint64_t forget_at_us;
     uint64_t lost, say_lost_at_us;
-    uint64_t leave_at_us; /* 0: somebody writes still */
+    enum journal_state said; /* OFF: nothing yet */
+    uint64_t leave_at_us;    /* 0: somebody writes still */
     bool quits;
 } self;
 
 /* --- the database --------------------------------------------------------------------------- */
 
+/* Each scribe tells once how it does, and again when that changes. */
+static bool is_new(enum journal_state state)
+{
+    if (self.said == state)
+        return false;
+    self.said = state;
+    journal_say(self.s->journal, state);
+    return true;
+}
+
 static void say_writes(void)
 {
-    if (journal_state(self.s->journal) == JOURNAL_WRITES)
+    if (!is_new(JOURNAL_WRITES))
         return;
-    journal_say(self.s->journal, JOURNAL_WRITES);
     LOG(LOG_INFO, "usage is recorded", LOG_CSTR("path", self.s->path),
         LOG_INT("dropped", journal_lost(self.s->journal)));
 }
 
 static void say_fails(const char *error)
 {
-    if (journal_state(self.s->journal) == JOURNAL_FAILS)
+    if (!is_new(JOURNAL_FAILS))
         return;
-    journal_say(self.s->journal, JOURNAL_FAILS);
     LOG(LOG_ERROR, "usage cannot be recorded", LOG_CSTR("path", self.s->path),
         LOG_CSTR("error", error), LOG_INT("waiting", journal_waiting(self.s->journal)));
 }
@@ -226,9 +235,6 @@ int scribe_run(const struct scribe *s)
         return 1;
     }
     loop_run(self.loop);
-    uint64_t waiting = journal_waiting(s->journal);
-    if (waiting && !self.quits)
-        LOG(LOG_ERROR, "usage is lost", LOG_INT("requests", waiting));
     ledger_close(self.ledger);
     loop_free(self.loop);
     return 0;

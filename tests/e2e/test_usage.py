@@ -86,11 +86,13 @@ class Case(harness.TestCase):
                 self.assertEqual(response.status, 200, response.body)
                 told.add(response.frames()[-2]["usage"] if stream else response.json()["usage"])
 
-    def load(self, proxy, told, total, clients=8):
-        """Asks from several connections at once; returns when all have their answers."""
+    def load(self, proxy, told, total, each=0, clients=8):
+        """Asks from several connections at once, `each` requests on one; returns when all have their
+        answers."""
+        each = each or (total + clients - 1) // clients
         with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-            jobs = [pool.submit(self.ask, proxy, told, range(i, total, clients), i % 2 == 1)
-                    for i in range(clients)]
+            jobs = [pool.submit(self.ask, proxy, told, range(i, min(i + each, total)), i // each % 2 == 1)
+                    for i in range(0, total, each)]
             for job in jobs:
                 job.result()
 
@@ -199,8 +201,8 @@ class Killing(Case):
         told = Told()
         self.load(proxy, told, 1500)
         self.assertEqual(proxy.stop(), 0)  # at once: what is not written yet is written now
+        self.assertEqual([p.name for p in self.path.parent.iterdir()], ["usage.db"])
         self.assert_agrees(told)
-        self.assertFalse(any(p.name != "usage.db" for p in self.path.parent.iterdir()))
 
     def test_killed_scribe(self):
         """Killed again and again under load: nothing is missing and nothing is there twice."""
@@ -282,10 +284,18 @@ class Killing(Case):
         self.ask(proxy, told, range(50))
         proxy.ended(50)
         proxy.kill(signal.SIGTERM)
-        proxy.wait_log("worker left")
+        until(lambda: proxy.workers() == [scribe], "the worker to leave")
         os.kill(scribe, signal.SIGKILL)
         self.assertEqual(proxy.stop(), 0)
         self.assert_agrees(told)
+
+    def test_hanging_scribe(self):
+        """One that does not end is killed in the end: what it had not written is lost, and that is said."""
+        proxy = self.recording()
+        os.kill(self.scribe(proxy), signal.SIGSTOP)
+        self.ask(proxy, Told(), range(5))
+        self.assertEqual(proxy.stop(), 0)
+        self.assertEqual(proxy.wait_log("usage is lost")["requests"], 5)
 
     def test_killed_master(self):
         """Workers drain, and the scribe stays until the last of them is gone."""
@@ -307,7 +317,7 @@ class Killing(Case):
         proxy = self.recording(folder=folder, CCPROXY_DB=None, CCPROXY_CONFIG=config, CCPROXY_WORKERS=2)
         told = Told()
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            job = pool.submit(self.load, proxy, told, 1000)
+            job = pool.submit(self.load, proxy, told, 1000, each=1)
             for i in range(2):
                 proxy.kill(signal.SIGHUP)
                 proxy.wait_log("reloaded", i + 1)
