@@ -219,6 +219,7 @@ static bool set_up(void)
     timer_init(&self.timer, "usage", on_turn);
     timer_after(self.loop, &self.timer, 0);
     (void)umask(NOT_OTHERS);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error like a full disk */
     return self.signals.fd >= 0 && loop_watch_level(self.loop, &self.signals) &&
            loop_watch_level(self.loop, &self.life) && sandbox_leave_root(&self.s->user) &&
            (!self.s->sandbox || sandbox_confine(SANDBOX_SCRIBE));

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import resource
 import select
 import signal
 import sqlite3
@@ -391,6 +392,30 @@ class FullDisk(Case):
         self.assertEqual(proxy.stop(), 0)
         self.assert_agrees(told)
         self.assertEqual(len(proxy.logs("usage cannot be recorded")), 1)
+
+    def test_limit_on_files(self):
+        """The same where a limit of the process stands in for the disk."""
+        proxy = self.recording()
+        scribe = self.scribe(proxy)
+        told = Told()
+        self.ask(proxy, told, range(10))
+        self.reaches(10)
+        most = self.path.with_name("usage.db-wal").stat().st_size
+        try:
+            before = resource.prlimit(scribe, resource.RLIMIT_FSIZE)
+        except PermissionError:
+            self.skipTest("no right over a process of another user")
+        resource.prlimit(scribe, resource.RLIMIT_FSIZE, (most, before[1]))
+        self.load(proxy, told, 200)
+        proxy.wait_log("usage cannot be recorded")
+        self.assertEqual(self.state(proxy), ("degraded", False))
+        self.assertEqual(self.written(), 10)
+        resource.prlimit(scribe, resource.RLIMIT_FSIZE, before)
+        proxy.wait_log("usage is recorded", 2)
+        self.reaches(210)
+        self.assertEqual(len(proxy.logs("scribe started")), 1)
+        self.assertEqual(proxy.stop(), 0)
+        self.assert_agrees(told)
 
     def test_more_than_memory_holds(self):
         """Beyond what the journal holds, requests are served and counted as dropped."""
