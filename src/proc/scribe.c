@@ -100,7 +100,8 @@ static bool find_positions(void)
         uint64_t tail = journal_tail(self.s->journal, i), written = 0;
         if (!ledger_position(self.ledger, journal_server(self.s->journal), i, &written))
             return false;
-        self.at[i] = written > tail ? written : tail;
+        bool ahead = written > tail && written <= journal_head(self.s->journal, i);
+        self.at[i] = ahead ? written : tail;
         journal_release(self.s->journal, i, self.at[i]);
     }
     return true;
