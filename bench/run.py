@@ -119,12 +119,12 @@ class Bench:
         drain(p.stderr)
         return p, port_of(record)
 
-    def ccproxy(self, upstream_port, workers=1):
+    def ccproxy(self, upstream_port, workers=1, **env):
         settings = {
             "PATH": os.environ["PATH"], "ANTHROPIC_API_KEY": "sk-ant-bench",
             "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{upstream_port}",
             "CCPROXY_API_KEYS": f"bench:{KEY}", "CCPROXY_HOST": "127.0.0.1", "CCPROXY_PORT": "0",
-            "CCPROXY_WORKERS": str(workers), **LIMITS}
+            "CCPROXY_WORKERS": str(workers), **LIMITS, **env}
         p = self.procs.start(pinned(CORES[workers], self.args.binary), env=settings, stderr=subprocess.PIPE,
                              stdout=subprocess.DEVNULL)
         record = wait_ready(p)
@@ -238,6 +238,28 @@ def bench_short(bench):
         bench.procs.end(c)
 
 
+def bench_usage(bench):
+    print("CPU per short non-streamed request with the usage database, over without it")
+    sim, port = bench.simulator()
+    bench.tmp.chmod(0o777)  # the scribe runs as another user
+    off, on = bench.ccproxy(port), bench.ccproxy(port, CCPROXY_DB=str(bench.tmp / "usage.db"))
+    off.name, on.name = "off", "on"
+    while len(on.workers) < 2:  # the scribe starts last
+        on.workers = children(on.process.pid)
+    scribe = on.workers.pop()
+    off.request = on.request = bench.request_file("chat", "/v1/chat/completions", chat(False))
+    before = cpu_us([scribe])
+    figures = in_turns(bench, bench.args.rounds, [off, on], "requests",
+                       connections=32, requests=bench.args.requests)
+    asked = bench.args.requests * bench.args.rounds + bench.args.requests // 5
+    ratio = statistics.median(b / a for a, b in zip(figures["off"], figures["on"]))
+    verdict("worker", ratio, 1.05,
+            f"off {statistics.median(figures['off']):.1f} us, on {statistics.median(figures['on']):.1f} us, "
+            f"ratio {ratio:.2f}; the scribe takes {(cpu_us([scribe]) - before) / asked:.1f} us more")
+    for process in (off.process, on.process, sim):
+        bench.procs.end(process)
+
+
 def bench_events(bench):
     print("CPU per streamed event (64 streams, an event every 5 ms, so that each travels alone)")
     sim, port = bench.simulator("--event-delay", "5ms", "--answer-tokens", "600")
@@ -348,7 +370,7 @@ def bench_soak(bench):
             f"{early} KiB in the first half, {late} KiB in the second")
 
 
-PARTS = {"short": bench_short, "events": bench_events, "latency": bench_latency,
+PARTS = {"short": bench_short, "usage": bench_usage, "events": bench_events, "latency": bench_latency,
          "memory": bench_memory, "translation": bench_translation, "start": bench_start}
 BY_NAME = {**PARTS, "soak": bench_soak}
 

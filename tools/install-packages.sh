@@ -6,7 +6,7 @@ set -euo pipefail
 
 build=(gcc libc6-dev make meson ninja-build pkg-config python3
        ca-certificates libssl-dev libc-ares-dev libhiredis-dev libseccomp-dev
-       libyaml-dev)
+       libsqlite3-dev libyaml-dev)
 test=(libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck
       curl git openssl procps prometheus python3-venv redis-server)
 bench=(nginx-light util-linux)

@@ -34,6 +34,7 @@ LIBRARIES = {
     r"seccomp\.h": "proc/sandbox.c",
     r"yaml\.h": "config/yaml.c",
     r"hiredis/.*": "store/redis_reply.c",
+    r"sqlite3\.h": "store/ledger.c",
 }
 
 BANNED = {

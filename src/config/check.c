@@ -380,6 +380,26 @@ static void check_redis(struct config *c, struct report *r)
         report_fault(r, where(c, OPT_redis_url), "%s", error);
 }
 
+/* Whether the file can be written is seen when it is opened, by the user who will. */
+static void check_db(struct config *c, struct report *r)
+{
+    char folder[4096];
+    size_t end = c->db.n;
+
+    c->records = c->db.n && !str_eq_nocase(c->db, STR("off"));
+    if (!c->records)
+        return;
+    while (end > 0 && c->db.p[end - 1] != '/')
+        end--;
+    (void)snprintf(folder, sizeof(folder), "%.*s", (int)(end ? end : 1), end ? c->db.p : ".");
+    if (str_find_str(c->db, STR("://")) < c->db.n)
+        report_fault(r, where(c, OPT_db), "is an address; expected off or the path of a file");
+    else if (end == c->db.n || c->db.n >= sizeof(folder))
+        report_fault(r, where(c, OPT_db), "\"%.*s\" is not the path of a file", STR_FMT(c->db));
+    else if (access(folder, F_OK) < 0)
+        report_fault(r, where(c, OPT_db), "\"%s\": %s", folder, strerrordesc_np(errno));
+}
+
 void check_config(struct config *c, struct report *r)
 {
     check_keys(c, r);
@@ -391,6 +411,7 @@ void check_config(struct config *c, struct report *r)
     check_proxy(c, r);
     check_files(c, r);
     check_redis(c, r);
+    check_db(c, r);
     if (!log_set_levels(c->log_levels))
         report_fault(r, where(c, OPT_log_levels), "is not a list like relay:debug,keyring:error");
     if (c->debug)

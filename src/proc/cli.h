@@ -12,6 +12,7 @@ enum cli_command {
     CLI_KEYS_LIST,
     CLI_TOKEN_VERIFY,
     CLI_MODELS,
+    CLI_USAGE,
     CLI_SIMULATE,
     CLI_HELP,
     CLI_VERSION,
@@ -28,6 +29,9 @@ struct cli {
     struct str name, rights, expires;
     /* token verify */
     struct str file; /* absent: standard input */
+    /* usage */
+    struct str by, since, until, client, model, db;
+    bool json, csv;
     /* help */
     bool markdown;
 };

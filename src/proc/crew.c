@@ -118,10 +118,11 @@ static void on_channel(struct io_watch *w, unsigned events)
 static bool start(struct member *m)
 {
     struct crew *c = m->crew;
-    int fds[LISTENERS_MAX], channel;
+    int fds[LISTENERS_MAX + 1], channel;
     size_t n_fds = listeners_of(c->o.listeners, m->number - 1, c->o.n, fds);
     m->owner = shared_join(c->o.shared);
-    pid_t pid = spawn(fds, n_fds, &channel);
+    fds[n_fds] = c->o.life;
+    pid_t pid = spawn(fds, n_fds + 1, &channel);
 
     if (pid < 0) {
         shared_leave(c->o.shared, m->owner);
@@ -198,6 +199,11 @@ void crew_free(struct crew *c)
 const struct config *crew_config(const struct crew *c)
 {
     return c->o.config;
+}
+
+const struct sandbox_user *crew_user(const struct crew *c)
+{
+    return &c->o.user;
 }
 
 size_t crew_size(const struct crew *c)

@@ -31,6 +31,7 @@ struct crew_options {
     struct shared *shared;             /* of all crews */
     const struct listeners *listeners; /* must live while the crew is not leaving */
     struct sandbox_user user;
+    int life; /* kept open by every worker while it lives (recorder.h) */
     size_t n;
 };
 
@@ -38,6 +39,7 @@ struct crew_options {
 struct crew *crew_new(const struct crew_options *o, const struct crew_handler *handler);
 void crew_free(struct crew *c);
 const struct config *crew_config(const struct crew *c);
+const struct sandbox_user *crew_user(const struct crew *c);
 size_t crew_size(const struct crew *c);
 
 /* Tells all workers to leave by a signal (worker.h); who is not gone after limit_us is killed. May

@@ -7,7 +7,7 @@
  * At any time there is at most one crew that serves and one that starts; crews that leave are on
  * the list until their last worker is gone. The master itself serves nobody, waits only in its
  * loop, and does not end because a worker does. What workers do is worker.c's; how they are
- * replaced, crew.c's.
+ * replaced, crew.c's. The scribe leaves when they are gone: recorder.c.
  */
 #include "proc/master.h"
 
@@ -24,6 +24,7 @@
 #include "ccproxy_version.h"
 #include "proc/crew.h"
 #include "proc/demo.h"
+#include "proc/recorder.h"
 #include "proc/spawn.h"
 
 enum {
@@ -45,6 +46,7 @@ static struct {
     struct demo demo;
     bool has_demo;
     struct timer demo_again;
+    struct recorder recorder;
     bool reload_again; /* asked for while a crew was starting */
 
     enum { RUNNING, STOPPING, ABORTING } state;
@@ -93,9 +95,10 @@ static void stop_if_done(void)
 {
     if (self.state == RUNNING || has_crews())
         return;
+    recorder_finish(&self.recorder);
     if (self.has_demo && self.demo.pid)
         (void)kill(self.demo.pid, SIGTERM); /* its end comes back here */
-    else
+    else if (recorder_is_done(&self.recorder))
         loop_stop(self.loop);
 }
 
@@ -145,6 +148,7 @@ static void on_ready(struct crew *c)
         self.fresh = NULL;
     }
     self.n_served = self.listeners->n;
+    recorder_adopt(&self.recorder, crew_config(c), crew_user(c));
     log_init(crew_config(c)->log_level, crew_config(c)->log_format, "master");
     if (!old)
         say_ready(c, "ready");
@@ -256,8 +260,11 @@ static bool start_crew(struct config *c, char error[LISTENERS_ERROR])
 {
     static const struct crew_handler handler = {
         .on_ready = on_ready, .on_failed = on_failed, .on_quiet = on_quiet, .on_gone = on_gone};
-    struct crew_options o = {
-        .loop = self.loop, .config = c, .shared = &self.shared, .n = workers_of(c)};
+    struct crew_options o = {.loop = self.loop,
+                             .config = c,
+                             .shared = &self.shared,
+                             .n = workers_of(c),
+                             .life = self.recorder.life};
 
     if (c->demo && !self.has_demo) {
         (void)snprintf(error, LISTENERS_ERROR,
@@ -368,7 +375,9 @@ static void reap(void)
 
         for (size_t i = 0; i < CREWS_MAX && !found; i++)
             found = self.crews[i] && crew_reap(self.crews[i], pid, status);
-        if (!found && self.has_demo && pid == self.demo.pid)
+        if (!found && recorder_reap(&self.recorder, pid, status))
+            stop_if_done();
+        else if (!found && self.has_demo && pid == self.demo.pid)
             reap_demo(status);
     }
 }
@@ -478,6 +487,7 @@ static void give_back(void)
 {
     if (self.has_demo)
         listeners_close(&self.demo.listeners);
+    recorder_close(&self.recorder);
     drop_listeners(&self.listeners);
     drop_listeners(&self.fresh);
     shared_done(&self.shared);
@@ -496,7 +506,7 @@ int master_run(void)
     self.loop = loop_new();
     shared_init(&self.shared, c);
     count_start();
-    if (!watch_signals())
+    if (!recorder_open(&self.recorder, self.loop, self.shared.journal) || !watch_signals())
         return fail(sock_error_text(errno));
     if (c->sandbox && !sandbox_confine(SANDBOX_MASTER))
         return fail("the sandbox cannot be set up; CCPROXY_SANDBOX=false does without");

@@ -1,7 +1,8 @@
 /* sandbox.c - the lists of system calls, and the order in which privileges go.
  *
  * Each list is what the process was seen to need, with arguments pinned where a call can do harm:
- * files are opened for reading only, memory never becomes executable, sockets are TCP, UDP or unix.
+ * files are opened for reading only (the scribe's database and the log's file apart), memory never
+ * becomes executable, sockets are TCP, UDP or unix.
  * Anything else kills the process, and the master says "SIGSYS"; clone3 alone is answered with
  * ENOSYS, because the C library then falls back to clone, which can be judged by its arguments.
  *
@@ -62,6 +63,15 @@ static const int files[] = {
     SCMP_SYS(ioctl),
 };
 
+/* A database: its file, its journal, and the memory that its readers share. */
+static const int storing[] = {
+    SCMP_SYS(pread64),   SCMP_SYS(pwrite64),        SCMP_SYS(ftruncate), SCMP_SYS(fsync),
+    SCMP_SYS(fdatasync), SCMP_SYS(unlink),          SCMP_SYS(unlinkat),  SCMP_SYS(access),
+    SCMP_SYS(faccessat), SCMP_SYS(faccessat2),      SCMP_SYS(readlink),  SCMP_SYS(readlinkat),
+    SCMP_SYS(getcwd),    SCMP_SYS(fchmod),          SCMP_SYS(fchown),    SCMP_SYS(geteuid),
+    SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep),
+};
+
 /* Children, listeners, and what a child does before it confines itself further. */
 static const int governing[] = {
     SCMP_SYS(clone),
@@ -101,6 +111,7 @@ static const int governing[] = {
     SCMP_SYS(sched_getaffinity),
     SCMP_SYS(dup2),
     SCMP_SYS(dup3),
+    SCMP_SYS(umask),
 };
 
 /* What the sanitizers' runtime does: maps of memory, stacks for signals, the tracer of the leak
@@ -129,9 +140,10 @@ struct list_of {
         (calls), ARRAY_LEN(calls)                                                                  \
     }
 
-static const struct list_of lists[][4] = {
-    [SANDBOX_MASTER] = {LIST(common), LIST(network), LIST(files), LIST(governing)},
+static const struct list_of lists[][5] = {
+    [SANDBOX_MASTER] = {LIST(common), LIST(network), LIST(files), LIST(governing), LIST(storing)},
     [SANDBOX_WORKER] = {LIST(common), LIST(network), LIST(files)},
+    [SANDBOX_SCRIBE] = {LIST(common), LIST(files), LIST(storing)},
     [SANDBOX_SIMULATOR] = {LIST(common), LIST(network), LIST(files)},
 };
 
@@ -197,6 +209,13 @@ static int allow_appending(scmp_filter_ctx f)
         SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_APPEND | O_TRUNC, O_WRONLY | O_APPEND));
 }
 
+/* A database, which is written in place. */
+static int allow_updating(scmp_filter_ctx f)
+{
+    return seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
+                            SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_TRUNC, O_RDWR));
+}
+
 static int allow_data_memory(scmp_filter_ctx f)
 {
     static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
@@ -225,12 +244,14 @@ static int fill(scmp_filter_ctx f, enum sandbox_kind kind)
         error = allow_all_of(f, lists[kind][i].calls, lists[kind][i].n);
     if (SANITIZED && !error)
         error = allow_all_of(f, sanitizer, ARRAY_LEN(sanitizer));
-    if (!error)
+    if (!error && kind != SANDBOX_SCRIBE)
         error = allow_sockets(f);
     if (!error)
         error = allow_reading(f);
     if (!error && kind == SANDBOX_MASTER)
         error = allow_appending(f);
+    if (!error && (kind == SANDBOX_MASTER || kind == SANDBOX_SCRIBE))
+        error = allow_updating(f);
     return error ? error : allow_data_memory(f);
 }
 

@@ -9,7 +9,7 @@
  *
  * A step is a short function that returns next, wait or over. Nothing but exchange_goto changes
  * x->step, and it asserts that the edge is one of those drawn above. exchange_end runs exactly
- * once, whatever happened: it is the only place where an exchange is logged, counted and freed.
+ * once, whatever happened: it is the only place where an exchange is logged, recorded, counted and freed.
  */
 #include "proxy/exchange.h"
 
@@ -22,6 +22,7 @@
 #include "proxy/door.h"
 #include "proxy/endpoint.h"
 #include "proxy/proxy_int.h"
+#include "proxy/record.h"
 #include "proxy/scrape.h"
 
 enum { PENDING_MAX = 16 * 1024 * 1024, UPSTREAM_TEXT_MAX = 64 * 1024 * 1024 };
@@ -250,6 +251,7 @@ void exchange_end(struct exchange *x, enum fail ending)
     exchange_part(x);
     admit_settle(x);
     log_access(x);
+    record_end(x);
     if (x->scrape)
         scrape_stop(x);
     if (x->door)

@@ -73,6 +73,7 @@ void local_health(struct exchange *x)
     const struct proxy *p = x->proxy;
     bool upstream = proxy_upstream_works(p);
     bool limiter = !p->redis || redis_is_up(p->redis); /* else what CCPROXY_REDIS_FALLBACK says */
+    bool recording = journal_state(p->shared->journal) != JOURNAL_FAILS;
     bool ready = p->state == PROXY_READY;
     char when[CLOCK_TEXT];
     struct buf *body = clean_scratch(x);
@@ -80,9 +81,9 @@ void local_health(struct exchange *x)
     jsonw_to_buf(&w, body);
     jsonw_object(&w);
     jsonw_field_str(&w, "status",
-                    !ready                ? STR("unhealthy")
-                    : upstream && limiter ? STR("healthy")
-                                          : STR("degraded"));
+                    !ready                             ? STR("unhealthy")
+                    : upstream && limiter && recording ? STR("healthy")
+                                                       : STR("degraded"));
     jsonw_field_i64(&w, "uptime_seconds",
                     (int64_t)((clock_wall_us() - p->started_wall_us) / 1000000));
     jsonw_key(&w, STR("checks"));
@@ -90,6 +91,8 @@ void local_health(struct exchange *x)
     jsonw_field_bool(&w, "claude_api", upstream);
     jsonw_field_bool(&w, "rate_limiter", limiter);
     jsonw_field_bool(&w, "auth", p->config->clients.n > 0);
+    if (p->config->records)
+        jsonw_field_bool(&w, "usage", recording);
     jsonw_field_bool(&w, "accepting", ready);
     jsonw_object_end(&w);
     jsonw_field_str(&w, "timestamp", clock_rfc3339(clock_wall_us(), when));

@@ -19,6 +19,7 @@ void shared_init(struct shared *s, const struct config *c)
         .limits = limits_new(LIMIT_VALUES),
         .metrics = metrics_new(),
         .penalties = penalties_new(PENALIZED),
+        .journal = journal_new(),
     };
     metrics_join(s->metrics, MASTER);
     const struct meter meter = shared_meter(s);
@@ -33,6 +34,7 @@ void shared_done(struct shared *s)
     limits_free(s->limits);
     metrics_free(s->metrics);
     penalties_free(s->penalties);
+    journal_free(s->journal);
 }
 
 void shared_adopt(struct shared *s, const struct config *c)

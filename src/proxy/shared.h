@@ -9,6 +9,7 @@
 #include "obs/metrics.h"
 #include "policy/limit.h"
 #include "policy/penalty.h"
+#include "store/journal.h"
 
 /* Mapped. */
 struct board {
@@ -21,6 +22,7 @@ struct shared {
     struct limits *limits;
     struct metrics *metrics;
     struct penalties *penalties;
+    struct journal *journal;   /* for the usage database; ring n is owner n's */
     bool owners[LIMIT_OWNERS]; /* the master's: numbers that living workers have */
 };
 

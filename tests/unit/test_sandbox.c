@@ -59,6 +59,16 @@ static int try_open_for_writing(void)
     return open("/tmp/ccproxy-sandbox", O_WRONLY | O_CREAT, 0600) < 0;
 }
 
+static int try_open_for_updating(void)
+{
+    return open("/tmp/ccproxy-sandbox", O_RDWR | O_CREAT, 0600) < 0;
+}
+
+static int try_socket(void)
+{
+    return socket(AF_INET, SOCK_STREAM, 0) < 0;
+}
+
 static int try_open_and_truncate(void)
 {
     return open("/dev/null", O_RDONLY | O_TRUNC) < 0;
@@ -134,40 +144,50 @@ static int try_io_uring(void)
     return (int)syscall(SYS_io_uring_setup, 1, NULL) < 0;
 }
 
+enum {
+    MASTER = 1 << SANDBOX_MASTER,
+    WORKER = 1 << SANDBOX_WORKER,
+    SCRIBE = 1 << SANDBOX_SCRIBE,
+    SIMULATOR = 1 << SANDBOX_SIMULATOR,
+};
+
 static void test_forbidden(void **state)
 {
     static const struct {
         const char *name;
         int (*fn)(void);
-        bool master_may, sanitizer_may;
+        unsigned may; /* of the kinds */
+        bool sanitizer_may;
     } cases[] = {
-        {"execve", try_execve, false, false},
-        {"open for writing", try_open_for_writing, false, true},
-        {"open and truncate", try_open_and_truncate, false, true},
-        {"raw socket", try_raw_socket, false, false},
-        {"netlink", try_netlink, false, false},
-        {"executable memory", try_executable_memory, false, true},
-        {"making memory executable", try_making_executable, false, true},
-        {"fork", try_fork, true, true},
-        {"kill", try_kill, true, true},
-        {"ptrace", try_ptrace, false, true},
-        {"unlink", try_unlink, true, false},
-        {"setuid", try_setuid, false, false},
-        {"bind", try_bind, true, false},
-        {"unshare", try_unshare, false, false},
-        {"memfd_create", try_memfd, false, false},
-        {"io_uring", try_io_uring, false, false},
+        {"execve", try_execve, 0, false},
+        {"open for writing", try_open_for_writing, 0, true},
+        {"open for updating", try_open_for_updating, MASTER | SCRIBE, true},
+        {"open and truncate", try_open_and_truncate, 0, true},
+        {"socket", try_socket, MASTER | WORKER | SIMULATOR, false},
+        {"raw socket", try_raw_socket, 0, false},
+        {"netlink", try_netlink, 0, false},
+        {"executable memory", try_executable_memory, 0, true},
+        {"making memory executable", try_making_executable, 0, true},
+        {"fork", try_fork, MASTER, true},
+        {"kill", try_kill, MASTER, true},
+        {"ptrace", try_ptrace, 0, true},
+        {"unlink", try_unlink, MASTER | SCRIBE, false},
+        {"setuid", try_setuid, 0, false},
+        {"bind", try_bind, MASTER, false},
+        {"unshare", try_unshare, 0, false},
+        {"memfd_create", try_memfd, 0, false},
+        {"io_uring", try_io_uring, 0, false},
     };
 
-    static const enum sandbox_kind kinds[] = {SANDBOX_MASTER, SANDBOX_WORKER, SANDBOX_SIMULATOR};
+    static const enum sandbox_kind kinds[] = {SANDBOX_MASTER, SANDBOX_WORKER, SANDBOX_SCRIBE,
+                                              SANDBOX_SIMULATOR};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
             int status;
 
-            if ((SANITIZED && cases[i].sanitizer_may) ||
-                (kinds[k] == SANDBOX_MASTER && cases[i].master_may))
+            if ((SANITIZED && cases[i].sanitizer_may) || cases[i].may & 1u << kinds[k])
                 continue;
             status = confined(kinds[k], cases[i].fn);
             if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
