@@ -66,7 +66,8 @@ void mem_wipe(void *p, size_t n)
 
 void *mem_share(size_t n)
 {
-    void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void *p =
+        mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     ASSERT(p != MAP_FAILED);
     return p;

@@ -33,6 +33,9 @@ enum which {
     NODE_RPM,
     NODE_TPM,
     NODE_OPEN,
+    MODEL_RPM,
+    MODEL_TPM,
+    MODEL_OPEN,
     OUTPUT
 };
 
@@ -76,7 +79,19 @@ static const struct row {
                   "tokens per min of the gateway"},
     [NODE_OPEN] = {LIMIT_LEASE, REQUESTS, true, FAIL_NODE_BUSY, "node",
                    "concurrent requests of the gateway"},
+    [MODEL_RPM] = {LIMIT_RATE, REQUESTS, false, FAIL_LIMIT_REQUESTS, "model-rpm",
+                   "requests per min (RPM) of"},
+    [MODEL_TPM] = {LIMIT_RATE, TOKENS, false, FAIL_LIMIT_TOKENS, "model-tpm",
+                   "tokens per min (TPM) of"},
+    [MODEL_OPEN] = {LIMIT_LEASE, REQUESTS, false, FAIL_LIMIT_CONCURRENT, "model-open",
+                    "concurrent requests of"},
 };
+
+/* Whether a limit is of one model: its name is a part of the key, and of what the client is told. */
+static bool is_of_model(enum which which)
+{
+    return which == MODEL_RPM || which == MODEL_TPM || which == MODEL_OPEN;
+}
 
 static struct limit_clock now(void)
 {
@@ -127,6 +142,15 @@ static uint64_t answer_tokens(const struct exchange *x)
 
 /* --- the items --- */
 
+/* Whose limit it is. */
+static uint64_t holder_of(const struct exchange *x, enum which which)
+{
+    if (rows[which].node)
+        return 0;
+    return is_of_model(which) ? x->client->limit_id ^ limit_id(x->decoded.model->id)
+                              : x->client->limit_id;
+}
+
 static void add(struct exchange *x, enum which which, int64_t limit, uint64_t tokens)
 {
     struct admission *a = x->admission;
@@ -136,7 +160,7 @@ static void add(struct exchange *x, enum which which, int64_t limit, uint64_t to
     a->which[a->n] = (uint8_t)which;
     a->items[a->n++] = (struct limit_item){
         .kind = row->kind,
-        .key = limit_key(row->node ? 0 : x->client->limit_id, which),
+        .key = limit_key(holder_of(x, which), which),
         .limit = (uint64_t)limit,
         .period_us = MINUTE_US,
         .cost = row->unit == REQUESTS ? 1
@@ -149,6 +173,28 @@ static void add(struct exchange *x, enum which which, int64_t limit, uint64_t to
 static int64_t or_else(int64_t own, int64_t server)
 {
     return own >= 0 ? own : server;
+}
+
+/* The entry that means the model of this request, by whichever of its names; or one that says nothing. */
+static const struct model_limit *of_model(struct exchange *x, const struct model_limits *list)
+{
+    static const struct model_limit unsaid = {.rpm = -1, .tpm = -1, .concurrent = -1};
+    const struct model *model;
+    for (size_t i = 0; i < list->n; i++)
+        if (models_resolve(x->proxy->models, list->list[i].model, &x->scratch, &model) !=
+                MODEL_UNKNOWN &&
+            str_eq(model->id, x->decoded.model->id))
+            return &list->list[i];
+    return &unsaid;
+}
+
+static void collect_model(struct exchange *x, uint64_t tokens)
+{
+    const struct model_limit *own = of_model(x, &x->client->model_limits);
+    const struct model_limit *all = of_model(x, &x->proxy->config->model_limits);
+    add(x, MODEL_RPM, or_else(own->rpm, all->rpm), 0);
+    add(x, MODEL_TPM, or_else(own->tpm, all->tpm), tokens);
+    add(x, MODEL_OPEN, or_else(own->concurrent, all->concurrent), 0);
 }
 
 static void collect(struct exchange *x)
@@ -166,6 +212,7 @@ static void collect(struct exchange *x)
     add(x, DAY_TOKENS, or_else(own->tokens_per_day, c->tokens_per_day), tokens);
     add(x, DAY_USD, or_else(own->usd_per_day, c->usd_per_day * MICRO), 0);
     add(x, MONTH_USD, or_else(own->usd_per_month, c->usd_per_month * MICRO), 0);
+    collect_model(x, tokens);
 }
 
 /* --- what the client is told --- */
@@ -208,10 +255,12 @@ static enum step_result refuse(struct exchange *x)
         return exchange_fail_with(
             x, FAIL_BUDGET, STR_NONE, STR_NONE,
             arena_printf(&x->keep, "The budget of this key is used up: %s.", row->name));
+    struct str model = is_of_model(a->which[i]) ? x->decoded.model->id : STR("");
     struct str message = arena_printf(
-        &x->keep, "Rate limit reached on %s: Limit %llu, Requested %llu. Please try again in %.*s.",
-        row->name, (unsigned long long)it->limit, (unsigned long long)it->cost,
-        STR_FMT(upstream_duration(retry_us, wait)));
+        &x->keep,
+        "Rate limit reached on %s%s%.*s: Limit %llu, Requested %llu. Please try again in %.*s.",
+        row->name, model.n > 0 ? " " : "", STR_FMT(model), (unsigned long long)it->limit,
+        (unsigned long long)it->cost, STR_FMT(upstream_duration(retry_us, wait)));
     return exchange_fail_with(x, row->why, STR_NONE, STR_NONE, message);
 }
 
@@ -230,7 +279,7 @@ static bool take_here(struct exchange *x, size_t from, size_t n)
 /* --- with Redis --- */
 
 static void add_remote(struct exchange *x, struct remote *r, const struct limit_item *it,
-                       const char *name)
+                       enum which which)
 {
     static const enum redis_limit_kind kinds[] = {
         [LIMIT_RATE] = REDIS_LIMIT_CELL,
@@ -243,9 +292,11 @@ static void add_remote(struct exchange *x, struct remote *r, const struct limit_
     uint64_t longest = (uint64_t)x->proxy->config->total_timeout + MINUTE_US;
     const uint64_t periods[] = {
         [LIMIT_RATE] = MINUTE_US, [LIMIT_DAY] = day_us, [LIMIT_MONTH] = 0, [LIMIT_LEASE] = longest};
+    struct str model = is_of_model(which) ? x->decoded.model->id : STR("");
     r->items[r->n++] = (struct redis_limit_item){
         .kind = kinds[it->kind],
-        .key = arena_printf(&x->keep, "%.*s:%s", STR_FMT(x->client->name), name),
+        .key = arena_printf(&x->keep, "%.*s:%s%s%.*s", STR_FMT(x->client->name), rows[which].key,
+                            model.n > 0 ? ":" : "", STR_FMT(model)),
         .limit = it->limit,
         .burst = it->limit,
         .period_us = periods[it->kind],
@@ -259,12 +310,12 @@ static struct remote *remote_of(struct exchange *x)
     struct remote *r = ARENA_NEW(&x->keep, struct remote);
     bool lease = false;
     for (size_t i = a->n_node; i < a->n; i++) {
-        add_remote(x, r, &a->items[i], rows[a->which[i]].key);
+        add_remote(x, r, &a->items[i], a->which[i]);
         lease |= a->items[i].kind == LIMIT_LEASE;
     }
     if (!lease) { /* one that only counts: settling hangs on it */
         const struct limit_item counting = {.kind = LIMIT_LEASE};
-        add_remote(x, r, &counting, rows[OPEN].key);
+        add_remote(x, r, &counting, OPEN);
     }
     redis_limit_ticket(&r->ticket);
     return r;

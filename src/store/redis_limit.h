@@ -27,7 +27,7 @@
 #include "store/redis.h"
 
 enum {
-    REDIS_LIMIT_ITEMS_MAX = 8,
+    REDIS_LIMIT_ITEMS_MAX = 10,
     REDIS_LIMIT_COUNT_MAX = 150 * 1000 * 1000, /* a cell's limit, burst and cost; more is cut */
     REDIS_LIMIT_KEY_MAX = 256,                 /* prefix and key; a longer key goes by its hash */
 };

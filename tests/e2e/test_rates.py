@@ -36,6 +36,37 @@ class Rates(harness.TestCase):
         line = proxy.ended(4)
         self.assertEqual((line["ending"], line["fault"]), ("LIMIT_REQUESTS", "policy"))
 
+    def test_of_single_models(self):
+        """A model's own limit, by any name of it, beside the client's; other models are not concerned."""
+        clients = {"tester": {"model_limits": {"claude-haiku-4-5": {"rpm": 2}}}}
+        limits = {"gpt-4o": {"rpm": 1}, "claude-haiku-4-5": {"rpm": 1, "concurrent_requests": 5}}
+        proxy = self.start(CCPROXY_CLIENTS=json.dumps(clients), CCPROXY_MODEL_LIMITS=json.dumps(limits),
+                           CCPROXY_RATE_LIMIT_RPM=10)
+        self.assertEqual(proxy.chat(model="claude-sonnet-5-5").status, 200)
+        for name in ("gpt-4o", "claude-sonnet-5-5"):
+            response = proxy.chat(model=name)
+            self.assert_error(response, 429, "rate_limit_exceeded", "requests")
+            self.assertIn("requests per min (RPM) of claude-sonnet-5-5: Limit 1", response.error["message"])
+            self.assertEqual(response.fields["x-ratelimit-limit-requests"], "10")
+        self.assertEqual([proxy.chat(model="claude-haiku-4-5").status for _ in range(3)], [200, 200, 429])
+        self.assertEqual(proxy.chat(model="claude-opus-5").status, 200)
+        self.assertEqual(proxy.get("/metrics", key=None).body.decode().count(
+            'ccproxy_rate_limit_hits_total{limit="requests"} 3\n'), 1)
+
+    def test_tokens_of_a_single_model(self):
+        proxy = self.start(CCPROXY_MODEL_LIMITS='{"gpt-4o": {"tpm": 1000}}')
+        self.assertEqual(proxy.chat(max_tokens=500, stream=True).status, 200)
+        response = proxy.chat(max_tokens=900, stream=True)
+        self.assert_error(response, 429, "rate_limit_exceeded", "tokens")
+        self.assertIn("tokens per min (TPM) of claude-sonnet-5-5: Limit 1000", response.error["message"])
+        self.assertEqual(proxy.chat(max_tokens=500, stream=True).status, 200)  # settled by the 150 that were used
+
+    def test_wrong_limits_of_models(self):
+        for value in ("[]", '{"gpt-4o": 5}', '{"gpt-4o": {"rpm": -1}}', '{"gpt-4o": {"rps": 1}}', "{"):
+            done = harness.run("check", CCPROXY_MODEL_LIMITS=value)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("CCPROXY_MODEL_LIMITS", done.stdout + done.stderr)
+
     def test_bad_requests_cost_nothing(self):
         proxy = self.start(CCPROXY_RATE_LIMIT_RPM=1)
         for _ in range(5):

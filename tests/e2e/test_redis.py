@@ -67,6 +67,11 @@ class Shared(harness.TestCase):
                           response.fields["x-ratelimit-remaining-requests"]), ("20", "0"))
         self.assertTrue(0 < int(response.fields["retry-after-ms"]) <= 3000)
 
+    def test_a_model_of_its_own(self):
+        nodes = [self.node(CCPROXY_MODEL_LIMITS='{"gpt-4o": {"rpm": 3}}') for _ in range(2)]
+        self.assertEqual([nodes[i % 2].chat(model="gpt-4o").status for i in range(5)], [200] * 3 + [429] * 2)
+        self.assertEqual(nodes[0].chat(model="claude-haiku-4-5").status, 200)
+
     def test_tokens_are_settled_there(self):
         nodes = [self.node(CCPROXY_RATE_LIMIT_TPM=1000) for _ in range(2)]
         left = []
