@@ -1,0 +1,95 @@
+/* tokens.c - see tokens.h. The tokenizers are not public; these are rules of thumb, which whoever uses
+ * them corrects by what answers report.
+ *
+ *   text       four bytes of ASCII a token, two and a half of anything else, in the proportion of a sample;
+ *              newer tokenizers make 30 % more of the same text
+ *   picture    width * height / 750, where its size is known, and at most PICTURE_MAX
+ *   document   its base64, of which most is fonts and pictures
+ */
+#include "llm/tokens.h"
+
+#include "base/text.h"
+
+enum {
+    SAMPLE_BLOCKS = 128,
+    SAMPLE_BYTES = 256, /* of each of them */
+    ASCII_BYTES = 40,   /* in ten tokens */
+    OTHER_BYTES = 25,
+    PICTURE_MAX = 1600,
+    PICTURE_AREA = 750,
+    PDF_BYTES = 40, /* of base64 */
+    FINE_PERCENT = 130,
+};
+
+struct look {
+    size_t n, sampled, other; /* blocks of text; their bytes; those beyond ASCII */
+    size_t media;             /* bytes of base64 */
+    uint64_t tokens;          /* of pictures and documents */
+};
+
+static uint64_t number(const uint8_t *p, size_t n, bool big)
+{
+    uint64_t v = 0;
+    for (size_t i = 0; i < n; i++)
+        v = v << 8 | p[big ? i : n - 1 - i];
+    return v;
+}
+
+/* PNG and GIF say their size in the first bytes; others need more than a look. */
+static uint64_t picture_tokens(struct str base64)
+{
+    uint8_t head[24];
+    uint64_t area = 0;
+    if (base64.n >= 32 &&
+        text_base64_decode(str_head(base64, 32), head, sizeof(head)) == (ssize_t)sizeof(head)) {
+        if (memcmp(head, "\x89PNG", 4) == 0)
+            area = number(head + 16, 4, true) * number(head + 20, 4, true);
+        else if (memcmp(head, "GIF8", 4) == 0)
+            area = number(head + 6, 2, false) * number(head + 8, 2, false);
+    }
+    return area > 0 && area < (uint64_t)PICTURE_MAX * PICTURE_AREA ? area / PICTURE_AREA + 1
+                                                                   : PICTURE_MAX;
+}
+
+static void sample(struct look *k, struct str text)
+{
+    if (text.n == 0 || k->n++ >= SAMPLE_BLOCKS)
+        return;
+    text = str_head(text, size_min(text.n, SAMPLE_BYTES));
+    for (size_t i = 0; i < text.n; i++)
+        k->other += (uint8_t)text.p[i] >> 7;
+    k->sampled += text.n;
+}
+
+static void look_at(struct look *k, const struct block *b)
+{
+    for (; b; b = b->next) {
+        bool inlined = b->source == SOURCE_BASE64;
+        bool picture = b->type == BLOCK_IMAGE, document = b->type == BLOCK_DOCUMENT;
+        if ((picture || document) && inlined)
+            k->media += b->text.n;
+        if (picture)
+            k->tokens += inlined ? picture_tokens(b->text) : PICTURE_MAX;
+        else if (document && inlined)
+            k->tokens += b->text.n / PDF_BYTES;
+        else if (document && b->source == SOURCE_URL)
+            k->tokens += PICTURE_MAX;
+        else
+            sample(k, b->text);
+        look_at(k, b->content);
+    }
+}
+
+uint64_t tokens_of_prompt(const struct messages_request *m, size_t bytes)
+{
+    struct look k = {.n = 0};
+    look_at(&k, m->system.first);
+    for (const struct turn *t = m->turns; t; t = t->next)
+        look_at(&k, t->blocks.first);
+    size_t text = bytes > k.media ? bytes - k.media : 0;
+    size_t other = k.sampled > 0 ? (size_t)((__uint128_t)text * k.other / k.sampled) : 0;
+    uint64_t tokens = (text - other) * 10 / ASCII_BYTES + other * 10 / OTHER_BYTES;
+    if (m->model->can & FINE_TOKENS)
+        tokens = tokens * FINE_PERCENT / 100;
+    return tokens + k.tokens;
+}
