@@ -19,6 +19,10 @@ struct config_given;
 
 enum fallback { FALLBACK_LOCAL, FALLBACK_OPEN, FALLBACK_CLOSED };
 
+struct fallbacks {
+    enum fallback rates, budgets, concurrency;
+};
+
 enum auth_method {
     AUTH_BY_KEY,   /* api_key: keys of clients */
     AUTH_BY_TOKEN, /* bearer_token: one token for all */
@@ -54,7 +58,7 @@ struct config {
     struct clients clients; /* named "client-1" and so on where no name is given */
     enum auth_method auth;
     struct redis_url redis; /* when redis_url is given */
-    enum fallback fallback;
+    struct fallbacks fallbacks;
     struct jwt_keys *jwt_keys; /* of the configuration itself; NULL: none */
     uint32_t jwt_algs;         /* that tokens may be signed with (enum verify_alg) */
     bool demo; /* no upstream key and the default address: the simulator is the upstream */

@@ -7,8 +7,12 @@
 #define CCPROXY_PROXY_ADMIT_H
 
 #include "proxy/exchange.h"
+#include "proxy/queue.h"
 
 enum step_result step_admit(struct exchange *x);
+/* One that waits for a free place tries again; it has waited long enough. */
+enum queue_try admit_try(struct waiter *w);
+void admit_time_over(struct exchange *x);
 /* When the client's answer ends or the exchange does; once settled it does nothing. */
 void admit_settle(struct exchange *x);
 

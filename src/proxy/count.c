@@ -134,6 +134,11 @@ void count_begin(struct exchange *x)
     set_gauges(x->proxy);
 }
 
+void count_queue(struct proxy *p)
+{
+    metrics_set(&p->meter, METRIC_QUEUED, 0, queue_length(p->queue));
+}
+
 void count_auth(struct exchange *x, enum auth_result result)
 {
     metrics_add(&x->proxy->meter, METRIC_AUTH, (unsigned)result + 1, 0, 0, 1);

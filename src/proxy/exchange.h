@@ -113,9 +113,9 @@ struct exchange {
     /* Time, in microseconds on clock_us(). One timer, set to the earliest of these; see watch.c. */
     struct timer timer;
     uint64_t started_us, total_at_us;
-    uint64_t phase_at_us;    /* end of a retry pause, first byte, or settling; 0: none */
-    uint64_t progress_us;    /* last event that carried something */
-    uint64_t sent_us;        /* last bytes given to the client */
+    uint64_t phase_at_us; /* end of waiting for a place, a retry pause, first byte, or settling */
+    uint64_t progress_us; /* last event that carried something */
+    uint64_t sent_us;     /* last bytes given to the client */
     uint64_t first_event_us; /* since started_us */
 
     uint64_t received_us;    /* the request is whole; clock_precise_us() */
