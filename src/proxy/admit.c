@@ -36,7 +36,8 @@ enum which {
     NODE_TPM,
     NODE_OPEN,
     OUTPUT,
-    WAITING
+    WAITING,
+    BODIES
 };
 
 /* What an item counts, for settling. */
@@ -526,6 +527,40 @@ void admit_time_over(struct exchange *x)
 {
     blame_places(x->admission);
     refuse(x);
+}
+
+/* --- bodies --- */
+
+/* In KiB. One that is larger than all that a client may hold is admitted when it holds nothing. */
+bool admit_body(struct exchange *x, size_t bytes)
+{
+    struct proxy *p = x->proxy;
+    const struct limit_clock clock = now();
+    struct limit_result result;
+    uint64_t limit = (uint64_t)p->config->client_buffered / 1024, cost = (bytes + 1023) / 1024;
+    if (!limit || !cost || !x->client)
+        return true;
+    struct limit_item it = {LIMIT_LEASE, limit_key(x->client->limit_id, BODIES), limit, 0,
+                            cost < limit ? cost : limit};
+    if (!limits_take(p->shared->limits, &it, 1, &clock, p->owner, &result)) {
+        x->retry_after_us = LEASE_RETRY_US;
+        return false;
+    }
+    x->body_kib = it.cost;
+    return true;
+}
+
+void admit_body_is(struct exchange *x, size_t bytes)
+{
+    const struct limit_clock clock = now();
+    const uint64_t none = 0, rest = (bytes + 1023) / 1024;
+    if (x->body_kib <= rest)
+        return;
+    struct limit_item it = {.kind = LIMIT_LEASE,
+                            .key = limit_key(x->client->limit_id, BODIES),
+                            .cost = x->body_kib - rest};
+    limits_settle(x->proxy->shared->limits, &it, 1, &none, &clock, x->proxy->owner);
+    x->body_kib = rest;
 }
 
 /* What each unit came to. Who was not answered pays for no tokens; whose answer broke off, for what

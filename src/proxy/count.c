@@ -192,6 +192,7 @@ static unsigned limit_value(enum fail ending)
     switch ((int)ending) {
     case FAIL_LIMIT_REQUESTS: return LIMIT_REQUESTS;
     case FAIL_LIMIT_TOKENS: return LIMIT_TOKENS;
+    case FAIL_CLIENT_BYTES:
     case FAIL_LIMIT_CONCURRENT: return LIMIT_CONCURRENT;
     case FAIL_BUDGET: return LIMIT_BUDGET;
     case FAIL_NODE_BUSY: return LIMIT_NODE;

@@ -106,6 +106,7 @@ struct exchange {
     struct str upstream_id;         /* request-id of the upstream */
     struct upstream_limits *limits; /* in keep; NULL: it said nothing of them */
     struct upstream_limits own_limits;
+    uint64_t body_kib;           /* of the body, held against the client; see admit_body */
     struct admission *admission; /* what was taken and is to be settled, in keep; see admit.c */
     struct sse sse;
     struct buf pending;

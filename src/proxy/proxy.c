@@ -35,6 +35,7 @@ static void on_request(void *ctx, struct request *r)
     x->body = buf_take(&r->body);
     x->received_us = clock_precise_us();
     x->bytes_in = buf_len(&x->body);
+    admit_body_is(x, buf_len(&x->body));
     exchange_continue(x);
 }
 

@@ -122,3 +122,24 @@ class Queue(harness.TestCase):
         proxy.process.send_signal(signal.SIGHUP)
         self.let_go.release(2)
         self.assertEqual([first.response().status, waiting.response().status], [200, 200])
+
+    def test_bodies_of_one_client(self):
+        proxy = self.start(CCPROXY_CLIENT_BUFFERED="64KiB", CCPROXY_CONCURRENT_REQUESTS=9)
+        def begin(*fields):
+            client = proxy.client()
+            head = ["POST /v1/chat/completions HTTP/1.1", "Host: x", f"Authorization: Bearer {harness.KEY}",
+                    *fields]
+            client.send("\r\n".join(head) + "\r\n\r\n")
+            return client
+        first = begin("Content-Length: 60000", "Expect: 100-continue")
+        self.assertIn(b"100", first.until(b"\r\n\r\n"))
+        for field in ("Content-Length: 60000", "Transfer-Encoding: chunked"):  # no byte of a body is sent
+            response = begin(field).response()
+            self.assert_error(response, 429, "rate_limit_exceeded", "requests")
+            self.assertEqual(response.fields["retry-after"], "1")
+        first.close()
+        proxy.ended(ending="CLIENT_GONE")
+        self.let_go.release(1)
+        self.assertEqual(self.ask(proxy).response().status, 200)
+        again = begin("Content-Length: 65536", "Expect: 100-continue")  # nothing is held any more
+        self.assertIn(b"100", again.until(b"\r\n\r\n"))
