@@ -356,7 +356,7 @@ static void check_files(const struct config *c, struct report *r)
         report_fault(r, where(c, OPT_client_key), "needs CCPROXY_CLIENT_CERT as well");
 }
 
-static void check_redis(struct config *c, struct report *r)
+static bool read_fallback(struct str word, enum fallback *ret)
 {
     static const struct {
         struct str word;
@@ -365,17 +365,49 @@ static void check_redis(struct config *c, struct report *r)
                  {STR_INIT("open"), FALLBACK_OPEN},
                  {STR_INIT("closed"), FALLBACK_CLOSED}};
 
-    const char *error;
-    bool known = false;
-
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if (!str_eq(words[i].word, c->redis_fallback))
+        if (!str_eq(words[i].word, word))
             continue;
-        c->fallback = words[i].fallback;
-        known = true;
+        *ret = words[i].fallback;
+        return true;
     }
-    if (!known)
-        report_fault(r, where(c, OPT_redis_fallback), "is not local, open or closed");
+    return false;
+}
+
+/* "closed", for all, or "budgets:closed". */
+static bool read_fallback_of(struct fallbacks *f, struct str item)
+{
+    struct str word = item, kind;
+    if (!str_split(&word, ':', &kind) || !word.p) {
+        bool ok = read_fallback(item, &f->rates);
+        f->budgets = f->concurrency = f->rates;
+        return ok;
+    }
+    word = str_trim(word);
+    if (str_eq(kind, STR("rates")))
+        return read_fallback(word, &f->rates);
+    if (str_eq(kind, STR("budgets")))
+        return read_fallback(word, &f->budgets);
+    return str_eq(kind, STR("concurrency")) && read_fallback(word, &f->concurrency);
+}
+
+static void check_fallbacks(struct config *c, struct report *r)
+{
+    struct str rest = c->redis_fallback, item;
+    while (str_split(&rest, ',', &item)) {
+        item = str_trim(item);
+        if (!read_fallback_of(&c->fallbacks, item))
+            report_fault(r, where(c, OPT_redis_fallback),
+                         "\"%.*s\" is not local, open or closed, alone or behind rates:, budgets: "
+                         "or concurrency:",
+                         STR_FMT(item));
+    }
+}
+
+static void check_redis(struct config *c, struct report *r)
+{
+    const char *error;
+    check_fallbacks(c, r);
     if (c->redis_url.n && !redis_url_parse(&c->arena, c->redis_url, &c->redis, &error))
         report_fault(r, where(c, OPT_redis_url), "%s", error);
 }

@@ -20,6 +20,10 @@ struct config_given;
 
 enum fallback { FALLBACK_LOCAL, FALLBACK_OPEN, FALLBACK_CLOSED };
 
+struct fallbacks {
+    enum fallback rates, budgets, concurrency;
+};
+
 enum auth_method {
     AUTH_BY_KEY,   /* api_key: keys of clients */
     AUTH_BY_TOKEN, /* bearer_token: one token for all */
@@ -57,7 +61,7 @@ struct config {
     struct redis_url redis; /* when redis_url is given */
     struct address_blocks proxies;
     struct model_limits model_limits;
-    enum fallback fallback;
+    struct fallbacks fallbacks;
     struct jwt_keys *jwt_keys; /* of the configuration itself; NULL: none */
     uint32_t jwt_algs;         /* that tokens may be signed with (enum verify_alg) */
     bool records;              /* there is a usage database */

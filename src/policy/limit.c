@@ -1,7 +1,7 @@
 /* limit.c - see limit.h.
  *
  *   values   open addressing by key: { key, value }; a key once entered stays
- *   leases   { key, total, held[owner] }: the total decides, held tells what a dead worker had
+ *   leases   { key, total }, { held[owner] }: the total decides, held tells what a dead worker had
  *
  * Arithmetic of a rate, in ticks of which a whole number makes a unit, so that nothing is rounded but
  * the time:
@@ -23,7 +23,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 
-enum { PROBES = 16, LEASES = 4096, WINDOW_BITS = 24, LEARN_PARTS = 256 };
+enum { PROBES = 16, LEASES = 8192, WINDOW_BITS = 24, LEARN_PARTS = 256 };
 
 #define USED_MAX ((UINT64_C(1) << (64 - WINDOW_BITS)) - 1)
 
@@ -34,12 +34,16 @@ struct value {
 struct lease {
     _Atomic uint64_t key;
     _Atomic int64_t total;
-    _Atomic uint16_t held[LIMIT_OWNERS];
+};
+
+struct holders { /* of the lease at the same place; apart, as few are ever touched */
+    _Atomic uint32_t held[LIMIT_OWNERS];
 };
 
 struct limits { /* private; what it points to is shared */
     struct value *values;
     struct lease *leases;
+    struct holders *holders;
     size_t n;
 };
 
@@ -49,6 +53,7 @@ struct limits *limits_new(size_t n)
     l->n = size_max(n, 64);
     l->values = mem_share(l->n * sizeof(*l->values));
     l->leases = mem_share(LEASES * sizeof(*l->leases));
+    l->holders = mem_share(LEASES * sizeof(*l->holders));
     return l;
 }
 
@@ -58,6 +63,7 @@ void limits_free(struct limits *l)
         return;
     mem_unshare(l->values, l->n * sizeof(*l->values));
     mem_unshare(l->leases, LEASES * sizeof(*l->leases));
+    mem_unshare(l->holders, LEASES * sizeof(*l->holders));
     mem_free(l);
 }
 
@@ -257,18 +263,26 @@ static void move_budget(struct limits *l, const struct limit_item *it, uint64_t 
 
 /* --- leases --- */
 
+static _Atomic uint32_t *held_of(struct limits *l, const struct lease *e, unsigned owner)
+{
+    return &l->holders[e - l->leases].held[owner];
+}
+
 static bool take_lease(struct limits *l, const struct limit_item *it, unsigned owner,
                        struct limit_result *r)
 {
     struct lease *e = lease_at(l, it->key);
-    int64_t limit = (int64_t)it->limit, before = e ? atomic_fetch_add(&e->total, 1) : 0;
-    r->fits = before < limit;
-    r->remaining = before + 1 < limit ? (uint64_t)(limit - before - 1) : 0;
-    if (e && !r->fits)
-        atomic_fetch_sub(&e->total, 1);
-    else if (e)
-        atomic_fetch_add(&e->held[owner], 1);
-    return r->fits;
+    int64_t limit = (int64_t)it->limit, cost = (int64_t)it->cost;
+    int64_t before = e ? atomic_load(&e->total) : 0;
+    do {
+        r->fits = before <= limit - cost;
+        r->remaining = (uint64_t)(before < limit ? limit - before : 0);
+        if (!r->fits || !e)
+            return r->fits;
+    } while (!atomic_compare_exchange_weak(&e->total, &before, before + cost));
+    atomic_fetch_add(held_of(l, e, owner), (uint32_t)cost);
+    r->remaining -= it->cost;
+    return true;
 }
 
 static void end_lease(struct limits *l, const struct limit_item *it, unsigned owner)
@@ -276,18 +290,28 @@ static void end_lease(struct limits *l, const struct limit_item *it, unsigned ow
     struct lease *e = lease_at(l, it->key);
     if (!e)
         return;
-    atomic_fetch_sub(&e->held[owner], 1);
-    atomic_fetch_sub(&e->total, 1);
+    atomic_fetch_sub(held_of(l, e, owner), (uint32_t)it->cost);
+    atomic_fetch_sub(&e->total, (int64_t)it->cost);
 }
 
 void limits_bury(struct limits *l, unsigned owner)
 {
     for (size_t i = 0; i < LEASES; i++) {
         struct lease *e = &l->leases[i];
-        uint16_t held = atomic_load(&e->key) ? atomic_exchange(&e->held[owner], 0) : 0;
+        uint32_t held = atomic_load(&e->key) ? atomic_exchange(held_of(l, e, owner), 0) : 0;
         if (held)
             atomic_fetch_sub(&e->total, held);
     }
+}
+
+int64_t limits_held_by(const struct limits *l, uint64_t key)
+{
+    for (size_t i = 0; i < PROBES; i++) {
+        const struct lease *e = &l->leases[(key + i) % LEASES];
+        if (atomic_load(&e->key) == key)
+            return atomic_load(&e->total);
+    }
+    return 0;
 }
 
 int64_t limits_held(const struct limits *l)

@@ -4,7 +4,7 @@
  *   rate     GCRA: a theoretical arrival time (TAT) that each unit moves on by period / limit; what
  *            would move it further than the burst ahead of now does not fit
  *   budget   what was used in the current day or month
- *   lease    how many are held at the moment, and by which worker
+ *   lease    how many are held at the moment, and by which worker: requests, or KiB
  *
  * One request is judged by several items at once: all are taken, or none. What was taken is a guess;
  * settling corrects it by what it really was, which may leave a debt that later requests wait for,
@@ -25,7 +25,7 @@ struct limit_item {
     uint64_t key;       /* limit_key */
     uint64_t limit;     /* rate: units a period; budget: units a window; lease: at a time */
     uint64_t period_us; /* rate */
-    uint64_t cost;      /* units of this request; a lease is 1 */
+    uint64_t cost;      /* units of this request; of a lease below 2^32 */
 };
 
 /* What one item says after a request was admitted, or why not. */
@@ -61,7 +61,8 @@ void limits_settle(struct limits *l, const struct limit_item *items, size_t n,
 /* The leases of an owner that is no more end. */
 void limits_bury(struct limits *l, unsigned owner);
 
-/* Leases held at the moment, by all owners. */
+/* Leases held at the moment, by all owners: under a key, or under all. */
+int64_t limits_held_by(const struct limits *l, uint64_t key);
 int64_t limits_held(const struct limits *l);
 
 /* A number that is learnt: a high percentile (nine of ten are below) of what was seen, of which the

@@ -1,7 +1,8 @@
 /* admit.c - see admit.h; the arithmetic is policy/limit.c's.
  *
  *   node's limits --fit--> client's limits: here, or in Redis, which all nodes ask --fit--> route
- *                                             \-- no answer: local, open or closed
+ *        |                        |           \-- no answer: local, open or closed
+ *        +---- no free place -----+--> queue.c --a place is free--> all of it once more
  *
  * The guess: four bytes of text are about a token, a picture is a fixed number, base64 of a document
  * shrinks by what its text is. What an answer will take: the client's own bound; without one, what nine
@@ -11,6 +12,7 @@
 
 #include "base/clock.h"
 #include "llm/price.h"
+#include "proxy/count.h"
 #include "proxy/proxy_int.h"
 
 enum {
@@ -36,20 +38,30 @@ enum which {
     MODEL_RPM,
     MODEL_TPM,
     MODEL_OPEN,
-    OUTPUT
+    OUTPUT,
+    WAITING,
+    BODIES
 };
 
 /* What an item counts, for settling. */
 enum unit { REQUESTS, TOKENS, MICRO_USD };
 
-/* Of the items, the node's stand first. */
+/* What came of a try. */
+enum verdict { FITS, NO_PLACE, NO_PLACE_AT_ALL, REFUSED, AWAY, ASKED };
+
+/* Of the items, the node's stand first; last, those that nobody counts while Redis is away. */
 struct admission {
+    struct exchange *exchange;
     struct limit_item items[LIMIT_ITEMS_MAX];
     struct limit_result results[LIMIT_ITEMS_MAX];
     uint8_t which[LIMIT_ITEMS_MAX];
-    size_t n, n_node;
+    size_t n, n_node, n_local;
     size_t n_taken;        /* of them, here; the first ones */
-    struct remote *remote; /* the same limits in Redis; NULL: not asked */
+    struct remote *remote; /* the same limits in Redis; NULL: there is none */
+    bool in_redis;         /* they have been taken there, or may have been */
+    struct waiter waiter;
+    enum verdict waits_for;
+    struct limit_item waiting; /* who waits, for all workers to see; key 0: nobody */
 };
 
 struct remote {
@@ -188,31 +200,56 @@ static const struct model_limit *of_model(struct exchange *x, const struct model
     return &unsaid;
 }
 
-static void collect_model(struct exchange *x, uint64_t tokens)
+/* What holds of a kind of limit while Redis is away. */
+static enum fallback fallback_of(const struct exchange *x, enum limit_kind kind)
 {
-    const struct model_limit *own = of_model(x, &x->client->model_limits);
-    const struct model_limit *all = of_model(x, &x->proxy->config->model_limits);
-    add(x, MODEL_RPM, or_else(own->rpm, all->rpm), 0);
-    add(x, MODEL_TPM, or_else(own->tpm, all->tpm), tokens);
-    add(x, MODEL_OPEN, or_else(own->concurrent, all->concurrent), 0);
+    const struct fallbacks *f = &x->proxy->config->fallbacks;
+    if (!x->proxy->redis_limit)
+        return FALLBACK_LOCAL;
+    switch (kind) {
+    case LIMIT_RATE: return f->rates;
+    case LIMIT_DAY:
+    case LIMIT_MONTH: return f->budgets;
+    case LIMIT_LEASE: return f->concurrency;
+    }
+    UNREACHABLE();
+}
+
+static void collect_own(struct exchange *x, uint64_t tokens, bool open)
+{
+    const struct config *c = x->proxy->config;
+    const struct client_limits *own = &x->client->limits;
+    const struct model_limit *mine = of_model(x, &x->client->model_limits);
+    const struct model_limit *any = of_model(x, &c->model_limits);
+    if ((fallback_of(x, LIMIT_RATE) == FALLBACK_OPEN) == open) {
+        add(x, RPM, or_else(own->rpm, c->rate_limit_rpm), 0);
+        add(x, TPM, or_else(own->tpm, c->rate_limit_tpm), tokens);
+        add(x, MODEL_RPM, or_else(mine->rpm, any->rpm), 0);
+        add(x, MODEL_TPM, or_else(mine->tpm, any->tpm), tokens);
+    }
+    if ((fallback_of(x, LIMIT_LEASE) == FALLBACK_OPEN) == open) {
+        add(x, OPEN, or_else(own->concurrent, c->concurrent_requests), 0);
+        add(x, MODEL_OPEN, or_else(mine->concurrent, any->concurrent), 0);
+    }
+    if ((fallback_of(x, LIMIT_DAY) == FALLBACK_OPEN) == open) {
+        add(x, DAY_TOKENS, or_else(own->tokens_per_day, c->tokens_per_day), tokens);
+        add(x, DAY_USD, or_else(own->usd_per_day, c->usd_per_day * MICRO), 0);
+        add(x, MONTH_USD, or_else(own->usd_per_month, c->usd_per_month * MICRO), 0);
+    }
 }
 
 static void collect(struct exchange *x)
 {
     const struct config *c = x->proxy->config;
-    const struct client_limits *own = &x->client->limits;
+    struct admission *a = x->admission;
     uint64_t tokens = prompt_tokens(x) + answer_tokens(x);
     add(x, NODE_RPM, c->node_rpm, 0);
     add(x, NODE_TPM, c->node_tpm, tokens);
     add(x, NODE_OPEN, c->node_concurrent, 0);
-    x->admission->n_node = x->admission->n;
-    add(x, RPM, or_else(own->rpm, c->rate_limit_rpm), 0);
-    add(x, TPM, or_else(own->tpm, c->rate_limit_tpm), tokens);
-    add(x, OPEN, or_else(own->concurrent, c->concurrent_requests), 0);
-    add(x, DAY_TOKENS, or_else(own->tokens_per_day, c->tokens_per_day), tokens);
-    add(x, DAY_USD, or_else(own->usd_per_day, c->usd_per_day * MICRO), 0);
-    add(x, MONTH_USD, or_else(own->usd_per_month, c->usd_per_month * MICRO), 0);
-    collect_model(x, tokens);
+    a->n_node = a->n;
+    collect_own(x, tokens, false);
+    a->n_local = a->n;
+    collect_own(x, tokens, true);
 }
 
 /* --- what the client is told --- */
@@ -264,15 +301,16 @@ static enum step_result refuse(struct exchange *x)
     return exchange_fail_with(x, row->why, STR_NONE, STR_NONE, message);
 }
 
-/* Takes the items from `from` on, here. */
-static bool take_here(struct exchange *x, size_t from, size_t n)
+/* Takes the items from `from` up to `to`, here. */
+static bool take_here(struct exchange *x, size_t from, size_t to)
 {
     const struct limit_clock clock = now();
     struct proxy *p = x->proxy;
     struct admission *a = x->admission;
-    if (!limits_take(p->shared->limits, a->items + from, n, &clock, p->owner, a->results + from))
+    if (!limits_take(p->shared->limits, a->items + from, to - from, &clock, p->owner,
+                     a->results + from))
         return false;
-    a->n_taken = from + n;
+    a->n_taken = to;
     return true;
 }
 
@@ -317,22 +355,174 @@ static struct remote *remote_of(struct exchange *x)
         const struct limit_item counting = {.kind = LIMIT_LEASE};
         add_remote(x, r, &counting, OPEN);
     }
-    redis_limit_ticket(&r->ticket);
     return r;
 }
 
-/* Without Redis, or while it is away. */
-static enum step_result decide(struct exchange *x)
+/* This node's share of the client's limits, when it decides alone. */
+static void set_share(struct exchange *x, uint64_t nodes)
 {
     struct admission *a = x->admission;
-    switch (x->proxy->redis_limit ? x->proxy->config->fallback : FALLBACK_LOCAL) {
-    case FALLBACK_OPEN: return STEP_NEXT;
-    case FALLBACK_CLOSED: return exchange_fail(x, FAIL_LIMITER_AWAY);
-    case FALLBACK_LOCAL: break;
+    for (size_t i = a->n_node; a->remote && i < a->n; i++) {
+        uint64_t whole = a->remote->items[i - a->n_node].limit;
+        a->items[i].limit = whole > nodes ? whole / nodes : 1;
     }
-    bool fits = take_here(x, a->n_node, a->n - a->n_node);
+}
+
+/* Why it does not fit. */
+static enum verdict verdict(const struct admission *a)
+{
+    size_t i = 0;
+    while (i + 1 < a->n && a->results[i].fits)
+        i++;
+    return a->which[i] == OPEN ? NO_PLACE : a->which[i] == NODE_OPEN ? NO_PLACE_AT_ALL : REFUSED;
+}
+
+/* Without Redis, or while it is away. */
+static enum verdict decide(struct exchange *x)
+{
+    struct admission *a = x->admission;
+    for (size_t i = a->n_node; i < a->n; i++)
+        if (fallback_of(x, a->items[i].kind) == FALLBACK_CLOSED)
+            return AWAY;
+    set_share(x, (uint64_t)x->proxy->config->redis_nodes);
+    bool fits = take_here(x, a->n_node, a->n_local);
     remember(x);
-    return fits ? STEP_NEXT : refuse(x);
+    return fits ? FITS : verdict(a);
+}
+
+static void on_redis(void *ctx, const struct redis_limit_answer *answer);
+
+static enum verdict try_all(struct exchange *x)
+{
+    struct admission *a = x->admission;
+    struct remote *r = a->remote;
+    for (size_t i = 0; i < a->n; i++)
+        a->results[i] = (struct limit_result){.fits = true};
+    if (!take_here(x, 0, a->n_node))
+        return verdict(a);
+    if (!r)
+        return decide(x);
+    redis_limit_ticket(&r->ticket);
+    r->call = redis_limit_admit(x->proxy->redis_limit, &r->ticket, r->items, r->n, on_redis, x);
+    a->in_redis = r->call != NULL;
+    return r->call ? ASKED : decide(x);
+}
+
+/* --- waiting --- */
+
+static void give_back(struct exchange *x, const uint64_t *actual)
+{
+    struct admission *a = x->admission;
+    struct remote *r = a->remote;
+    const struct limit_clock clock = now();
+    uint64_t units[REDIS_LIMIT_ITEMS_MAX] = {0};
+    limits_settle(x->proxy->shared->limits, a->items, a->n_taken, actual, &clock, x->proxy->owner);
+    a->n_taken = 0;
+    for (size_t i = a->n_node; i < a->n; i++)
+        units[i - a->n_node] = actual[i];
+    if (r && r->call) /* left while it was asked */
+        redis_limit_cancel(r->call);
+    else if (a->in_redis)
+        redis_limit_settle(x->proxy->redis_limit, &r->ticket, r->items, r->n, units);
+    a->in_redis = false;
+}
+
+static void leave_queue(struct exchange *x)
+{
+    struct admission *a = x->admission;
+    const struct limit_clock clock = now();
+    const uint64_t none = 0;
+    if (!a->waiter.line)
+        return;
+    queue_leave(x->proxy->queue, &a->waiter);
+    limits_settle(x->proxy->shared->limits, &a->waiting, 1, &none, &clock, x->proxy->owner);
+    x->phase_at_us = 0;
+    count_queue(x->proxy);
+}
+
+/* Others came before, here or in another worker, and there is no place for them yet. */
+static bool others_wait(const struct exchange *x)
+{
+    const struct limits *l = x->proxy->shared->limits;
+    return x->proxy->queue && (limits_held_by(l, limit_key(x->client->limit_id, WAITING)) > 0 ||
+                               limits_held_by(l, limit_key(0, WAITING)) > 0);
+}
+
+static bool has_places(const struct admission *a)
+{
+    for (size_t i = 0; i < a->n; i++)
+        if (a->items[i].kind == LIMIT_LEASE)
+            return true;
+    return false;
+}
+
+/* One that waits behind others, untried, or is being tried, is refused for want of a place. */
+static void blame_places(struct admission *a)
+{
+    enum which why = a->waits_for == NO_PLACE_AT_ALL ? NODE_OPEN : OPEN;
+    size_t blamed = 0;
+    for (size_t i = 0; i < a->n; i++) {
+        a->results[i].fits = true;
+        if (a->which[i] == why || (a->items[i].kind == LIMIT_LEASE && a->which[blamed] != why))
+            blamed = i;
+    }
+    a->results[blamed].fits = false;
+}
+
+static enum step_result wait_for_place(struct exchange *x, enum verdict why)
+{
+    static const uint64_t none[LIMIT_ITEMS_MAX];
+    struct proxy *p = x->proxy;
+    struct admission *a = x->admission;
+    const struct limit_clock clock = now();
+    struct limit_result ignored;
+    give_back(x, none);
+    a->waits_for = why;
+    blame_places(a);
+    if (!p->queue || !queue_join(p->queue, &a->waiter, x->client->limit_id))
+        return refuse(x);
+    uint64_t whose = why == NO_PLACE_AT_ALL ? 0 : x->client->limit_id;
+    a->waiting = (struct limit_item){LIMIT_LEASE, limit_key(whose, WAITING), INT64_MAX, 0, 1};
+    (void)limits_take(p->shared->limits, &a->waiting, 1, &clock, p->owner, &ignored);
+    x->phase_at_us = clock_us() + (uint64_t)p->config->queue_timeout;
+    count_queue(p);
+    return STEP_WAIT;
+}
+
+static enum step_result conclude(struct exchange *x, enum verdict v)
+{
+    switch (v) {
+    case FITS: return STEP_NEXT;
+    case NO_PLACE:
+    case NO_PLACE_AT_ALL: return wait_for_place(x, v);
+    case REFUSED: return refuse(x);
+    case AWAY: return exchange_fail(x, FAIL_LIMITER_AWAY);
+    case ASKED: return STEP_WAIT;
+    }
+    UNREACHABLE();
+}
+
+/* A try of one that waits. */
+static enum queue_try conclude_again(struct exchange *x, enum verdict v)
+{
+    static const uint64_t none[LIMIT_ITEMS_MAX];
+    if (v == ASKED)
+        return QUEUE_ASKED;
+    if (v == NO_PLACE || v == NO_PLACE_AT_ALL) {
+        give_back(x, none);
+        x->admission->waits_for = v;
+        return v == NO_PLACE ? QUEUE_FULL : QUEUE_STUCK;
+    }
+    leave_queue(x);
+    if (conclude(x, v) == STEP_NEXT)
+        exchange_continue(x);
+    return QUEUE_GONE;
+}
+
+enum queue_try admit_try(struct waiter *w)
+{
+    struct exchange *x = CONTAINER_OF(w, struct admission, waiter)->exchange;
+    return conclude_again(x, try_all(x));
 }
 
 static void on_redis(void *ctx, const struct redis_limit_answer *answer)
@@ -340,41 +530,84 @@ static void on_redis(void *ctx, const struct redis_limit_answer *answer)
     struct exchange *x = ctx;
     struct admission *a = x->admission;
     struct remote *r = a->remote;
-    enum step_result result;
+    enum verdict v;
     r->call = NULL;
     if (answer) {
         r->ticket = answer->ticket;
+        set_share(x, 1);
         for (size_t i = a->n_node; i < a->n; i++) {
             const struct redis_limit_result *said = &answer->items[i - a->n_node];
             a->results[i] =
                 (struct limit_result){said->fits, said->remaining, said->reset_us, said->retry_us};
         }
         remember(x);
-        if (!answer->admitted)
-            a->remote = NULL; /* nothing was taken there */
-        result = answer->admitted ? STEP_NEXT : refuse(x);
+        a->in_redis = answer->admitted;
+        v = answer->admitted ? FITS : verdict(a);
     } else {
-        result = decide(x);
+        v = decide(x);
     }
+    if (a->waiter.line) {
+        queue_told(x->proxy->queue, &a->waiter, conclude_again(x, v));
+        return;
+    }
+    enum step_result result = conclude(x, v);
     if (result == STEP_NEXT)
         exchange_continue(x);
+    else if (result == STEP_WAIT)
+        watch_arm(x);
 }
 
 enum step_result step_admit(struct exchange *x)
 {
     struct proxy *p = x->proxy;
     struct admission *a = x->admission = ARENA_NEW(&x->keep, struct admission);
+    a->exchange = x;
+    list_init(&a->waiter.node);
     collect(x);
-    for (size_t i = 0; i < a->n; i++)
-        a->results[i].fits = true;
-    if (!take_here(x, 0, a->n_node))
-        return refuse(x);
-    if (!p->redis_limit)
-        return decide(x);
-    a->remote = remote_of(x);
-    a->remote->call = redis_limit_admit(p->redis_limit, &a->remote->ticket, a->remote->items,
-                                        a->remote->n, on_redis, x);
-    return a->remote->call ? STEP_WAIT : decide(x);
+    if (p->redis_limit)
+        a->remote = remote_of(x);
+    bool wait_in_turn = has_places(a) && others_wait(x);
+    return conclude(x, wait_in_turn ? NO_PLACE : try_all(x));
+}
+
+void admit_time_over(struct exchange *x)
+{
+    blame_places(x->admission);
+    refuse(x);
+}
+
+/* --- bodies --- */
+
+/* In KiB. One that is larger than all that a client may hold is admitted when it holds nothing. */
+bool admit_body(struct exchange *x, size_t bytes)
+{
+    struct proxy *p = x->proxy;
+    const struct limit_clock clock = now();
+    struct limit_result result;
+    uint64_t limit = (uint64_t)p->config->client_buffered / 1024, cost = (bytes + 1023) / 1024;
+    if (!limit || !cost || !x->client)
+        return true;
+    struct limit_item it = {LIMIT_LEASE, limit_key(x->client->limit_id, BODIES), limit, 0,
+                            cost < limit ? cost : limit};
+    if (!limits_take(p->shared->limits, &it, 1, &clock, p->owner, &result)) {
+        x->retry_after_us = LEASE_RETRY_US;
+        return false;
+    }
+    x->body_kib = it.cost;
+    return true;
+}
+
+void admit_body_is(struct exchange *x, size_t bytes)
+{
+    const struct limit_clock clock = now();
+    const uint64_t none = 0, rest = (bytes + 1023) / 1024;
+    if (x->body_kib <= rest)
+        return;
+    struct limit_item it = {.kind = LIMIT_LEASE,
+                            .key = limit_key(x->client->limit_id, BODIES),
+                            .cost = x->body_kib - rest};
+    limits_settle(x->proxy->shared->limits, &it, 1, &none, &clock, x->proxy->owner);
+    x->body_kib = rest;
 }
 
 /* What each unit came to. Who was not answered pays for no tokens; whose answer broke off, for what
@@ -395,36 +628,21 @@ static uint64_t actual_of(const struct exchange *x, enum unit unit)
     return (uint64_t)price_micro_usd(x->decoded.model, &known);
 }
 
-static void settle_remote(struct exchange *x, const uint64_t *actual)
-{
-    struct admission *a = x->admission;
-    struct remote *r = a->remote;
-    uint64_t units[REDIS_LIMIT_ITEMS_MAX] = {0};
-    if (!r)
-        return;
-    if (r->call) { /* left while it was asked */
-        redis_limit_cancel(r->call);
-        return;
-    }
-    for (size_t i = a->n_node; i < a->n; i++)
-        units[i - a->n_node] = actual[i];
-    redis_limit_settle(x->proxy->redis_limit, &r->ticket, r->items, r->n, units);
-}
-
 void admit_settle(struct exchange *x)
 {
     struct admission *a = x->admission;
     uint64_t actual[LIMIT_ITEMS_MAX] = {0};
-    const struct limit_clock clock = now();
-    struct limits *l = x->proxy->shared->limits;
     if (!a)
         return;
+    leave_queue(x);
     bool policy = fail_row(x->ending)->fault == FAULT_POLICY; /* refused: it took nothing at all */
     for (size_t i = 0; i < a->n && !policy; i++)
         actual[i] = actual_of(x, rows[a->which[i]].unit);
-    limits_settle(l, a->items, a->n_taken, actual, &clock, x->proxy->owner);
-    settle_remote(x, actual);
+    give_back(x, actual);
     x->admission = NULL;
+    if (x->proxy->queue)
+        queue_poke(x->proxy->queue);
     if (x->answer.state == ANSWER_DONE && x->answer.usage.output >= 0)
-        limits_learn(l, output_key(x), OUTPUT_PRIOR, (uint64_t)x->answer.usage.output);
+        limits_learn(x->proxy->shared->limits, output_key(x), OUTPUT_PRIOR,
+                     (uint64_t)x->answer.usage.output);
 }

@@ -136,6 +136,11 @@ void count_begin(struct exchange *x)
     set_gauges(x->proxy);
 }
 
+void count_queue(struct proxy *p)
+{
+    metrics_set(&p->meter, METRIC_QUEUED, 0, queue_length(p->queue));
+}
+
 void count_auth(struct exchange *x, enum auth_result result)
 {
     metrics_add(&x->proxy->meter, METRIC_AUTH, (unsigned)result + 1, 0, 0, 1);
@@ -194,6 +199,7 @@ static unsigned limit_value(enum fail ending)
     switch ((int)ending) {
     case FAIL_LIMIT_REQUESTS: return LIMIT_REQUESTS;
     case FAIL_LIMIT_TOKENS: return LIMIT_TOKENS;
+    case FAIL_CLIENT_BYTES:
     case FAIL_LIMIT_CONCURRENT: return LIMIT_CONCURRENT;
     case FAIL_BUDGET: return LIMIT_BUDGET;
     case FAIL_NODE_BUSY: return LIMIT_NODE;

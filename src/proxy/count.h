@@ -12,6 +12,8 @@ void count_init(const struct meter *t);
 void count_adopt(struct metrics *m, const struct config *c);
 
 void count_begin(struct exchange *x);
+/* Somebody came to wait for a place, or left. */
+void count_queue(struct proxy *p);
 void count_auth(struct exchange *x, enum auth_result result);
 void count_penalty(struct exchange *x); /* refused for where it came from */
 /* The request is on its way upstream; what came back of that attempt. Each attempt is counted once. */

@@ -144,6 +144,7 @@ void exchange_rewrite(struct exchange *x)
 
 void exchange_commit(struct exchange *x)
 {
+    admit_body_is(x, 0);
     rope_done(&x->upstream);
     arena_done(&x->scratch);
     buf_done(&x->body);
@@ -250,6 +251,7 @@ void exchange_end(struct exchange *x, enum fail ending)
     x->call = NULL;
     exchange_part(x);
     admit_settle(x);
+    admit_body_is(x, 0);
     log_access(x);
     record_end(x);
     if (x->scrape)

@@ -111,6 +111,7 @@ struct exchange {
     struct str upstream_id;         /* request-id of the upstream */
     struct upstream_limits *limits; /* in keep; NULL: it said nothing of them */
     struct upstream_limits own_limits;
+    uint64_t body_kib;           /* of the body, held against the client; see admit_body */
     struct admission *admission; /* what was taken and is to be settled, in keep; see admit.c */
     struct sse sse;
     struct buf pending;
@@ -118,9 +119,9 @@ struct exchange {
     /* Time, in microseconds on clock_us(). One timer, set to the earliest of these; see watch.c. */
     struct timer timer;
     uint64_t started_us, total_at_us;
-    uint64_t phase_at_us;    /* end of a retry pause, first byte, or settling; 0: none */
-    uint64_t progress_us;    /* last event that carried something */
-    uint64_t sent_us;        /* last bytes given to the client */
+    uint64_t phase_at_us; /* end of waiting for a place, a retry pause, first byte, or settling */
+    uint64_t progress_us; /* last event that carried something */
+    uint64_t sent_us;     /* last bytes given to the client */
     uint64_t first_event_us; /* since started_us */
 
     uint64_t received_us;    /* the request is whole; clock_precise_us() */

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "io/tls.h"
+#include "proxy/admit.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
@@ -13,6 +14,9 @@ enum {
     SCRATCH_MAX = 256 * 1024 * 1024,
     UPSTREAM_HEAD_MAX = 64 * 1024,
     POOL_IDLE_MAX = 256,
+    /* How often places are looked for that other workers or nodes may have freed. */
+    QUEUE_PERIOD_US = 5 * 1000,
+    QUEUE_REDIS_PERIOD_US = 50 * 1000,
     UPSTREAM_DOWN_AFTER = 5, /* failures in a row, until it answers again */
 };
 
@@ -33,6 +37,7 @@ static void on_request(void *ctx, struct request *r)
     x->body = buf_take(&r->body);
     x->received_us = clock_precise_us();
     x->bytes_in = buf_len(&x->body);
+    admit_body_is(x, buf_len(&x->body));
     exchange_continue(x);
 }
 
@@ -147,6 +152,14 @@ static bool init_redis(struct proxy *p, char *ret_error, size_t error_size)
     return true;
 }
 
+static void init_queue(struct proxy *p)
+{
+    const struct config *c = p->config;
+    if (c->queue_timeout && c->queue_max)
+        p->queue = queue_new(p->loop, (size_t)c->queue_max,
+                             p->redis_limit ? QUEUE_REDIS_PERIOD_US : QUEUE_PERIOD_US, admit_try);
+}
+
 static bool use_proxy(const struct config *c, struct url *ret_proxy)
 {
     const struct url *u = &c->anthropic_base_url;
@@ -233,6 +246,7 @@ struct proxy *proxy_new(struct loop *l, const struct config *c, const struct sha
         proxy_free(p);
         return NULL;
     }
+    init_queue(p);
     init_upstream(p);
     init_pool(p);
     init_server(p);
@@ -298,6 +312,7 @@ void proxy_free(struct proxy *p)
     proxy_abort(p);
     if (p->server)
         server_free(p->server);
+    queue_free(p->queue);
     keyring_free(p->keyring);
     if (p->redis_limit)
         redis_limit_free(p->redis_limit);

@@ -9,6 +9,7 @@
 #include "policy/route.h"
 #include "proxy/keyring.h"
 #include "proxy/proxy.h"
+#include "proxy/queue.h"
 #include "proxy/retry.h"
 #include "store/redis_limit.h"
 #include "wire/json.h"
@@ -41,6 +42,7 @@ struct proxy {
     struct redis *redis; /* NULL: limits are the node's own */
     struct redis_limit *redis_limit;
     struct tls_ctx *redis_tls;
+    struct queue *queue;     /* NULL: nobody waits for a place */
     struct keyring *keyring; /* NULL: clients have keys */
     struct json doc;         /* parser memory, used within one callback at a time */
     struct buf scratch;      /* heads and answers that are written whole, likewise */

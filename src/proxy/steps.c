@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "base/text.h"
+#include "proxy/admit.h"
 #include "proxy/count.h"
 #include "proxy/door.h"
 #include "proxy/endpoint.h"
@@ -114,8 +115,15 @@ enum step_result step_identify(struct exchange *x)
 
 enum step_result step_receive(struct exchange *x)
 {
-    (void)x; /* proxy.c goes on when the transport has the whole body */
-    return STEP_WAIT;
+    const struct h1_head *head = x->request->head;
+    size_t most = (size_t)x->proxy->config->max_body, bytes = 0;
+    if (head->framing == H1_SIZED)
+        bytes = size_min((size_t)head->content_length, most);
+    else if (head->framing == H1_CHUNKED)
+        bytes = most;
+    if (!admit_body(x, bytes))
+        return exchange_fail(x, FAIL_CLIENT_BYTES);
+    return STEP_WAIT; /* proxy.c goes on when the transport has the whole body */
 }
 
 enum step_result step_answer(struct exchange *x)

@@ -5,6 +5,7 @@
  * an event of a stream costs no heap operation.
  */
 #include "base/clock.h"
+#include "proxy/admit.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
@@ -50,6 +51,7 @@ static void on_phase_over(struct exchange *x)
 {
     x->phase_at_us = 0;
     switch ((int)x->step) {
+    case STEP_ADMIT: admit_time_over(x); return;
     case STEP_ROUTE: exchange_continue(x); return;
     case STEP_SEND: exchange_fail(x, FAIL_UPSTREAM_FIRST_BYTE); return;
     case STEP_SETTLE: exchange_end(x, FAIL_DONE); return;

@@ -127,6 +127,27 @@ class Shared(harness.TestCase):
             for _ in range(3):
                 self.assertEqual(proxy.chat().status, status)
 
+    def test_each_kind_has_its_own_fallback(self):
+        self.redis.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(self.redis.process.send_signal, signal.SIGCONT)
+        url = f"redis://127.0.0.1:{self.redis.port}"
+        for fallback, env, status in (
+                ("budgets:closed", {"CCPROXY_TOKENS_PER_DAY": 1000}, [503] * 3),
+                ("budgets:closed", {}, [200, 200, 429]),
+                ("rates:open,budgets:closed", {}, [200] * 3),
+                ("closed, rates:local ,concurrency:open", {}, [200, 200, 429])):
+            proxy = self.proxy(self.up, CCPROXY_REDIS_URL=url, CCPROXY_REDIS_FALLBACK=fallback,
+                               CCPROXY_RATE_LIMIT_RPM=2, **env)
+            self.assertEqual([proxy.chat().status for _ in range(3)], status, fallback)
+
+    def test_alone_a_node_has_its_share(self):
+        self.redis.stop()
+        url = f"redis://127.0.0.1:{self.redis.port}"
+        nodes = [self.proxy(self.up, CCPROXY_REDIS_URL=url, CCPROXY_REDIS_NODES=4, CCPROXY_RATE_LIMIT_RPM=12)
+                 for _ in range(4)]
+        status = [node.chat().status for _ in range(5) for node in nodes]
+        self.assertEqual(status, [200] * 12 + [429] * 8)  # together what one would
+
     def test_flushed_in_between(self):
         node = self.node(CCPROXY_RATE_LIMIT_RPM=3)
         self.assertEqual(node.chat().status, 200)

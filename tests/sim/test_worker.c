@@ -10,7 +10,10 @@
  *   - what was not completed upstream never looks complete: an error status, an error frame, or a cut
  *   - where nothing went wrong, the answer is a success
  *   - every request that was answered stands in the log exactly once
- *   - afterwards nothing is open and nothing is leaked
+ *   - afterwards nothing is open, held or waiting, and nothing is leaked
+ *
+ * In half of the seeds there are fewer places than clients: they wait, leave while they wait, or are
+ * refused when their time is over.
  *
  * test_worker [first seed] [number of seeds] [-v]
  */
@@ -26,7 +29,14 @@
 #include "wire/json.h"
 #include "world.h"
 
-enum { CLIENTS = 8, ROUNDS = 3, PORT = 8000, UPSTREAM_PORT = 9000, WORDS_MAX = 400 };
+enum {
+    CLIENTS = 8,
+    ROUNDS = 3,
+    PORT = 8000,
+    UPSTREAM_PORT = 9000,
+    WORDS_MAX = 400,
+    OPTION_SIZE = 64
+};
 
 enum plan {
     GOOD,
@@ -47,7 +57,9 @@ enum manner { BEHAVES, LEAVES, RESETS, DAWDLES, STOPS_SENDING, MANNERS };
 
 static bool verbose;
 static uint64_t current_seed;
-static bool calm; /* this seed has no faults in the world itself */
+static bool calm;         /* this seed has no faults in the world itself */
+static bool crowded;      /* there are fewer places than clients, so that they wait, some in vain */
+static unsigned n_waited; /* refused for want of a place, in all seeds */
 
 NORETURN static void broken(const char *what, struct str detail)
 {
@@ -445,7 +457,10 @@ static void check_answer(const struct peer *c, int status, struct str body)
         check_text(c, body);
     else if (!error)
         broken("neither an answer nor an error", body);
-    if (calm && c->plan == GOOD && c->manner != STOPS_SENDING && !success)
+    n_waited += status == 429;
+    if (status == 429 && !crowded)
+        broken("refused for want of a place, though there are enough", body);
+    if (calm && c->plan == GOOD && c->manner != STOPS_SENDING && !success && status != 429)
         broken("nothing was wrong, and yet it failed", body);
 }
 
@@ -674,15 +689,30 @@ static struct world_faults choose_faults(void)
     };
 }
 
+static void set_option(char *env, const char *name, uint64_t n, const char *unit)
+{
+    snprintf(env, OPTION_SIZE, "%s=%" PRIu64 "%s", name, n, unit);
+}
+
 static struct config *make_config(void)
 {
+    static char places[OPTION_SIZE], node[OPTION_SIZE], patience[OPTION_SIZE], room[OPTION_SIZE];
+    crowded = world_chance(500);
+    set_option(places, "CCPROXY_CONCURRENT_REQUESTS", crowded ? 1 + world_below(4) : 1000, "");
+    set_option(node, "CCPROXY_NODE_CONCURRENT", crowded ? world_below(4) : 0, "");
+    set_option(patience, "CCPROXY_QUEUE_TIMEOUT", world_below(world_chance(500) ? 1000 : 60000),
+               "ms");
+    set_option(room, "CCPROXY_QUEUE_MAX", world_chance(500) ? 1000 : world_below(5), "");
     char *env[] = {(char[]){"ANTHROPIC_API_KEY=sk-ant-one,sk-ant-two"},
                    (char[]){"ANTHROPIC_BASE_URL=http://127.0.0.1:9000"},
                    (char[]){"CCPROXY_API_KEYS=sim:sk-sim-12345678"},
                    (char[]){"CCPROXY_REFRESH_MODELS=false"},
                    (char[]){"CCPROXY_RATE_LIMIT_RPM=0"},
                    (char[]){"CCPROXY_RATE_LIMIT_TPM=0"},
-                   (char[]){"CCPROXY_CONCURRENT_REQUESTS=1000"},
+                   places,
+                   node,
+                   patience,
+                   room,
                    (char[]){"CCPROXY_SILENCE_TIMEOUT=30s"},
                    (char[]){"CCPROXY_FIRST_BYTE_TIMEOUT=20s"},
                    (char[]){"CCPROXY_WRITE_TIMEOUT=600s"},
@@ -784,6 +814,6 @@ int main(int argc, char **argv)
     log_set_sink(on_log);
     for (uint64_t seed = first; seed < first + count; seed++)
         run(seed);
-    printf("sim: %" PRIu64 " seeds from %" PRIu64 "\n", count, first);
+    printf("sim: %" PRIu64 " seeds from %" PRIu64 ", %u waited in vain\n", count, first, n_waited);
     return 0;
 }
