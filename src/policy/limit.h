@@ -70,4 +70,7 @@ int64_t limits_held(const struct limits *l);
 uint64_t limits_learnt(struct limits *l, uint64_t key, uint64_t prior);
 void limits_learn(struct limits *l, uint64_t key, uint64_t prior, uint64_t seen);
 
+/* The same, but the mean of what was seen lately; read by limits_learnt. */
+void limits_learn_mean(struct limits *l, uint64_t key, uint64_t prior, uint64_t seen);
+
 #endif

@@ -4,22 +4,21 @@
  *        |                        |           \-- no answer: local, open or closed
  *        +---- no free place -----+--> queue.c --a place is free--> all of it once more
  *
- * The guess: four bytes of text are about a token, a picture is a fixed number, base64 of a document
- * shrinks by what its text is. What an answer will take: the client's own bound; without one, what nine
- * of ten of its answers have been taking, so that nobody is refused for a maximum that he never uses.
+ * The guess: llm/tokens.c's, corrected by how far it was off for this client and model. What an answer
+ * will take: the client's own bound; without one, what nine of ten of its answers by this model have been
+ * taking, so that nobody is refused for a maximum that he never uses.
  */
 #include "proxy/admit.h"
 
 #include "base/clock.h"
 #include "llm/price.h"
+#include "llm/tokens.h"
 #include "proxy/count.h"
 #include "proxy/proxy_int.h"
 
 enum {
-    BYTES_PER_TOKEN = 4,
-    IMAGE_TOKENS = 1600,
-    PDF_BYTES_PER_TOKEN = 40, /* of base64: pages are mostly pictures and fonts */
     OUTPUT_PRIOR = 1000,
+    PROMPT_EXACT = 1024, /* a guess that was neither too small nor too large */
     LEASE_RETRY_US = 1000 * 1000,
     MICRO = 1000 * 1000,
     MINUTE_US = 60 * MICRO,
@@ -39,6 +38,7 @@ enum which {
     MODEL_TPM,
     MODEL_OPEN,
     OUTPUT,
+    PROMPT,
     WAITING,
     BODIES
 };
@@ -52,6 +52,7 @@ enum verdict { FITS, NO_PLACE, NO_PLACE_AT_ALL, REFUSED, AWAY, ASKED };
 /* Of the items, the node's stand first; last, those that nobody counts while Redis is away. */
 struct admission {
     struct exchange *exchange;
+    uint64_t guess, expected; /* of the prompt's tokens: before it was corrected, and after */
     struct limit_item items[LIMIT_ITEMS_MAX];
     struct limit_result results[LIMIT_ITEMS_MAX];
     uint8_t which[LIMIT_ITEMS_MAX];
@@ -112,42 +113,40 @@ static struct limit_clock now(void)
 
 /* --- the guess --- */
 
-static uint64_t media_tokens(const struct block *b, size_t *ret_bytes)
+/* Of one client and model; names that clients make up are one model, so that they fill no table. */
+static uint64_t model_key(const struct exchange *x, enum which which)
 {
-    uint64_t n = 0;
-    for (; b; b = b->next) {
-        bool inlined = b->source == SOURCE_BASE64;
-        if (b->type == BLOCK_IMAGE || b->type == BLOCK_DOCUMENT)
-            *ret_bytes += inlined ? b->text.n : 0;
-        if (b->type == BLOCK_IMAGE || (b->type == BLOCK_DOCUMENT && b->source == SOURCE_URL))
-            n += IMAGE_TOKENS;
-        else if (b->type == BLOCK_DOCUMENT && inlined)
-            n += b->text.n / PDF_BYTES_PER_TOKEN;
-        n += media_tokens(b->content, ret_bytes);
-    }
-    return n;
+    bool made_up = x->decoded.match == MODEL_ASSUMED && !is_of_model(which);
+    struct str id = made_up ? STR("other") : x->decoded.model->id;
+    return limit_key(x->client->limit_id ^ limit_id(id), which);
 }
 
-static uint64_t prompt_tokens(const struct exchange *x)
+/* The rule of thumb, corrected by how far it was off for this client and model: between a quarter and four
+ * times of it. */
+static uint64_t prompt_tokens(struct exchange *x)
 {
-    uint64_t tokens = 0;
-    size_t media = 0;
-    for (const struct turn *t = x->decoded.request->turns; t; t = t->next)
-        tokens += media_tokens(t->blocks.first, &media);
-    size_t all = rope_len(&x->upstream);
-    return tokens + (all > media ? all - media : 0) / BYTES_PER_TOKEN;
+    struct admission *a = x->admission;
+    uint64_t off = limits_learnt(x->proxy->shared->limits, model_key(x, PROMPT), PROMPT_EXACT);
+    a->guess = tokens_of_prompt(x->decoded.request, rope_len(&x->upstream));
+    a->expected = a->guess * off / PROMPT_EXACT;
+    return a->expected;
 }
 
-static uint64_t output_key(const struct exchange *x)
+static void learn_prompt(struct exchange *x, uint64_t guess, uint64_t actual)
 {
-    return limit_key(x->client->limit_id, OUTPUT);
+    uint64_t off = actual * PROMPT_EXACT / guess;
+    if (off < PROMPT_EXACT / 4)
+        off = PROMPT_EXACT / 4;
+    if (off > PROMPT_EXACT * 4)
+        off = PROMPT_EXACT * 4;
+    limits_learn_mean(x->proxy->shared->limits, model_key(x, PROMPT), PROMPT_EXACT, off);
 }
 
 static uint64_t answer_tokens(const struct exchange *x)
 {
     if (x->decoded.max_tokens_name.n)
         return (uint64_t)x->decoded.request->max_tokens;
-    uint64_t usual = limits_learnt(x->proxy->shared->limits, output_key(x), OUTPUT_PRIOR);
+    uint64_t usual = limits_learnt(x->proxy->shared->limits, model_key(x, OUTPUT), OUTPUT_PRIOR);
     uint64_t most = (uint64_t)x->decoded.request->max_tokens;
     return usual < most ? usual : most;
 }
@@ -159,8 +158,7 @@ static uint64_t holder_of(const struct exchange *x, enum which which)
 {
     if (rows[which].node)
         return 0;
-    return is_of_model(which) ? x->client->limit_id ^ limit_id(x->decoded.model->id)
-                              : x->client->limit_id;
+    return x->client->limit_id;
 }
 
 static void add(struct exchange *x, enum which which, int64_t limit, uint64_t tokens)
@@ -172,7 +170,7 @@ static void add(struct exchange *x, enum which which, int64_t limit, uint64_t to
     a->which[a->n] = (uint8_t)which;
     a->items[a->n++] = (struct limit_item){
         .kind = row->kind,
-        .key = limit_key(holder_of(x, which), which),
+        .key = is_of_model(which) ? model_key(x, which) : limit_key(holder_of(x, which), which),
         .limit = (uint64_t)limit,
         .period_us = MINUTE_US,
         .cost = row->unit == REQUESTS ? 1
@@ -628,6 +626,18 @@ static uint64_t actual_of(const struct exchange *x, enum unit unit)
     return (uint64_t)price_micro_usd(x->decoded.model, &known);
 }
 
+/* What the answer says of the guesses; rounds of a resumed one count their prompt several times. */
+static void learn(struct exchange *x, const struct admission *a)
+{
+    const struct usage *u = &x->answer.usage;
+    limits_learn(x->proxy->shared->limits, model_key(x, OUTPUT), OUTPUT_PRIOR, (uint64_t)u->output);
+    if (x->rounds > 0 || a->guess == 0)
+        return;
+    uint64_t actual = (uint64_t)usage_prompt_tokens(u);
+    learn_prompt(x, a->guess, actual);
+    count_guess(x, a->expected, actual);
+}
+
 void admit_settle(struct exchange *x)
 {
     struct admission *a = x->admission;
@@ -643,6 +653,5 @@ void admit_settle(struct exchange *x)
     if (x->proxy->queue)
         queue_poke(x->proxy->queue);
     if (x->answer.state == ANSWER_DONE && x->answer.usage.output >= 0)
-        limits_learn(x->proxy->shared->limits, output_key(x), OUTPUT_PRIOR,
-                     (uint64_t)x->answer.usage.output);
+        learn(x, a);
 }

@@ -172,6 +172,15 @@ void count_attempt_end(struct exchange *x)
     x->called_us = 0;
 }
 
+void count_guess(struct exchange *x, uint64_t expected, uint64_t actual)
+{
+    const struct meter *t = &x->proxy->meter;
+    unsigned model = model_value(x);
+    metrics_add(t, METRIC_EXPECTED, model, 0, 0, expected);
+    metrics_add(t, METRIC_EXPECTED_ERROR, model, 0, 0,
+                expected > actual ? expected - actual : actual - expected);
+}
+
 void count_retry(struct exchange *x, enum fail why)
 {
     metrics_add(&x->proxy->meter, METRIC_RETRIES, (unsigned)why + 1, 0, 0, 1);

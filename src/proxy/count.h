@@ -19,6 +19,8 @@ void count_penalty(struct exchange *x); /* refused for where it came from */
 /* The request is on its way upstream; what came back of that attempt. Each attempt is counted once. */
 void count_attempt(struct exchange *x);
 void count_attempt_end(struct exchange *x);
+/* A prompt's tokens as they were expected, and as the answer says. */
+void count_guess(struct exchange *x, uint64_t expected, uint64_t actual);
 void count_retry(struct exchange *x, enum fail why);
 /* A piece of content has come; before x->progress_us is moved. */
 void count_progress(struct exchange *x);

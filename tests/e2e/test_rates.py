@@ -67,6 +67,25 @@ class Rates(harness.TestCase):
             self.assertEqual(done.returncode, 1)
             self.assertIn("CCPROXY_MODEL_LIMITS", done.stdout + done.stderr)
 
+    def test_the_guess_of_a_prompt_is_learnt(self):
+        """Of each model for itself: what answers report corrects what is reserved."""
+        used = [message_start(input_tokens=2000), *USED[1:]]
+        proxy = self.start(harness.each_request(lambda call: call.answer(used)), CCPROXY_RATE_LIMIT_TPM=10**6)
+        text, reserved = "word " * 800, []
+        for model in ["claude-sonnet-5-5"] * 60 + ["claude-opus-4-5"]:
+            response = proxy.chat(text, stream=True, max_tokens=16, model=model)
+            self.assertEqual(response.status, 200)
+            reserved.append(self.expected(proxy))  # settled before the client knows
+        guesses = [b - a for a, b in zip([0, *reserved], reserved)]
+        self.assertTrue(1000 < guesses[0] < 1500, guesses)  # 4000 bytes, and a newer tokenizer
+        self.assertTrue(1900 < guesses[59] <= 2000, guesses)
+        self.assertTrue(800 < guesses[60] < 1200, guesses)
+
+    def expected(self, proxy):
+        page = proxy.get("/metrics", key=None).body.decode().splitlines()
+        return sum(int(line.rsplit(" ", 1)[1]) for line in page
+                   if line.startswith("ccproxy_prompt_tokens_expected_total{"))
+
     def test_bad_requests_cost_nothing(self):
         proxy = self.start(CCPROXY_RATE_LIMIT_RPM=1)
         for _ in range(5):
