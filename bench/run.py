@@ -238,6 +238,50 @@ def bench_short(bench):
         bench.procs.end(c)
 
 
+NO_LIMITS = dict.fromkeys([*LIMITS, "CCPROXY_AUTH_FAILURES", "CCPROXY_CLIENT_BUFFERED"], "0")
+ALL_LIMITS = {**LIMITS, "CCPROXY_TOKENS_PER_DAY": "1000000000000", "CCPROXY_USD_PER_DAY": "1000000",
+              "CCPROXY_USD_PER_MONTH": "1000000", "CCPROXY_NODE_RPM": "100000000", "CCPROXY_NODE_TPM": "1000000000000",
+              "CCPROXY_NODE_CONCURRENT": "1000000", "CCPROXY_QUEUE_TIMEOUT": "1s",
+              "CCPROXY_MODEL_LIMITS": json.dumps({"gpt-4o": {"rpm": 10**8, "tpm": 10**12, "concurrent_requests": 10**6}})}
+
+
+def redis_calls(port):
+    """Scripts that a server has run so far."""
+    out = subprocess.run(["redis-cli", "-p", str(port), "info", "commandstats"], check=True,
+                         capture_output=True, text=True).stdout
+    return sum(int(line.split("calls=")[1].split(",")[0]) for line in out.splitlines()
+               if line.startswith(("cmdstat_eval:", "cmdstat_evalsha:")))
+
+
+def bench_admission(bench):
+    print("CPU per short non-streamed request with every limit on, over all of them off")
+    sim, port = bench.simulator()
+    redis_port = free_port()
+    redis = bench.procs.start(pinned(1, "redis-server", "--port", redis_port, "--save", "", "--appendonly", "no",
+                                     "--bind", "127.0.0.1"), stdout=subprocess.DEVNULL)
+    off, here = bench.ccproxy(port, **NO_LIMITS), bench.ccproxy(port, **ALL_LIMITS)
+    there = bench.ccproxy(port, **ALL_LIMITS, CCPROXY_REDIS_URL=f"redis://127.0.0.1:{redis_port}",
+                          CCPROXY_REDIS_TIMEOUT="1s")
+    off.name, here.name, there.name = "off", "local", "redis"
+    off.request = here.request = there.request = bench.request_file("chat", "/v1/chat/completions", chat(False))
+    figures = in_turns(bench, bench.args.rounds, [off, here, there], "requests",
+                       connections=32, requests=bench.args.requests)
+    asked = bench.args.requests * bench.args.rounds + bench.args.requests // 5
+    for name, budget in (("local", 1.10), ("redis", None)):
+        ratios = sorted(b / a for a, b in zip(figures["off"], figures[name]))
+        text = (f"off {statistics.median(figures['off']):.1f} us, on {statistics.median(figures[name]):.1f} us, "
+                f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+        if budget:
+            verdict(name, statistics.median(ratios), budget, text)
+        else:
+            print(f"  {name}: {text}")
+    # one admission, which is waited for, and one settling, which is not
+    verdict("redis", redis_calls(redis_port) / asked, 2.005,
+            f"{redis_calls(redis_port) / asked:.3f} scripts a request, half of them waited for")
+    for process in (off.process, here.process, there.process, redis, sim):
+        bench.procs.end(process)
+
+
 def bench_usage(bench):
     print("CPU per short non-streamed request with the usage database, over without it")
     sim, port = bench.simulator()
@@ -370,7 +414,7 @@ def bench_soak(bench):
             f"{early} KiB in the first half, {late} KiB in the second")
 
 
-PARTS = {"short": bench_short, "usage": bench_usage, "events": bench_events, "latency": bench_latency,
+PARTS = {"short": bench_short, "admission": bench_admission, "usage": bench_usage, "events": bench_events, "latency": bench_latency,
          "memory": bench_memory, "translation": bench_translation, "start": bench_start}
 BY_NAME = {**PARTS, "soak": bench_soak}
 
