@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 
+#include "base/text.h"
+
 enum { V4_AT = 12, V4_BITS = 96, HOPS_MAX = 32, NEIGHBOURHOOD = 8 };
 
 static const uint8_t v4_prefix[V4_AT] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -54,13 +56,40 @@ bool address_parse(struct str s, struct address *ret)
     return is_port(port) && (is_v6 || !bracketed) && parse_literal(literal, ret);
 }
 
+struct address address_v4(const struct in_addr *in)
+{
+    struct address a = {.known = true};
+    memcpy(a.bytes, v4_prefix, sizeof(v4_prefix));
+    memcpy(a.bytes + V4_AT, in, sizeof(*in));
+    return a;
+}
+
+struct address address_v6(const struct in6_addr *in)
+{
+    struct address a = {.known = true};
+    memcpy(a.bytes, in, sizeof(*in));
+    return a;
+}
+
+/* It stands in every log line, so it is not left to printf. */
+static struct str v4_text(const struct address *a, char out[ADDRESS_TEXT])
+{
+    size_t n = 0;
+    for (size_t i = V4_AT; i < ADDRESS_BYTES; i++) {
+        if (n > 0)
+            out[n++] = '.';
+        n += text_u64(a->bytes[i], out + n);
+    }
+    return str_of(out, n);
+}
+
 struct str address_text(const struct address *a, char out[ADDRESS_TEXT])
 {
-    bool v4 = is_v4(a);
     if (!a->known)
         return STR("unix");
-    const char *text =
-        inet_ntop(v4 ? AF_INET : AF_INET6, a->bytes + (v4 ? V4_AT : 0), out, ADDRESS_TEXT);
+    if (is_v4(a))
+        return v4_text(a, out);
+    const char *text = inet_ntop(AF_INET6, a->bytes, out, ADDRESS_TEXT);
     ASSERT(text);
     return str_c(text);
 }

@@ -8,6 +8,8 @@
 #ifndef CCPROXY_POLICY_ADDRESS_H
 #define CCPROXY_POLICY_ADDRESS_H
 
+#include <netinet/in.h>
+
 #include "base/arena.h"
 
 enum { ADDRESS_BYTES = 16, ADDRESS_TEXT = 48 };
@@ -32,6 +34,8 @@ struct address_blocks {
 /* "192.0.2.1", "2001:db8::1", and as proxies write them: "192.0.2.1:4711", "[2001:db8::1]",
  * "[2001:db8::1]:4711". */
 NODISCARD bool address_parse(struct str s, struct address *ret);
+struct address address_v4(const struct in_addr *in);
+struct address address_v6(const struct in6_addr *in);
 struct str address_text(const struct address *a, char out[ADDRESS_TEXT]);
 /* The list "10.0.0.0/8, 2001:db8::/32, 192.0.2.1, unix" in a; *ret_bad is the entry that is none. */
 NODISCARD bool address_blocks_parse(struct str list, struct arena *a, struct address_blocks *ret,

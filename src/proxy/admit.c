@@ -113,12 +113,11 @@ static struct limit_clock now(void)
 
 /* --- the guess --- */
 
-/* Of one client and model; names that clients make up are one model, so that they fill no table. */
-static uint64_t model_key(const struct exchange *x, enum which which)
+/* What is learnt of one client and model; names that clients make up are one model, so that they fill no
+ * table. */
+static uint64_t learnt_key(const struct exchange *x, enum which which)
 {
-    bool made_up = x->decoded.match == MODEL_ASSUMED && !is_of_model(which);
-    struct str id = made_up ? STR("other") : x->decoded.model->id;
-    return limit_key(x->client->limit_id ^ limit_id(id), which);
+    return limit_key(x->client->limit_id + count_model(x), which);
 }
 
 /* The rule of thumb, corrected by how far it was off for this client and model: between a quarter and four
@@ -126,7 +125,7 @@ static uint64_t model_key(const struct exchange *x, enum which which)
 static uint64_t prompt_tokens(struct exchange *x)
 {
     struct admission *a = x->admission;
-    uint64_t off = limits_learnt(x->proxy->shared->limits, model_key(x, PROMPT), PROMPT_EXACT);
+    uint64_t off = limits_learnt(x->proxy->shared->limits, learnt_key(x, PROMPT), PROMPT_EXACT);
     a->guess = tokens_of_prompt(x->decoded.request, rope_len(&x->upstream));
     a->expected = a->guess * off / PROMPT_EXACT;
     return a->expected;
@@ -139,14 +138,14 @@ static void learn_prompt(struct exchange *x, uint64_t guess, uint64_t actual)
         off = PROMPT_EXACT / 4;
     if (off > PROMPT_EXACT * 4)
         off = PROMPT_EXACT * 4;
-    limits_learn_mean(x->proxy->shared->limits, model_key(x, PROMPT), PROMPT_EXACT, off);
+    limits_learn_mean(x->proxy->shared->limits, learnt_key(x, PROMPT), PROMPT_EXACT, off);
 }
 
 static uint64_t answer_tokens(const struct exchange *x)
 {
     if (x->decoded.max_tokens_name.n)
         return (uint64_t)x->decoded.request->max_tokens;
-    uint64_t usual = limits_learnt(x->proxy->shared->limits, model_key(x, OUTPUT), OUTPUT_PRIOR);
+    uint64_t usual = limits_learnt(x->proxy->shared->limits, learnt_key(x, OUTPUT), OUTPUT_PRIOR);
     uint64_t most = (uint64_t)x->decoded.request->max_tokens;
     return usual < most ? usual : most;
 }
@@ -158,7 +157,8 @@ static uint64_t holder_of(const struct exchange *x, enum which which)
 {
     if (rows[which].node)
         return 0;
-    return x->client->limit_id;
+    return is_of_model(which) ? x->client->limit_id ^ limit_id(x->decoded.model->id)
+                              : x->client->limit_id;
 }
 
 static void add(struct exchange *x, enum which which, int64_t limit, uint64_t tokens)
@@ -170,7 +170,7 @@ static void add(struct exchange *x, enum which which, int64_t limit, uint64_t to
     a->which[a->n] = (uint8_t)which;
     a->items[a->n++] = (struct limit_item){
         .kind = row->kind,
-        .key = is_of_model(which) ? model_key(x, which) : limit_key(holder_of(x, which), which),
+        .key = limit_key(holder_of(x, which), which),
         .limit = (uint64_t)limit,
         .period_us = MINUTE_US,
         .cost = row->unit == REQUESTS ? 1
@@ -630,7 +630,8 @@ static uint64_t actual_of(const struct exchange *x, enum unit unit)
 static void learn(struct exchange *x, const struct admission *a)
 {
     const struct usage *u = &x->answer.usage;
-    limits_learn(x->proxy->shared->limits, model_key(x, OUTPUT), OUTPUT_PRIOR, (uint64_t)u->output);
+    limits_learn(x->proxy->shared->limits, learnt_key(x, OUTPUT), OUTPUT_PRIOR,
+                 (uint64_t)u->output);
     if (x->rounds > 0 || a->guess == 0)
         return;
     uint64_t actual = (uint64_t)usage_prompt_tokens(u);

@@ -106,7 +106,7 @@ static unsigned endpoint_value(const struct exchange *x)
     return x->endpoint ? (unsigned)endpoint_index(x->endpoint) + 1 : 0;
 }
 
-static unsigned model_value(const struct exchange *x)
+unsigned count_model(const struct exchange *x)
 {
     const struct model *model = x->decoded.model;
     return model ? metrics_find(x->proxy->meter.metrics, LABEL_MODEL, model->id) : 0;
@@ -166,7 +166,7 @@ void count_attempt_end(struct exchange *x)
     const struct meter *t = &x->proxy->meter;
     if (!x->called_us)
         return;
-    unsigned model = model_value(x);
+    unsigned model = count_model(x);
     metrics_add(t, METRIC_UPSTREAM_REQUESTS, status_value(x->upstream_status), model, 0, 1);
     metrics_observe(t, METRIC_UPSTREAM_DURATION, model, clock_us() - x->called_us);
     x->called_us = 0;
@@ -175,7 +175,7 @@ void count_attempt_end(struct exchange *x)
 void count_guess(struct exchange *x, uint64_t expected, uint64_t actual)
 {
     const struct meter *t = &x->proxy->meter;
-    unsigned model = model_value(x);
+    unsigned model = count_model(x);
     metrics_add(t, METRIC_EXPECTED, model, 0, 0, expected);
     metrics_add(t, METRIC_EXPECTED_ERROR, model, 0, 0,
                 expected > actual ? expected - actual : actual - expected);
@@ -194,7 +194,7 @@ void count_progress(struct exchange *x)
         return;
     if (!x->first_token_us) {
         x->first_token_us = now;
-        x->model_value = model_value(x);
+        x->model_value = count_model(x);
         metrics_observe(t, METRIC_FIRST_TOKEN, x->model_value, now - x->started_us);
     } else {
         metrics_observe(t, METRIC_BETWEEN, x->model_value, now - x->progress_us);
@@ -232,7 +232,7 @@ static void count_tokens(struct exchange *x, unsigned client)
                               [CACHE_READ] = u->cache_read,
                               [CACHE_WRITE] = u->cache_write,
                               [REASONING] = u->thinking};
-    unsigned model = model_value(x);
+    unsigned model = count_model(x);
     for (unsigned i = INPUT; i <= REASONING; i++) {
         metrics_add(t, METRIC_TOKENS, i, model, 0, positive(counts[i]));
         metrics_add(t, METRIC_CLIENT_TOKENS, client, i, 0, positive(counts[i]));

@@ -11,6 +11,10 @@
 void count_init(const struct meter *t);
 void count_adopt(struct metrics *m, const struct config *c);
 
+/* The number of the model of a request among those of the configuration, the same in all workers; 0: of
+ * any other. */
+unsigned count_model(const struct exchange *x);
+
 void count_begin(struct exchange *x);
 /* Somebody came to wait for a place, or left. */
 void count_queue(struct proxy *p);

@@ -21,12 +21,12 @@ enum { HOLD_US = 1000 * 1000, HELD_MAX = 256, ORIGIN_MAX = 512, WANTED_MAX = 204
 
 struct address door_peer(const struct request *r)
 {
-    struct address a = {.known = false};
     const struct sock_addr *peer = &r->peer;
-    char text[SOCK_TEXT];
-    if (peer->sa.sa_family != AF_UNIX && !address_parse(sock_addr_host(peer, text), &a))
-        a.known = false;
-    return a;
+    switch (peer->sa.sa_family) {
+    case AF_INET: return address_v4(&peer->in4.sin_addr);
+    case AF_INET6: return address_v6(&peer->in6.sin6_addr);
+    default: return (struct address){.known = false};
+    }
 }
 
 static struct str forwarded_for(struct exchange *x, const struct h1_head *head)
