@@ -6,6 +6,7 @@ Nothing here sleeps to wait for something: every wait blocks on a socket, a pipe
 deadline after which the test fails. Ports are always chosen by the system.
 """
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -477,6 +478,8 @@ class Proxy:
                                         env=environment(env, upstream),
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE)
+        # a reader that falls behind loses lines, and tests count them
+        fcntl.fcntl(self.process.stderr, fcntl.F_SETPIPE_SZ, 1 << 20)
         self.readers = [threading.Thread(target=f, daemon=True) for f in (self._read, self._print)]
         for reader in self.readers:
             reader.start()
