@@ -1,7 +1,10 @@
 /* shared.c - see shared.h. */
 #include "proxy/shared.h"
 
+#include "base/clock.h"
+#include "base/mem.h"
 #include "proxy/count.h"
+#include "proxy/sample.h"
 
 enum { LIMIT_VALUES = 65536 }; /* some six for each client: a megabyte */
 
@@ -13,6 +16,8 @@ void shared_init(struct shared *s, const struct config *c)
         .stash = c->stash_size ? stash_new((size_t)c->stash_size) : NULL,
         .limits = limits_new(LIMIT_VALUES),
         .metrics = metrics_new(),
+        .history = history_new(clock_us()),
+        .recent = recent_new(),
     };
     metrics_join(s->metrics, MASTER);
     const struct meter meter = shared_meter(s);
@@ -25,11 +30,21 @@ void shared_done(struct shared *s)
     stash_free(s->stash);
     limits_free(s->limits);
     metrics_free(s->metrics);
+    history_free(s->history);
+    recent_free(s->recent);
 }
 
 void shared_adopt(struct shared *s, const struct config *c)
 {
     count_adopt(s->metrics, c);
+}
+
+void shared_remember(struct shared *s)
+{
+    struct sample *sample = mem_alloc(sizeof(*sample));
+    sample_take(s->metrics, sample);
+    history_add(s->history, sample, metrics_values(s->metrics, LABEL_CLIENT));
+    mem_free(sample);
 }
 
 struct meter shared_meter(struct shared *s)

@@ -6,13 +6,16 @@
 
 #include "config/config.h"
 #include "llm/stash.h"
-#include "obs/metrics.h"
+#include "obs/history.h"
+#include "obs/recent.h"
 #include "policy/limit.h"
 
 struct shared {
     struct stash *stash; /* NULL: switched off */
     struct limits *limits;
     struct metrics *metrics;
+    struct history *history;
+    struct recent *recent;
     bool owners[LIMIT_OWNERS]; /* the master's: numbers that living workers have */
 };
 
@@ -22,6 +25,9 @@ void shared_done(struct shared *s);
 
 /* Clients and models of a configuration that comes into force get their labels. For the master. */
 void shared_adopt(struct shared *s, const struct config *c);
+
+/* Keeps what the metrics are now: every HISTORY_EVERY_US, by the master. */
+void shared_remember(struct shared *s);
 
 /* Where the master counts. */
 struct meter shared_meter(struct shared *s);
