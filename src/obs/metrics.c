@@ -349,3 +349,42 @@ uint64_t metrics_total(const struct metrics *m, enum metric id)
         n += metrics_cell(m, id, i, 0);
     return n;
 }
+
+/* --- histograms ----------------------------------------------------------------------------- */
+
+void metrics_read(const struct metrics *m, enum metric id, unsigned a,
+                  uint64_t cells[METRICS_CELLS_MAX])
+{
+    ASSERT(metric_rows[id].kind == HISTOGRAM && m->width[id] <= METRICS_CELLS_MAX);
+    for (unsigned i = 0; i < m->width[id]; i++)
+        cells[i] += metrics_cell(m, id, a, i);
+}
+
+uint64_t metrics_count(enum metric id, const uint64_t cells[METRICS_CELLS_MAX])
+{
+    uint64_t n = 0;
+    for (unsigned i = 0; i + 1 < metrics_width(id); i++)
+        n += cells[i];
+    return n;
+}
+
+uint64_t metrics_cells_sum(enum metric id, const uint64_t cells[METRICS_CELLS_MAX])
+{
+    return cells[metrics_width(id) - 1];
+}
+
+uint64_t metrics_quantile(enum metric id, const uint64_t cells[METRICS_CELLS_MAX],
+                          unsigned permille)
+{
+    const uint64_t *bounds = metric_rows[id].bounds;
+    double rank = (double)metrics_count(id, cells) * permille / 1000, below = 0;
+    uint64_t from = 0;
+    for (unsigned i = 0; bounds[i]; i++) {
+        double n = (double)cells[i];
+        if (n > 0 && below + n >= rank)
+            return from + (uint64_t)((double)(bounds[i] - from) * (rank - below) / n);
+        below += n;
+        from = bounds[i];
+    }
+    return below < rank ? from : 0;
+}

@@ -49,6 +49,17 @@ enum metric_label {
         LABELS
 };
 
+/* MOST_CLIENT and so on. */
+enum {
+
+#define LABEL(id, name, most) MOST_##id = (most),
+    METRIC_LABELS(LABEL)
+#undef LABEL
+};
+
+/* Of a histogram's series: its buckets, what is above them, and the sum. */
+enum { METRICS_CELLS_MAX = 18 };
+
 enum { METRICS_LABELS_MAX = 3, METRICS_SHARDS = 513 }; /* the first is the master's */
 
 struct metrics;
@@ -88,6 +99,17 @@ void metrics_bury(struct metrics *m, unsigned shard);
 uint64_t metrics_sum(const struct metrics *m, enum metric id, unsigned a, unsigned b, unsigned c);
 /* Over all shards and all series of a metric that is no histogram. */
 uint64_t metrics_total(const struct metrics *m, enum metric id);
+
+/* Adds the cells of a histogram's series to *cells. */
+void metrics_read(const struct metrics *m, enum metric id, unsigned a,
+                  uint64_t cells[METRICS_CELLS_MAX]);
+/* Of such cells: how many values were taken in, and their sum. */
+uint64_t metrics_count(enum metric id, const uint64_t cells[METRICS_CELLS_MAX]);
+uint64_t metrics_cells_sum(enum metric id, const uint64_t cells[METRICS_CELLS_MAX]);
+/* The value that so many of a thousand are not above, as Prometheus' histogram_quantile has it:
+ * even within a bucket, and the highest bound for what is above it. 0 when there are none. */
+uint64_t metrics_quantile(enum metric id, const uint64_t cells[METRICS_CELLS_MAX],
+                          unsigned permille);
 
 /* --- metrics_text.c: Prometheus' text format 0.0.4, or OpenMetrics 1.0.0 --- */
 

@@ -45,7 +45,7 @@ static struct {
     struct listeners *fresh;     /* of the starting one, when its address is another */
     struct demo demo;
     bool has_demo;
-    struct timer demo_again;
+    struct timer demo_again, remember;
     struct recorder recorder;
     bool reload_again; /* asked for while a crew was starting */
 
@@ -133,6 +133,13 @@ static void count_start(void)
 
     metrics_set(&meter, METRIC_BUILD,
                 metrics_value(meter.metrics, LABEL_VERSION, STR(CCPROXY_VERSION)), 1);
+}
+
+/* From now on what the metrics were stays known for an hour. */
+static void remember_metrics(struct timer *t)
+{
+    timer_after(self.loop, t, HISTORY_EVERY_US);
+    shared_remember(&self.shared);
 }
 
 static void on_ready(struct crew *c)
@@ -334,6 +341,7 @@ static void stop(void)
     self.state = again ? ABORTING : STOPPING;
     LOG(LOG_INFO, again ? "stopping at once" : "stopping");
     timer_stop(self.loop, &self.demo_again);
+    timer_stop(self.loop, &self.remember);
     drop_listeners(&self.listeners);
     drop_listeners(&self.fresh);
     for (size_t i = 0; i < CREWS_MAX; i++) {
@@ -506,6 +514,8 @@ int master_run(void)
     self.loop = loop_new();
     shared_init(&self.shared, c);
     count_start();
+    timer_init(&self.remember, "remember", remember_metrics);
+    timer_after(self.loop, &self.remember, HISTORY_EVERY_US);
     if (!recorder_open(&self.recorder, self.loop, self.shared.journal) || !watch_signals())
         return fail(sock_error_text(errno));
     if (c->sandbox && !sandbox_confine(SANDBOX_MASTER))

@@ -6,6 +6,7 @@
 #include "proxy/count.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "llm/price.h"
 #include "proxy/endpoint.h"
 #include "proxy/proxy_int.h"
@@ -247,6 +248,38 @@ static void count_tokens(struct exchange *x, unsigned client)
         metrics_observe(t, METRIC_SPEED, model, positive(output) * 1000000 / took);
 }
 
+static uint8_t put_text(char *out, size_t size, struct str s)
+{
+    size_t n = text_utf8_valid(str_head(s, size_min(s.n, size)));
+    if (n)
+        memcpy(out, s.p, n);
+    return (uint8_t)n;
+}
+
+/* What operators see of it in /stats. */
+static void remember(struct exchange *x)
+{
+    bool estimated;
+    struct usage u = x->answer.usage;
+    u.output = exchange_output_tokens(x, &estimated);
+    bool used = x->answer.state != ANSWER_EMPTY;
+    struct recent_entry e = {
+        .ended_us = clock_wall_us(),
+        .duration_us = clock_us() - x->started_us,
+        .first_token_us = x->first_token_us ? x->first_token_us - x->started_us : 0,
+        .prompt_tokens = used ? positive(usage_prompt_tokens(&u)) : 0,
+        .output_tokens = used ? positive(u.output) : 0,
+        .cost = used ? positive(price_micro_usd(x->decoded.model, &u)) : 0,
+        .status = (uint32_t)x->status,
+        .ending = x->ending,
+        .model = count_model(x),
+        .stream = x->decoded.stream,
+    };
+    e.n_id = put_text(e.id, sizeof(e.id), x->id);
+    e.n_client = put_text(e.client, sizeof(e.client), x->client ? x->client->name : STR(""));
+    recent_add(x->proxy->shared->recent, x->proxy->meter.shard, &e);
+}
+
 void count_end(struct exchange *x)
 {
     const struct meter *t = &x->proxy->meter;
@@ -262,16 +295,18 @@ void count_end(struct exchange *x)
         metrics_observe_traced(t, METRIC_DURATION, endpoint, took, str_of(x->trace.id, TRACE_ID));
     else
         metrics_observe(t, METRIC_DURATION, endpoint, took);
-    if (x->client)
+    if (x->client && endpoint_is_clients(x->endpoint))
         metrics_add(t, METRIC_CLIENT_REQUESTS, client, x->ending == FAIL_DONE ? SUCCESS : FAILURE,
                     0, 1);
     if (x->ending != FAIL_DONE)
-        metrics_add(t, METRIC_ERRORS, (unsigned)x->ending + 1, 0, 0, 1);
+        metrics_add(t, METRIC_ERRORS, (unsigned)x->ending + 1, endpoint, 0, 1);
     metrics_add(t, METRIC_CANCELLED, 0, 0, 0, x->ending == FAIL_CLIENT_GONE);
     if (row->fault == FAULT_POLICY)
         metrics_add(t, METRIC_LIMITED, limit_value(x->ending), 0, 0, 1);
     if (x->answer.state != ANSWER_EMPTY)
         count_tokens(x, client);
+    if (endpoint_is_clients(x->endpoint))
+        remember(x);
     count_lost_lines(x->proxy);
     set_gauges(x->proxy);
 }

@@ -17,7 +17,8 @@ static const struct endpoint endpoints[] = {
     {STR_INIT("/health"), METHOD_GET, 0, NULL, local_health, false},
     {STR_INIT("/livez"), METHOD_GET, 0, NULL, local_livez, false},
     {STR_INIT("/readyz"), METHOD_GET, 0, NULL, local_readyz, false},
-    {STR_INIT("/metrics"), METHOD_GET, OPERATORS_METRICS, NULL, scrape_begin, true},
+    {STR_INIT("/metrics"), METHOD_GET, OPERATORS_METRICS, NULL, scrape_metrics, true},
+    {STR_INIT("/stats"), METHOD_GET, OPERATORS_STATS, NULL, scrape_stats, true},
 };
 
 /* Parts of OpenAI's API that Claude has nothing behind; each covers the paths below it. */
@@ -114,6 +115,11 @@ const struct endpoint *endpoint_at(size_t i)
 size_t endpoint_index(const struct endpoint *e)
 {
     return (size_t)(e - endpoints);
+}
+
+bool endpoint_is_clients(const struct endpoint *e)
+{
+    return !e || e->right & (RIGHT_CHAT | RIGHT_MODELS);
 }
 
 bool endpoint_allows(const struct endpoint *e, const struct h1_head *head)

@@ -1,8 +1,10 @@
 /* shared.c - see shared.h. */
 #include "proxy/shared.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "proxy/count.h"
+#include "proxy/sample.h"
 
 enum {
     LIMIT_VALUES = 65536, /* some six for each client: a megabyte */
@@ -20,6 +22,8 @@ void shared_init(struct shared *s, const struct config *c)
         .metrics = metrics_new(),
         .penalties = penalties_new(PENALIZED),
         .journal = journal_new(),
+        .history = history_new(clock_us()),
+        .recent = recent_new(),
     };
     metrics_join(s->metrics, MASTER);
     const struct meter meter = shared_meter(s);
@@ -35,11 +39,21 @@ void shared_done(struct shared *s)
     metrics_free(s->metrics);
     penalties_free(s->penalties);
     journal_free(s->journal);
+    history_free(s->history);
+    recent_free(s->recent);
 }
 
 void shared_adopt(struct shared *s, const struct config *c)
 {
     count_adopt(s->metrics, c);
+}
+
+void shared_remember(struct shared *s)
+{
+    struct sample *sample = mem_alloc(sizeof(*sample));
+    sample_take(s->metrics, sample);
+    history_add(s->history, sample, metrics_values(s->metrics, LABEL_CLIENT));
+    mem_free(sample);
 }
 
 struct meter shared_meter(struct shared *s)

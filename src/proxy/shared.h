@@ -6,7 +6,8 @@
 
 #include "config/config.h"
 #include "llm/stash.h"
-#include "obs/metrics.h"
+#include "obs/history.h"
+#include "obs/recent.h"
 #include "policy/limit.h"
 #include "policy/penalty.h"
 #include "store/journal.h"
@@ -22,7 +23,9 @@ struct shared {
     struct limits *limits;
     struct metrics *metrics;
     struct penalties *penalties;
-    struct journal *journal;   /* for the usage database; ring n is owner n's */
+    struct journal *journal; /* for the usage database; ring n is owner n's */
+    struct history *history;
+    struct recent *recent;
     bool owners[LIMIT_OWNERS]; /* the master's: numbers that living workers have */
 };
 
@@ -32,6 +35,9 @@ void shared_done(struct shared *s);
 
 /* Clients and models of a configuration that comes into force get their labels. For the master. */
 void shared_adopt(struct shared *s, const struct config *c);
+
+/* Keeps what the metrics are now: every HISTORY_EVERY_US, by the master. */
+void shared_remember(struct shared *s);
 
 /* Where the master counts. */
 struct meter shared_meter(struct shared *s);
