@@ -149,7 +149,7 @@ class Recording(Case):
                 call.start()
                 for event in text_events("word " * 100)[:3]:
                     call.event(event)
-        proxy = self.recording(self.upstream(script), CCPROXY_RETRIES=0)
+        proxy = self.recording(self.upstream(script))  # its connections end with each answer
         self.assertEqual(proxy.chat("refused").status, 400)
         proxy.chat("broken", stream=True)
         self.reaches(2)
