@@ -143,7 +143,7 @@ static void learn_prompt(struct exchange *x, uint64_t guess, uint64_t actual)
 
 static uint64_t answer_tokens(const struct exchange *x)
 {
-    if (x->decoded.max_tokens_name.n)
+    if (x->decoded.max_tokens_name.n || x->proxy->config->reserve_bound)
         return (uint64_t)x->decoded.request->max_tokens;
     uint64_t usual = limits_learnt(x->proxy->shared->limits, learnt_key(x, OUTPUT), OUTPUT_PRIOR);
     uint64_t most = (uint64_t)x->decoded.request->max_tokens;

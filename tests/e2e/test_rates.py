@@ -107,6 +107,12 @@ class Rates(harness.TestCase):
         self.assert_error(response, 429, "rate_limit_exceeded", "tokens")
         self.assertIn("tokens per min (TPM): Limit 1000", response.error["message"])
 
+    def test_the_whole_bound(self):
+        proxy = self.start(CCPROXY_RESERVE_BOUND="true", CCPROXY_DEFAULT_MAX_TOKENS=600, CCPROXY_RATE_LIMIT_TPM=1000)
+        response = proxy.chat(stream=True)
+        self.assertEqual(response.status, 200)
+        self.assertLessEqual(int(response.fields["x-ratelimit-remaining-tokens"]), 400)
+
     def test_no_bound_is_not_the_maximum(self):
         proxy = self.start(CCPROXY_RATE_LIMIT_TPM=5000)
         self.assertEqual(proxy.chat().status, 200)  # the model's maximum is 128,000
