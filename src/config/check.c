@@ -404,6 +404,21 @@ static void check_fallbacks(struct config *c, struct report *r)
     }
 }
 
+static void check_reserve(struct config *c, struct report *r)
+{
+    static const struct str words[] = {[RESERVE_USUAL] = STR_INIT("usual"),
+                                       [RESERVE_BOUND] = STR_INIT("bound"),
+                                       [RESERVE_LOWER] = STR_INIT("lower")};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (!str_eq(words[i], c->reserve_word))
+            continue;
+        c->reserve = (enum reserve)i;
+        return;
+    }
+    report_fault(r, where(c, OPT_reserve_word), "\"%.*s\" is not usual, bound or lower",
+                 STR_FMT(c->reserve_word));
+}
+
 static void check_redis(struct config *c, struct report *r)
 {
     const char *error;
@@ -442,6 +457,7 @@ void check_config(struct config *c, struct report *r)
     check_origins(c, r);
     check_proxy(c, r);
     check_files(c, r);
+    check_reserve(c, r);
     check_redis(c, r);
     check_db(c, r);
     if (!log_set_levels(c->log_levels))

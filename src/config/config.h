@@ -24,6 +24,12 @@ struct fallbacks {
     enum fallback rates, budgets, concurrency;
 };
 
+enum reserve {
+    RESERVE_USUAL, /* the client's bound; without one, what such answers take */
+    RESERVE_BOUND, /* whatever the answer may take */
+    RESERVE_LOWER, /* that, and it may take no more than is left */
+};
+
 enum auth_method {
     AUTH_BY_KEY,   /* api_key: keys of clients */
     AUTH_BY_TOKEN, /* bearer_token: one token for all */
@@ -62,6 +68,7 @@ struct config {
     struct address_blocks proxies;
     struct model_limits model_limits;
     struct fallbacks fallbacks;
+    enum reserve reserve;
     struct jwt_keys *jwt_keys; /* of the configuration itself; NULL: none */
     uint32_t jwt_algs;         /* that tokens may be signed with (enum verify_alg) */
     bool records;              /* there is a usage database */

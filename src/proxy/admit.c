@@ -19,6 +19,8 @@
 enum {
     OUTPUT_PRIOR = 1000,
     PROMPT_EXACT = 1024, /* a guess that was neither too small nor too large */
+    ANSWER_LEAST = 1024,
+    LOWERINGS_MAX = 4,
     LEASE_RETRY_US = 1000 * 1000,
     MICRO = 1000 * 1000,
     MINUTE_US = 60 * MICRO,
@@ -60,6 +62,8 @@ struct admission {
     size_t n_taken;        /* of them, here; the first ones */
     struct remote *remote; /* the same limits in Redis; NULL: there is none */
     bool in_redis;         /* they have been taken there, or may have been */
+    bool lowered;          /* the answer's bound, to what is left */
+    unsigned lowerings;
     struct waiter waiter;
     enum verdict waits_for;
     struct limit_item waiting; /* who waits, for all workers to see; key 0: nobody */
@@ -143,7 +147,7 @@ static void learn_prompt(struct exchange *x, uint64_t guess, uint64_t actual)
 
 static uint64_t answer_tokens(const struct exchange *x)
 {
-    if (x->decoded.max_tokens_name.n || x->proxy->config->reserve_bound)
+    if (x->decoded.max_tokens_name.n || x->proxy->config->reserve != RESERVE_USUAL)
         return (uint64_t)x->decoded.request->max_tokens;
     uint64_t usual = limits_learnt(x->proxy->shared->limits, learnt_key(x, OUTPUT), OUTPUT_PRIOR);
     uint64_t most = (uint64_t)x->decoded.request->max_tokens;
@@ -274,13 +278,20 @@ static void remember(struct exchange *x)
     }
 }
 
+/* What does not fit. */
+static size_t lacking(const struct admission *a)
+{
+    size_t i = 0;
+    while (i + 1 < a->n && a->results[i].fits)
+        i++;
+    return i;
+}
+
 static enum step_result refuse(struct exchange *x)
 {
     const struct admission *a = x->admission;
     char wait[UPSTREAM_DURATION];
-    size_t i = 0;
-    while (i + 1 < a->n && a->results[i].fits)
-        i++;
+    size_t i = lacking(a);
     const struct limit_item *it = &a->items[i];
     const struct row *row = &rows[a->which[i]];
     uint64_t retry_us = a->results[i].retry_us ? a->results[i].retry_us : LEASE_RETRY_US;
@@ -366,12 +377,9 @@ static void set_share(struct exchange *x, uint64_t nodes)
     }
 }
 
-/* Why it does not fit. */
 static enum verdict verdict(const struct admission *a)
 {
-    size_t i = 0;
-    while (i + 1 < a->n && a->results[i].fits)
-        i++;
+    size_t i = lacking(a);
     return a->which[i] == OPEN ? NO_PLACE : a->which[i] == NODE_OPEN ? NO_PLACE_AT_ALL : REFUSED;
 }
 
@@ -390,7 +398,7 @@ static enum verdict decide(struct exchange *x)
 
 static void on_redis(void *ctx, const struct redis_limit_answer *answer);
 
-static enum verdict try_all(struct exchange *x)
+static enum verdict try_once(struct exchange *x)
 {
     struct admission *a = x->admission;
     struct remote *r = a->remote;
@@ -405,8 +413,6 @@ static enum verdict try_all(struct exchange *x)
     a->in_redis = r->call != NULL;
     return r->call ? ASKED : decide(x);
 }
-
-/* --- waiting --- */
 
 static void give_back(struct exchange *x, const uint64_t *actual)
 {
@@ -424,6 +430,83 @@ static void give_back(struct exchange *x, const uint64_t *actual)
         redis_limit_settle(x->proxy->redis_limit, &r->ticket, r->items, r->n, units);
     a->in_redis = false;
 }
+
+/* --- less --- */
+
+/* The least that an answer is cut to; upstream wants it to be more than the budget for thinking. */
+static uint64_t least_answer(const struct messages_request *m)
+{
+    int64_t least = ANSWER_LEAST + (m->thinking == THINKING_ENABLED ? m->thinking_budget : 0);
+    return (uint64_t)(least < m->max_tokens ? least : m->max_tokens);
+}
+
+/* Makes prompt and answer so many tokens, or the least; nothing is held. False: it is not less. */
+static bool lower_to(struct exchange *x, uint64_t left)
+{
+    struct admission *a = x->admission;
+    struct messages_request *m = x->decoded.request;
+    uint64_t least = a->expected + least_answer(m);
+    if (left < least)
+        left = least;
+    if (left >= a->expected + (uint64_t)m->max_tokens)
+        return false;
+    m->max_tokens = (int64_t)(left - a->expected);
+    a->lowered = true;
+    for (size_t i = 0; i < a->n; i++) {
+        if (rows[a->which[i]].unit != TOKENS)
+            continue;
+        a->items[i].cost = left;
+        if (a->remote && i >= a->n_node)
+            a->remote->items[i - a->n_node].cost = left;
+    }
+    return true;
+}
+
+/* More than the whole of a limit is never left. */
+static void lower_to_limits(struct exchange *x)
+{
+    const struct admission *a = x->admission;
+    for (size_t i = 0; i < a->n; i++)
+        if (rows[a->which[i]].unit == TOKENS && a->items[i].kind == LIMIT_RATE)
+            (void)lower_to(x, a->items[i].limit);
+}
+
+/* Tokens are lacking, and the answer can do with what is left of them, or with the least. */
+static bool lower(struct exchange *x)
+{
+    static const uint64_t none[LIMIT_ITEMS_MAX];
+    struct admission *a = x->admission;
+    size_t i = lacking(a);
+    bool tokens = rows[a->which[i]].unit == TOKENS && a->items[i].kind == LIMIT_RATE;
+    if (x->proxy->config->reserve != RESERVE_LOWER || !tokens)
+        return false;
+    give_back(x, none);
+    return lower_to(x, a->lowerings++ < LOWERINGS_MAX ? a->results[i].remaining : 0);
+}
+
+/* As long as less may fit; others take of what is left meanwhile. */
+static enum verdict or_less(struct exchange *x, enum verdict v)
+{
+    while (v == REFUSED && lower(x))
+        v = try_once(x);
+    return v;
+}
+
+static enum verdict try_all(struct exchange *x)
+{
+    return or_less(x, try_once(x));
+}
+
+/* Sends the bound that was reserved, and tells the client. */
+static void write_lowered(struct exchange *x)
+{
+    if (!x->admission->lowered)
+        return;
+    x->lowered_to = (uint64_t)x->decoded.request->max_tokens;
+    exchange_rewrite(x);
+}
+
+/* --- waiting --- */
 
 static void leave_queue(struct exchange *x)
 {
@@ -490,7 +573,7 @@ static enum step_result wait_for_place(struct exchange *x, enum verdict why)
 static enum step_result conclude(struct exchange *x, enum verdict v)
 {
     switch (v) {
-    case FITS: return STEP_NEXT;
+    case FITS: write_lowered(x); return STEP_NEXT;
     case NO_PLACE:
     case NO_PLACE_AT_ALL: return wait_for_place(x, v);
     case REFUSED: return refuse(x);
@@ -544,6 +627,9 @@ static void on_redis(void *ctx, const struct redis_limit_answer *answer)
     } else {
         v = decide(x);
     }
+    v = or_less(x, v);
+    if (v == ASKED)
+        return;
     if (a->waiter.line) {
         queue_told(x->proxy->queue, &a->waiter, conclude_again(x, v));
         return;
@@ -562,6 +648,8 @@ enum step_result step_admit(struct exchange *x)
     a->exchange = x;
     list_init(&a->waiter.node);
     collect(x);
+    if (p->config->reserve == RESERVE_LOWER)
+        lower_to_limits(x);
     if (p->redis_limit)
         a->remote = remote_of(x);
     bool wait_in_turn = has_places(a) && others_wait(x);

@@ -112,6 +112,7 @@ struct exchange {
     struct upstream_limits *limits; /* in keep; NULL: it said nothing of them */
     struct upstream_limits own_limits;
     uint64_t body_kib;           /* of the body, held against the client; see admit_body */
+    uint64_t lowered_to;         /* the answer's bound, when it was cut to what is left; or 0 */
     struct admission *admission; /* what was taken and is to be settled, in keep; see admit.c */
     struct sse sse;
     struct buf pending;

@@ -42,6 +42,8 @@ static void reply_notices(struct exchange *x)
     const struct decoded *d = &x->decoded;
     if (d->dropped.n)
         reply_field(x->request, STR("X-Ccproxy-Dropped"), d->dropped);
+    if (x->lowered_to)
+        reply_field_u64(x->request, STR("X-Ccproxy-Max-Tokens"), x->lowered_to);
     if (d->match == MODEL_SUCCEEDED && h1_is_field_value(d->asked_model))
         reply_field(x->request, STR("X-Ccproxy-Retired-Model"), d->asked_model);
 }

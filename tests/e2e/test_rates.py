@@ -107,15 +107,70 @@ class Rates(harness.TestCase):
         self.assert_error(response, 429, "rate_limit_exceeded", "tokens")
         self.assertIn("tokens per min (TPM): Limit 1000", response.error["message"])
 
-    def test_the_whole_bound(self):
-        proxy = self.start(CCPROXY_RESERVE_BOUND="true", CCPROXY_DEFAULT_MAX_TOKENS=600, CCPROXY_RATE_LIMIT_TPM=1000)
-        response = proxy.chat(stream=True)
-        self.assertEqual(response.status, 200)
-        self.assertLessEqual(int(response.fields["x-ratelimit-remaining-tokens"]), 400)
-
     def test_no_bound_is_not_the_maximum(self):
         proxy = self.start(CCPROXY_RATE_LIMIT_TPM=5000)
         self.assertEqual(proxy.chat().status, 200)  # the model's maximum is 128,000
+
+    def test_the_whole_bound_is_reserved(self):
+        left = {}
+        for reserve in ("usual", "bound"):
+            proxy = self.start(CCPROXY_RATE_LIMIT_TPM=5000, CCPROXY_RESERVE=reserve,
+                               CCPROXY_DEFAULT_MAX_TOKENS=3000)
+            response = proxy.chat(stream=True)
+            self.assertEqual(response.status, 200)
+            self.assertNotIn("x-ccproxy-max-tokens", response.fields)
+            left[reserve] = int(response.fields["x-ratelimit-remaining-tokens"])
+        self.assertTrue(3900 < left["usual"] < 4000, left)  # 1000 are what answers take at first
+        self.assertTrue(1900 < left["bound"] < 2000, left)
+
+    def lowering(self, output, **env):
+        used = [*USED[:4], message_delta(output=output), harness.MESSAGE_STOP]
+        return self.start(harness.each_request(lambda call: call.answer(used)), CCPROXY_RESERVE="lower", **env)
+
+    def lowered(self, response):
+        """The bound that upstream got, which the client was told."""
+        self.assertEqual(response.status, 200)
+        sent = json.loads(self.up.requests[-1])["max_tokens"]
+        self.assertEqual(response.fields["x-ccproxy-max-tokens"], str(sent))
+        return sent
+
+    def test_the_bound_is_lowered_to_what_is_left(self):
+        for limits in ({"CCPROXY_RATE_LIMIT_TPM": 5000}, {"CCPROXY_NODE_TPM": 5000},
+                       {"CCPROXY_MODEL_LIMITS": '{"gpt-4o": {"tpm": 5000}}'}):
+            with self.subTest(limits):
+                proxy = self.lowering(3000, **limits)
+                response = proxy.chat(max_tokens=4000, stream=True)
+                self.assertEqual(response.status, 200)  # there is room for all of it
+                self.assertNotIn("x-ccproxy-max-tokens", response.fields)
+                self.assertEqual(json.loads(self.up.requests[-1])["max_tokens"], 4000)
+                sent = self.lowered(proxy.chat(max_tokens=4000, stream=True))
+                self.assertTrue(1800 < sent < 4000, sent)  # 3100 of 5000 are used, some have come back
+                response = proxy.chat(max_tokens=4000, stream=True)
+                self.assertEqual(response.status, 429)
+                self.assertNotIn("x-ccproxy-max-tokens", response.fields)
+                self.assertRegex(response.error["message"], r"Limit 5000, Requested 10[2-9]\d\.")  # the least
+                self.assertEqual(len(self.up.requests), 2)
+
+    def test_the_whole_limit_is_the_most_that_is_left(self):
+        proxy = self.lowering(50, CCPROXY_RATE_LIMIT_TPM=5000)
+        self.assertTrue(4900 < self.lowered(proxy.chat(stream=True)) < 5000)
+
+    def test_a_budget_for_thinking_stays_below_the_lowered_bound(self):
+        proxy = self.lowering(2200, CCPROXY_RATE_LIMIT_TPM=6000)
+        for thinks in (False, True, True):
+            thinking = {"thinking": {"type": "enabled", "budget_tokens": 2000}} if thinks else {}
+            response = proxy.chat(max_tokens=5000, stream=True, model="claude-haiku-4-5", **thinking)
+            if thinks and response.status == 200:
+                sent = self.lowered(response)
+                self.assertTrue(2000 + 1024 <= sent < 5000, sent)
+                self.assertEqual(json.loads(self.up.requests[-1])["thinking"]["budget_tokens"], 2000)
+        self.assertEqual(len(self.up.requests), 2)
+        self.assertRegex(response.error["message"], r"Limit 6000, Requested 30[2-9]\d\.")
+
+    def test_wrong_words_for_the_reservation(self):
+        done = harness.run("check", CCPROXY_RESERVE="all")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("is not usual, bound or lower", done.stdout + done.stderr)
 
     def test_given_back_when_nothing_was_answered(self):
         answers = [lambda call: call.error(500, "api_error", "no"), lambda call: call.answer(USED)]

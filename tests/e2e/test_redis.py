@@ -1,5 +1,6 @@
 """Limits that nodes share through a real redis-server: together they admit what one would; without it
 they go on, and say so."""
+import json
 import os
 import signal
 import socket
@@ -71,6 +72,27 @@ class Shared(harness.TestCase):
         nodes = [self.node(CCPROXY_MODEL_LIMITS='{"gpt-4o": {"rpm": 3}}') for _ in range(2)]
         self.assertEqual([nodes[i % 2].chat(model="gpt-4o").status for i in range(5)], [200] * 3 + [429] * 2)
         self.assertEqual(nodes[0].chat(model="claude-haiku-4-5").status, 200)
+
+    def test_what_is_left_over_all_nodes_lowers_the_bound(self):
+        nodes = [self.node(CCPROXY_RATE_LIMIT_TPM=5000, CCPROXY_RESERVE="lower") for _ in range(2)]
+        gate = threading.Event()
+        def held(call):
+            call.read_request()
+            call.start()
+            call.event(USED[0])
+            gate.wait(harness.DEADLINE)
+            for event in USED[1:]:
+                call.event(event)
+            call.end()
+        self.up.script = held
+        client = nodes[0].client()
+        client.stream(max_tokens=3000)  # open, so that all of it is held
+        self.up.script = harness.each_request(lambda call: call.answer(USED))
+        response = nodes[1].chat(max_tokens=4000, stream=True)
+        sent = json.loads(self.up.requests[-1])["max_tokens"]
+        self.assertEqual(response.fields["x-ccproxy-max-tokens"], str(sent))
+        self.assertTrue(1900 < sent < 4000, sent)
+        gate.set()
 
     def test_tokens_are_settled_there(self):
         nodes = [self.node(CCPROXY_RATE_LIMIT_TPM=1000) for _ in range(2)]

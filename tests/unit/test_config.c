@@ -160,6 +160,26 @@ static void test_keys(void **state)
     config_free(c);
 }
 
+static void test_reserve(void **state)
+{
+    static const struct {
+        const char *given;
+        enum reserve reserve;
+    } cases[] = {{"CCPROXY_RESERVE=usual", RESERVE_USUAL},
+                 {"CCPROXY_RESERVE=bound", RESERVE_BOUND},
+                 {"CCPROXY_RESERVE=lower", RESERVE_LOWER},
+                 {"CCPROXY_PORT=8000", RESERVE_USUAL}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config *c = LOAD(KEYS, cases[i].given);
+        assert_non_null(c);
+        assert_int_equal(c->reserve, cases[i].reserve);
+        config_free(c);
+    }
+    assert_null(LOAD(KEYS, "CCPROXY_RESERVE=Bound"));
+}
+
 static void test_values(void **state)
 {
     struct config *c = LOAD(KEYS, "CCPROXY_CONNECT_TIMEOUT=250ms", "CCPROXY_TOTAL_TIMEOUT=2h",
@@ -555,6 +575,7 @@ int main(void)
         TEST(test_demo),
         TEST(test_empty_is_absent),
         TEST(test_keys),
+        TEST(test_reserve),
         TEST(test_values),
         TEST(test_debug_wins),
         TEST(test_other_programs_variables),
