@@ -372,6 +372,19 @@ def bench_translation(bench):
         verdict(name, float(figure), float(budget), f"{figure} us")
 
 
+def bench_estimate(bench):
+    print("The guess of a prompt's tokens, beside the public tokenizer of Claude 2")
+    out = subprocess.run([bench.args.estimate], check=True, capture_output=True, text=True).stdout
+    errors = []
+    for line in out.splitlines():
+        kind, true, guess, learnt = line.split("\t")
+        errors.append((abs(int(guess) / int(true) - 1), abs(int(learnt) / int(true) - 1)))
+        print(f"  {kind}: {true} tokens, guessed {guess} ({int(guess) / int(true) - 1:+.0%}), "
+              f"after twenty answers {learnt} ({int(learnt) / int(true) - 1:+.0%})")
+    before, after = (statistics.mean(e) for e in zip(*errors))
+    print(f"  mean error {before:.0%}, after twenty answers of the kind {after:.0%}")
+
+
 def bench_start(bench):
     print("Start")
     times = []
@@ -415,7 +428,7 @@ def bench_soak(bench):
 
 
 PARTS = {"short": bench_short, "admission": bench_admission, "usage": bench_usage, "events": bench_events, "latency": bench_latency,
-         "memory": bench_memory, "translation": bench_translation, "start": bench_start}
+         "memory": bench_memory, "translation": bench_translation, "start": bench_start, "estimate": bench_estimate}
 BY_NAME = {**PARTS, "soak": bench_soak}
 
 
@@ -426,6 +439,7 @@ def main():
     parser.add_argument("--binary", default="build/ccproxy")
     parser.add_argument("--load", default="build/load")
     parser.add_argument("--translate", default="build/translate")
+    parser.add_argument("--estimate", default="build/estimate")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=20000)
     parser.add_argument("--minutes", type=int, default=10, help="of the soak")

@@ -36,10 +36,10 @@ static struct str repeated(const char *what, size_t n)
 static void test_texts(void **state)
 {
     (void)state;
-    assert_int_equal(guess(&coarse, BLOCK_TEXT, repeated("abcd", 1000)), 1000);
-    assert_int_equal(guess(&fine, BLOCK_TEXT, repeated("abcd", 1000)), 1300);
-    /* a character of three bytes is a token and a fifth */
-    assert_int_equal(guess(&coarse, BLOCK_TEXT, repeated("\xe5\xa4\xa9", 1000)), 1200);
+    assert_int_equal(guess(&coarse, BLOCK_TEXT, repeated("abcd", 1000)), 1052);
+    assert_int_equal(guess(&fine, BLOCK_TEXT, repeated("abcd", 1000)), 1367);
+    assert_int_equal(guess(&coarse, BLOCK_TEXT, repeated("12.;", 1000)), 1600);
+    assert_int_equal(guess(&coarse, BLOCK_TEXT, repeated("\xe5\xa4\xa9", 1000)), 937);
     assert_int_equal(guess(&coarse, BLOCK_TEXT, STR("")), 0);
 }
 
@@ -72,7 +72,34 @@ static void test_sample(void **state)
     char *both = arena_alloc(&a, head.n + tail.n);
     memcpy(both, head.p, head.n);
     memcpy(both + head.n, tail.p, tail.n);
-    assert_int_equal(guess(&coarse, BLOCK_TEXT, str_of(both, head.n + tail.n)), 3400 / 4);
+    assert_int_equal(guess(&coarse, BLOCK_TEXT, str_of(both, head.n + tail.n)), 3400 * 10 / 38);
+}
+
+/* Ten kinds of text, with what a real tokenizer makes of them. */
+static void test_known_texts(void **state)
+{
+    enum { MOST = 1024 * 1024 };
+
+    char *memory = mem_alloc(MOST);
+    FILE *f = fopen("tests/data/tokens.json", "re");
+    struct json doc;
+    unsigned n = 0;
+    (void)state;
+    assert_non_null(f);
+    struct str file = str_of(memory, fread(memory, 1, MOST, f));
+    assert_int_equal(fclose(f), 0);
+    json_init(&doc);
+    assert_int_equal(json_parse(&doc, file), JSON_OK);
+    json_each (v, json_get(json_root(&doc), STR("texts"))) {
+        int64_t tokens = 0;
+        assert_true(json_i64(json_get(v, STR("tokens")), &tokens));
+        int64_t got = (int64_t)guess(&coarse, BLOCK_TEXT, json_str_raw(json_get(v, STR("text"))));
+        assert_in_range(got * 100 / tokens, 75, 125);
+        n++;
+    }
+    assert_int_equal(n, 10);
+    json_done(&doc);
+    mem_free(memory);
 }
 
 static int begin(void **state)
@@ -96,6 +123,7 @@ int main(void)
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_pictures),
         cmocka_unit_test(test_sample),
+        cmocka_unit_test(test_known_texts),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
