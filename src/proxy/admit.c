@@ -426,7 +426,7 @@ static void give_back(struct exchange *x, const uint64_t *actual)
         units[i - a->n_node] = actual[i];
     if (r && r->call) /* left while it was asked */
         redis_limit_cancel(r->call);
-    else if (a->in_redis)
+    else if (r && a->in_redis)
         redis_limit_settle(x->proxy->redis_limit, &r->ticket, r->items, r->n, units);
     a->in_redis = false;
 }
