@@ -135,7 +135,7 @@ class Rates(harness.TestCase):
         return sent
 
     def test_the_bound_is_lowered_to_what_is_left(self):
-        for limits in ({"CCPROXY_RATE_LIMIT_TPM": 5000}, {"CCPROXY_NODE_TPM": 5000},
+        for limits in ({"CCPROXY_RATE_LIMIT_TPM": 5000, "CCPROXY_NODE_CONCURRENT": 1}, {"CCPROXY_NODE_TPM": 5000},
                        {"CCPROXY_MODEL_LIMITS": '{"gpt-4o": {"tpm": 5000}}'}):
             with self.subTest(limits):
                 proxy = self.lowering(3000, **limits)
