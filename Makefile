@@ -39,6 +39,7 @@ bench: all
 docs: all
 	@mkdir -p docs
 	@build/ccproxy help --markdown > docs/configuration.md
+	@tools/dashboards.py deploy/grafana/dashboards
 
 clean:
 	rm -rf build build-asan build-fuzz build-clang
