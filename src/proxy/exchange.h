@@ -119,6 +119,7 @@ struct exchange {
     uint64_t called_us;      /* the attempt under way was sent; 0: none */
     uint64_t first_token_us; /* first piece of a streamed answer's content */
 
+    bool is_page;          /* the answer is for a browser to show */
     struct scrape *scrape; /* of GET /metrics, while it is written; in keep */
     bool openmetrics;      /* wanted in that format */
     unsigned model_value;  /* of the label, while an answer streams */
