@@ -11,6 +11,7 @@ enum cli_command {
     CLI_KEYS_HASH,
     CLI_KEYS_LIST,
     CLI_MODELS,
+    CLI_TOP,
     CLI_SIMULATE,
     CLI_HELP,
     CLI_VERSION,
@@ -25,6 +26,9 @@ struct cli {
     bool control;
     /* keys mint */
     struct str name, rights, expires;
+    /* top */
+    struct str url;
+    bool once;
     /* help */
     bool markdown;
 };

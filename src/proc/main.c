@@ -9,6 +9,7 @@
 #include "proc/keys.h"
 #include "proc/master.h"
 #include "proc/simulate.h"
+#include "proc/top.h"
 
 enum { TEXT_MAX = 1024 * 1024 };
 
@@ -67,6 +68,7 @@ int main(int argc, char **argv)
     case CLI_KEYS_HASH: return keys_hash();
     case CLI_KEYS_LIST: return keys_list();
     case CLI_MODELS: return catalog_print();
+    case CLI_TOP: return top_command(&cli);
     case CLI_SIMULATE: return simulate_command(&cli);
     case CLI_HELP: return help(cli.markdown);
     case CLI_VERSION: return printf("ccproxy %s\n", CCPROXY_VERSION) > 0 ? 0 : 1;
