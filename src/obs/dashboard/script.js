@@ -9,7 +9,7 @@
 
 const $ = id => document.getElementById(id);
 const SVG = 'http://www.w3.org/2000/svg';
-const EVERY_MS = 1000, PATIENCE_MS = 8000, KEY = 'ccproxy-key';
+const EVERY_MS = 1000, PATIENCE_MS = 8000, SLOTS = 60, KEY = 'ccproxy-key';
 
 let stats = null, key = sessionStorage.getItem(KEY), paused = false, timer = 0;
 
@@ -49,17 +49,22 @@ function span(s) {
   if (h) return `${h} h ${m} min`;
   return m ? `${m} min ${Math.floor(s % 60)} s` : `${Math.floor(s)} s`;
 }
-const usd = n => '$' + (n >= 1000 ? short(n) : n >= 1 || n === 0 ? n.toFixed(2) : n.toFixed(4));
+function usd(n) {
+  if (n > 0 && n < 1e-4) return '<$0.0001';
+  return '$' + (n >= 1000 ? short(n) : n >= 1 ? n.toFixed(2) : n.toFixed(4).replace(/(\.\d\d)0+$/, '$1'));
+}
+const orDash = (n, format) => n ? format(n) : '–';
 const percent = (n, of) => of ? (100 * n / of).toFixed(n && n * 100 < of * 10 ? 1 : 0) + '%' : '–';
 const prompt = t => t.input + t.cache_read + t.cache_write;
 const clock = iso => new Date(iso).toLocaleTimeString([], { hour12: false });
 
 /* --- tiles ------------------------------------------------------------------------------- */
 
+/* more: what may stand on a line together, but is not broken itself. */
 function tile(name, value, unit, more, bad) {
   return make('div', { class: bad ? 'tile bad' : 'tile' }, make('h2', {}, name),
     make('div', { class: 'value' }, value, unit ? make('small', {}, unit) : null),
-    make('div', { class: 'more', title: more }, more));
+    make('div', { class: 'more' }, ...more.flatMap(part => [make('span', {}, part), ' '])));
 }
 
 function showTiles(w) {
@@ -67,17 +72,17 @@ function showTiles(w) {
   const ours = w.errors.upstream + w.errors.gateway;
   const busy = stats.upstream.connections_busy;
   $('tiles').replaceChildren(
-    tile('Requests', short(w.requests / s), '/s', `${short(w.requests)} in ${span(s)}`),
+    tile('Requests', short(w.requests / s), '/s', [`${short(w.requests)} in ${span(s)}`]),
     tile('In progress', short(stats.current_active_requests), '',
-      `${short(stats.processes.client_connections)} clients, ${busy} upstream`),
+      [`${short(stats.processes.client_connections)} connections`, `${busy} upstream`]),
     tile('Output tokens', short(w.tokens.output / s), '/s',
-      `${short(prompt(w.tokens))} prompt, ${short(w.tokens.output)} output`),
-    tile('Duration', d ? seconds(d.p50) : '–', 'p50', d ? `p90 ${seconds(d.p90)}, p99 ${seconds(d.p99)}` : 'nothing yet'),
-    tile('First token', f ? seconds(f.p50) : '–', 'p50', f ? `p90 ${seconds(f.p90)}, p99 ${seconds(f.p99)}` : 'no streams yet'),
-    tile('Cost', usd(w.cost_usd), '', `${usd(w.cost_usd / s * 3600)} an hour, cache saved ${usd(w.cache_saved_usd)}`),
+      [`${short(prompt(w.tokens))} prompt`, `${short(w.tokens.output)} output`]),
+    tile('Duration', d ? seconds(d.p50) : '–', 'p50', d ? [`p90 ${seconds(d.p90)}`, `p99 ${seconds(d.p99)}`] : ['nothing yet']),
+    tile('First token', f ? seconds(f.p50) : '–', 'p50', f ? [`p90 ${seconds(f.p90)}`, `p99 ${seconds(f.p99)}`] : ['no streams yet']),
+    tile('Cost', usd(w.cost_usd), '', [`${usd(w.cost_usd / s * 3600)} an hour`, `cache saved ${usd(w.cache_saved_usd)}`]),
     tile('Errors', percent(ours, w.requests), 'not the caller’s',
-      `${short(w.failed_requests)} failed, ${short(w.cancelled)} left`, ours * 10 > w.requests),
-    tile('Limits hit', short(w.rate_limit_hits), '', `${short(w.retries)} retries upstream`));
+      [`${short(w.failed_requests)} failed`, `${short(w.cancelled)} left`], ours * 10 > w.requests),
+    tile('Limits hit', short(w.rate_limit_hits), '', [`${short(w.retries)} retries upstream`]));
 }
 
 /* --- charts ------------------------------------------------------------------------------ */
@@ -110,6 +115,7 @@ function build(chart) {
   chart.legend = make('div', { class: 'legend' });
   chart.svg = draw('svg', { class: 'chart', tabindex: '0', role: 'img' });
   chart.at = null;
+  chart.slots = SLOTS;
   $('charts').append(make('article', {}, make('div', { class: 'head' },
     make('h2', {}, chart.name), chart.legend), chart.svg));
   const point = x => {
@@ -178,14 +184,14 @@ function drawLines(chart, values, place, y) {
   return parts;
 }
 
-const ago = s => s < 2 ? 'now' : s < 100 ? `${Math.round(s)} s ago` : `${Math.round(s / 60)} min ago`;
+const ago = s => s < 3 ? 'now' : s < 100 ? `${Math.round(s)} s ago` : `${Math.round(s / 60)} min ago`;
 
 function showChart(chart) {
-  const h = stats.history[isLong() ? 'hour' : 'minutes'], n = h.seconds.length;
-  const values = chart.series.map(s => s.of(h));
+  const h = stats.history[isLong() ? 'hour' : 'minutes'];
+  const values = chart.series.map(s => s.of(h).slice(-chart.slots)), n = values[0].length;
   const { width, height } = chart.svg.getBoundingClientRect();
   if (!width) return;
-  const slots = chart.slots = 61, bottom = height - 18, top = 14;
+  const slots = chart.slots, bottom = height - 18, top = 14;
   const sums = chart.bars ? values[0].map((_, i) => values.reduce((a, v) => a + v[i], 0)) : values.flat();
   const most = Math.max(0, ...sums.filter(v => v !== null));
   const max = most > 0 ? ceiling(most) : 1;
@@ -198,8 +204,10 @@ function showChart(chart) {
     parts.push(draw('line', { class: 'grid', x1: 0, x2: width, y1: at, y2: at }));
     if (part && most > 0) parts.push(draw('text', { x: 0, y: at - 3 }, chart.format(max * part) + chart.unit));
   }
-  for (const [part, anchor] of [[0, 'start'], [.25, 'middle'], [.5, 'middle'], [.75, 'middle'], [1, 'end']])
-    parts.push(draw('text', { x: width * part, y: height - 4, 'text-anchor': anchor }, ago(slots * step * (1 - part))));
+  for (const fifth of [0, 1, 2, 3, 4, 5])
+    parts.push(draw('text', { x: width * fifth / 5, y: height - 4,
+      'text-anchor': fifth === 0 ? 'start' : fifth === 5 ? 'end' : 'middle' },
+    fifth === 5 ? 'now' : Math.round(slots * step * (5 - fifth) / 300) + ' min'));
   parts.push(...(chart.bars ? drawBars : drawLines)(chart, values, place, y));
   if (chart.at !== null) {
     const x = (chart.at + .5) * width / slots;
@@ -272,19 +280,21 @@ function showErrors(w) {
     ['', '', ([, n]) => bar(n, w.failed_requests)]], rows, 'Nothing has failed in this window.');
 }
 
+const isGood = request => request.fault === 'nobody';
+
 function showRecent() {
   fill('recent', [
     ['Ended', '', r => clock(r.ended)],
-    ['Status', '', r => make('span', { class: r.ending === 'done' ? '' : r.fault }, String(r.status || '–'))],
-    ['Ending', '', r => make('span', { class: r.ending === 'done' ? 'quiet' : r.fault },
-      r.ending === 'done' ? (r.stream ? 'streamed' : 'whole') : r.ending.replaceAll('_', ' '))],
+    ['Status', '', r => make('span', { class: isGood(r) ? '' : r.fault }, String(r.status || '–'))],
+    ['Ending', '', r => make('span', { class: isGood(r) ? 'quiet' : r.fault },
+      isGood(r) ? (r.stream ? 'streamed' : 'whole') : r.ending.toLowerCase().replaceAll('_', ' '))],
     ['Client', 'name', r => r.client || '–'],
     ['Model', 'name', r => r.model || '–'],
-    ['Prompt', 'right', r => short(r.prompt_tokens)],
-    ['Output', 'right', r => short(r.output_tokens)],
+    ['Prompt', 'right', r => orDash(r.prompt_tokens, short)],
+    ['Output', 'right', r => orDash(r.output_tokens, short)],
     ['First token', 'right', r => seconds(r.time_to_first_token_seconds)],
     ['Duration', 'right', r => seconds(r.duration_seconds)],
-    ['Cost', 'right', r => usd(r.cost_usd)],
+    ['Cost', 'right', r => orDash(r.cost_usd, usd)],
     ['Request', 'name', r => make('code', {}, r.id)]], stats.recent || [],
   stats.recent ? 'No request has ended yet.' : 'Single requests are shown to keys with the right admin.');
 }
