@@ -61,6 +61,9 @@ def check_includes(name, text, problems):
         elif header == "ccproxy_version.h":
             if layer != "proc":
                 problems.append(f"{name}: the version is proc's")
+        elif header == "dashboard_files.h":
+            if name != "proxy/dashboard.c":
+                problems.append(f"{name}: the dashboard's files are proxy/dashboard.c's")
         elif target not in MAY_INCLUDE:
             problems.append(f'{name}: "{header}" is not layer/file.h')
         elif target != layer and target not in MAY_INCLUDE[layer].split():

@@ -13,6 +13,7 @@ enum cli_command {
     CLI_TOKEN_VERIFY,
     CLI_MODELS,
     CLI_USAGE,
+    CLI_TOP,
     CLI_SIMULATE,
     CLI_HELP,
     CLI_VERSION,
@@ -32,6 +33,9 @@ struct cli {
     /* usage */
     struct str by, since, until, client, model, db;
     bool json, csv;
+    /* top */
+    struct str url;
+    bool once;
     /* help */
     bool markdown;
 };

@@ -11,6 +11,7 @@
 #include "proc/master.h"
 #include "proc/simulate.h"
 #include "proc/token.h"
+#include "proc/top.h"
 #include "proc/usage.h"
 
 enum { TEXT_MAX = 1024 * 1024 };
@@ -72,6 +73,7 @@ int main(int argc, char **argv)
     case CLI_TOKEN_VERIFY: return token_verify(&cli);
     case CLI_MODELS: return catalog_print();
     case CLI_USAGE: return usage_command(&cli);
+    case CLI_TOP: return top_command(&cli);
     case CLI_SIMULATE: return simulate_command(&cli);
     case CLI_HELP: return help(cli.markdown);
     case CLI_VERSION: return printf("ccproxy %s\n", CCPROXY_VERSION) > 0 ? 0 : 1;

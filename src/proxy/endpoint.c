@@ -1,6 +1,7 @@
 /* endpoint.c - see endpoint.h. */
 #include "proxy/endpoint.h"
 
+#include "proxy/dashboard.h"
 #include "proxy/local.h"
 #include "proxy/scrape.h"
 
@@ -19,6 +20,9 @@ static const struct endpoint endpoints[] = {
     {STR_INIT("/readyz"), METHOD_GET, 0, NULL, local_readyz, false},
     {STR_INIT("/metrics"), METHOD_GET, OPERATORS_METRICS, NULL, scrape_metrics, true},
     {STR_INIT("/stats"), METHOD_GET, OPERATORS_STATS, NULL, scrape_stats, true},
+    {STR_INIT("/dashboard"), METHOD_GET, 0, NULL, dashboard_html, false},
+    {STR_INIT("/dashboard.css"), METHOD_GET, 0, NULL, dashboard_css, false},
+    {STR_INIT("/dashboard.js"), METHOD_GET, 0, NULL, dashboard_js, false},
 };
 
 /* Parts of OpenAI's API that Claude has nothing behind; each covers the paths below it. */

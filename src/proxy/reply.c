@@ -5,14 +5,19 @@
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
 
-/* OWASP's list for an API that serves no pages; on every answer, errors included. */
+/* OWASP's list for an API; on every answer, errors included. */
 static const struct h1_field security_fields[] = {
     {STR_INIT("X-Content-Type-Options"), STR_INIT("nosniff")},
-    {STR_INIT("Content-Security-Policy"), STR_INIT("default-src 'none'; frame-ancestors 'none'")},
     {STR_INIT("X-Frame-Options"), STR_INIT("DENY")},
     {STR_INIT("Referrer-Policy"), STR_INIT("no-referrer")},
     {STR_INIT("Cross-Origin-Resource-Policy"), STR_INIT("same-origin")},
 };
+
+/* Nothing is to be shown, but for our own pages: those of files of ours, and nothing inline. */
+static const struct str no_page = STR_INIT("default-src 'none'; frame-ancestors 'none'");
+static const struct str own_page = STR_INIT(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
 
 static void reply_limit(struct request *r, const struct upstream_limit *l, bool tokens)
 {
@@ -58,6 +63,7 @@ void reply_head(struct exchange *x, int status, struct str content_type)
     reply_field(r, STR("X-Request-Id"), x->id);
     for (size_t i = 0; i < ARRAY_LEN(security_fields); i++)
         reply_field(r, security_fields[i].name, security_fields[i].value);
+    reply_field(r, STR("Content-Security-Policy"), x->is_page ? own_page : no_page);
     door_reply_origin(x);
     if (x->endpoint && x->endpoint->dialect) {
         reply_field(r, STR("Openai-Version"), STR("2020-10-01"));
