@@ -12,7 +12,7 @@ import re
 import sys
 
 CHAT = 'endpoint=~"/chat/completions|/completions"'
-TROUBLE = 'type=~"upstream_.*|gateway_.*"'
+TROUBLE = f'type=~"upstream_.*|gateway_.*",{CHAT}'
 KINDS = 'type!="reasoning"'  # which is a part of output
 WIDTH = 24
 
@@ -111,15 +111,23 @@ LIMITS = [
          or_zero('sum(rate(ccproxy_auth_total{result=~"refused|penalized"}[_]))'), 0.2, 1),
     stat("Prompts guessed wrong", "percentunit", "By how much reservations of tokens were off, either way.",
          "sum(rate(ccproxy_prompt_tokens_error_total[_])) / sum(rate(ccproxy_prompt_tokens_expected_total[_]))"),
-    stat("Redis, workers with it", "short", "0 where none is configured.", "sum(ccproxy_redis_up_workers)"),
-    stat("Redis lost", "short", "Times that a worker lost it, in the time shown.",
-         "sum(increase(ccproxy_redis_failures_total[$__range]))", 1, 10),
+    stat("Workers without Redis", "short", "Of those that should reach it. RedisLost fires above none.",
+         "sum(ccproxy_redis_down_workers)", 1, 1),
+    stat("Nearest to its budget", "percentunit", "Of a day or a month. BudgetNearlySpent fires above 75 %.",
+         or_zero("max(ccproxy_client_budget_used_ratio)"), 0.75, 0.95),
     graph("Refused, by limit", "reqps", "Which limit of ours it was.",
           rate("ccproxy_rate_limit_hits_total", "limit"), stacked=True),
     graph("Without a whole answer, by client", "reqps", "By limits and by everything else.",
           rate('ccproxy_client_requests_total{outcome="failure"}', "client"), stacked=True),
     graph("In progress and waiting", "short", "Of all nodes.",
           ("sum(ccproxy_active_requests)", "in progress"), ("sum(ccproxy_queued_requests)", "waiting")),
+    graph("Wait for a place", "s", "Of requests that waited.",
+          *(quantile(share, "ccproxy_queue_wait_seconds") for share in (50, 95))),
+    graph("Tokens reserved and taken", "short", "A second, of requests that have ended.",
+          ("sum(rate(ccproxy_reserved_tokens_total[_]))", "reserved"),
+          ("sum(rate(ccproxy_settled_tokens_total[_]))", "taken")),
+    graph("Budgets used", "percentunit", "By client, of the budget nearest its end.",
+          ("max by (client) (ccproxy_client_budget_used_ratio)", "{{client}}")),
     graph("Credentials", "reqps", "What became of them.", rate("ccproxy_auth_total", "result"), stacked=True),
 ]
 
@@ -142,6 +150,8 @@ UPSTREAM = [
           rate('ccproxy_errors_total{type=~"upstream_.*"}', "type"), stacked=True),
     graph("Retries by reason", "reqps", "What was wrong with the attempt before.",
           rate("ccproxy_upstream_retries_total", "type"), stacked=True),
+    graph("Keys put to rest", "reqps", "Refused or told to wait, by their number in the configuration.",
+          rate("ccproxy_upstream_key_rests_total", "key"), stacked=True),
     graph("Duration of calls", "s", "From sending a request to the end of its answer.",
           quantile(50, "ccproxy_upstream_duration_seconds", by="model"),
           quantile(95, "ccproxy_upstream_duration_seconds", by="model")),
@@ -170,6 +180,8 @@ GATEWAY = [
           ("sum by (side) (ccproxy_connections)", "{{side}}"), stacked=True),
     graph("Memory of buffers", "bytes", "By node.", ("sum by (instance) (ccproxy_buffered_bytes)", "{{instance}}")),
     graph("Workers", "short", "By node.", ("sum by (instance) (ccproxy_workers)", "{{instance}}")),
+    graph("Usage not written yet", "short", "Records of requests that wait for the database.",
+          ("sum by (instance) (ccproxy_usage_waiting_records)", "{{instance}}")),
     graph("Clients that left", "reqps", "Before the end of their answers.",
           ("sum(rate(ccproxy_client_cancelled_total[_]))", "left")),
     graph("Age of the configuration", "s", "By node; nodes that differ were not reloaded together.",

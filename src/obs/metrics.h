@@ -8,7 +8,8 @@
  * histogram has one for each bucket, and their sum). Values of labels are numbered; the master adds
  * them from tables and from the configuration, so a client can never make one, and what has no number
  * is number 0, "other". Cells of counters are never taken back: not when their worker dies, nor
- * when a reload changes the configuration. Only series that are not zero are printed.
+ * when a reload changes the configuration. What is zero is printed only where it costs little: metrics
+ * without labels, and counters with one, whose first step Prometheus' rate() then sees.
  *
  * All of it is mapped before the first fork. No locks: cells are atomics, one writer each.
  */
@@ -38,6 +39,7 @@ enum metric {
     LABEL(OUTCOME, "outcome", 3)                                                                   \
     LABEL(TOKENS, "type", 6)                                                                       \
     LABEL(MODEL, "model", 64)                                                                      \
+    LABEL(KEY, "key", 65)                                                                          \
     LABEL(SIDE, "side", 4)                                                                         \
     LABEL(VERSION, "version", 2)
 

@@ -140,6 +140,13 @@ static bool put_histogram(const struct metrics *m, enum metric id, unsigned seri
     return true;
 }
 
+/* Even as a zero; of the values of a label, "other" is not expected. */
+static bool is_always_there(const struct metric_row *row, unsigned series)
+{
+    return row->labels[0] == LABEL_NONE ||
+           (row->kind == COUNTER && row->labels[1] == LABEL_NONE && series != 0);
+}
+
 static bool put_series(const struct metrics *m, const struct metrics_cursor *at, struct buf *b)
 {
     enum metric id = at->metric;
@@ -148,7 +155,7 @@ static bool put_series(const struct metrics *m, const struct metrics_cursor *at,
     if (row->kind == HISTOGRAM)
         return put_histogram(m, id, series, at->openmetrics, b);
     uint64_t n = id == METRIC_SERIES ? at->n + 1 : metrics_cell(m, id, series, 0);
-    if (n == 0 && row->labels[0] != LABEL_NONE)
+    if (n == 0 && !is_always_there(row, series))
         return false;
     put_name(m, id, series, "", STR_NONE, b);
     put_value(b, row->unit, n);

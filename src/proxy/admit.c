@@ -55,6 +55,7 @@ enum verdict { FITS, NO_PLACE, NO_PLACE_AT_ALL, REFUSED, AWAY, ASKED };
 struct admission {
     struct exchange *exchange;
     uint64_t guess, expected; /* of the prompt's tokens: before it was corrected, and after */
+    uint64_t reserved;        /* tokens of prompt and answer */
     struct limit_item items[LIMIT_ITEMS_MAX];
     struct limit_result results[LIMIT_ITEMS_MAX];
     uint8_t which[LIMIT_ITEMS_MAX];
@@ -244,7 +245,7 @@ static void collect(struct exchange *x)
 {
     const struct config *c = x->proxy->config;
     struct admission *a = x->admission;
-    uint64_t tokens = prompt_tokens(x) + answer_tokens(x);
+    uint64_t tokens = a->reserved = prompt_tokens(x) + answer_tokens(x);
     add(x, NODE_RPM, c->node_rpm, 0);
     add(x, NODE_TPM, c->node_tpm, tokens);
     add(x, NODE_OPEN, c->node_concurrent, 0);
@@ -267,14 +268,25 @@ static void tell(const struct limit_item *it, const struct limit_result *r,
     };
 }
 
+/* What stands behind one that does not fit was not looked at. */
+static bool is_judged(const struct limit_result *r)
+{
+    return !r->fits || r->remaining > 0 || r->reset_us > 0;
+}
+
 static void remember(struct exchange *x)
 {
     const struct admission *a = x->admission;
     for (size_t i = 0; i < a->n; i++) {
+        if (!is_judged(&a->results[i]))
+            continue;
         if (a->which[i] == RPM)
             tell(&a->items[i], &a->results[i], &x->own_limits.requests);
         if (a->which[i] == TPM)
             tell(&a->items[i], &a->results[i], &x->own_limits.tokens);
+        if (rows[a->which[i]].why == FAIL_BUDGET)
+            count_budget(x, a->which[i] - (unsigned)DAY_TOKENS, a->items[i].limit,
+                         a->results[i].remaining, a->results[i].reset_us);
     }
 }
 
@@ -452,6 +464,7 @@ static bool lower_to(struct exchange *x, uint64_t left)
         return false;
     m->max_tokens = (int64_t)(left - a->expected);
     a->lowered = true;
+    a->reserved = left;
     for (size_t i = 0; i < a->n; i++) {
         if (rows[a->which[i]].unit != TOKENS)
             continue;
@@ -517,6 +530,7 @@ static void leave_queue(struct exchange *x)
         return;
     queue_leave(x->proxy->queue, &a->waiter);
     limits_settle(x->proxy->shared->limits, &a->waiting, 1, &none, &clock, x->proxy->owner);
+    count_waited(x->proxy, clock_us() + (uint64_t)x->proxy->config->queue_timeout - x->phase_at_us);
     x->phase_at_us = 0;
     count_queue(x->proxy);
 }
@@ -737,6 +751,8 @@ void admit_settle(struct exchange *x)
     bool policy = fail_row(x->ending)->fault == FAULT_POLICY; /* refused: it took nothing at all */
     for (size_t i = 0; i < a->n && !policy; i++)
         actual[i] = actual_of(x, rows[a->which[i]].unit);
+    if (a->n_taken > a->n_node || a->in_redis)
+        count_settled(x, a->reserved, actual_of(x, TOKENS));
     give_back(x, actual);
     x->admission = NULL;
     if (x->proxy->queue)

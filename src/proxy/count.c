@@ -84,6 +84,10 @@ void count_adopt(struct metrics *m, const struct config *c)
     for (size_t i = 0; models && i < models_count(models); i++)
         metrics_value(m, LABEL_MODEL, models_at(models, i)->id);
     models_free(models);
+    for (size_t i = 1; i <= c->n_upstream_keys; i++) {
+        int n = snprintf(error, sizeof(error), "%zu", i);
+        metrics_value(m, LABEL_KEY, str_of(error, (size_t)n));
+    }
     for (size_t i = 0; i < c->clients.n; i++)
         metrics_value(m, LABEL_CLIENT, c->clients.list[i].name);
 }
@@ -132,6 +136,26 @@ static void count_lost_lines(struct proxy *p)
     p->log_lost = lost;
 }
 
+static uint64_t used_ppm(const struct budget_seen *budgets, uint64_t now)
+{
+    uint64_t most = 0;
+    for (size_t i = 0; i < BUDGETS; i++)
+        if (budgets[i].used_ppm > most && budgets[i].until_us > now)
+            most = budgets[i].used_ppm;
+    return most;
+}
+
+void count_shared(const struct meter *t, const struct shared *s)
+{
+    const struct board *b = s->board;
+    uint64_t now = clock_wall_us();
+    for (unsigned i = 0; i < metrics_values(t->metrics, LABEL_CLIENT); i++)
+        metrics_set(t, METRIC_BUDGET_USED, i, used_ppm(b->budgets[i], now));
+    metrics_set(t, METRIC_UPSTREAM_UP, 0, b->upstream_failures < UPSTREAM_DOWN_AFTER);
+    metrics_set(t, METRIC_USAGE_WAITING, 0, journal_waiting(s->journal));
+    metrics_set(t, METRIC_USAGE_LOST, 0, journal_lost(s->journal));
+}
+
 void count_begin(struct exchange *x)
 {
     set_gauges(x->proxy);
@@ -140,6 +164,11 @@ void count_begin(struct exchange *x)
 void count_queue(struct proxy *p)
 {
     metrics_set(&p->meter, METRIC_QUEUED, 0, queue_length(p->queue));
+}
+
+void count_waited(struct proxy *p, uint64_t us)
+{
+    metrics_observe(&p->meter, METRIC_QUEUE_WAIT, 0, us);
 }
 
 void count_auth(struct exchange *x, enum auth_result result)
@@ -180,6 +209,28 @@ void count_guess(struct exchange *x, uint64_t expected, uint64_t actual)
     metrics_add(t, METRIC_EXPECTED, model, 0, 0, expected);
     metrics_add(t, METRIC_EXPECTED_ERROR, model, 0, 0,
                 expected > actual ? expected - actual : actual - expected);
+}
+
+void count_budget(struct exchange *x, unsigned which, uint64_t limit, uint64_t left,
+                  uint64_t reset_us)
+{
+    unsigned client = metrics_find(x->proxy->meter.metrics, LABEL_CLIENT, x->client->name);
+    struct budget_seen *seen = &x->proxy->shared->board->budgets[client][which];
+    if (client == 0)
+        return;
+    seen->used_ppm = (uint64_t)((double)(limit - left) / (double)limit * 1e6);
+    seen->until_us = clock_wall_us() + reset_us;
+}
+
+void count_settled(struct exchange *x, uint64_t reserved, uint64_t taken)
+{
+    metrics_add(&x->proxy->meter, METRIC_RESERVED, 0, 0, 0, reserved);
+    metrics_add(&x->proxy->meter, METRIC_SETTLED, 0, 0, 0, taken);
+}
+
+void count_key_rest(struct exchange *x, size_t key)
+{
+    metrics_add(&x->proxy->meter, METRIC_KEY_RESTS, (unsigned)key + 1, 0, 0, 1);
 }
 
 void count_retry(struct exchange *x, enum fail why)

@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "obs/metrics.h"
 #include "proxy/exchange.h"
+#include "proxy/shared.h"
 
 /* For the master, with its meter: values from tables and what never changes; then the values of a
  * configuration, at each load. */
@@ -15,9 +16,13 @@ void count_adopt(struct metrics *m, const struct config *c);
  * any other. */
 unsigned count_model(const struct exchange *x);
 
+/* For the master, now and then: what is seen in the memory that workers share. */
+void count_shared(const struct meter *t, const struct shared *s);
+
 void count_begin(struct exchange *x);
 /* Somebody came to wait for a place, or left. */
 void count_queue(struct proxy *p);
+void count_waited(struct proxy *p, uint64_t us);
 void count_auth(struct exchange *x, enum auth_result result);
 void count_penalty(struct exchange *x); /* refused for where it came from */
 /* The request is on its way upstream; what came back of that attempt. Each attempt is counted once. */
@@ -25,6 +30,13 @@ void count_attempt(struct exchange *x);
 void count_attempt_end(struct exchange *x);
 /* A prompt's tokens as they were expected, and as the answer says. */
 void count_guess(struct exchange *x, uint64_t expected, uint64_t actual);
+/* What is left of one of the client's budgets, which begins anew after reset_us. */
+void count_budget(struct exchange *x, unsigned which, uint64_t limit, uint64_t left,
+                  uint64_t reset_us);
+/* Tokens that an admitted request had reserved, and has taken. */
+void count_settled(struct exchange *x, uint64_t reserved, uint64_t taken);
+/* An upstream key was refused, or told to wait. */
+void count_key_rest(struct exchange *x, size_t key);
 void count_retry(struct exchange *x, enum fail why);
 /* A piece of content has come; before x->progress_us is moved. */
 void count_progress(struct exchange *x);

@@ -17,7 +17,6 @@ enum {
     /* How often places are looked for that other workers or nodes may have freed. */
     QUEUE_PERIOD_US = 5 * 1000,
     QUEUE_REDIS_PERIOD_US = 50 * 1000,
-    UPSTREAM_DOWN_AFTER = 5, /* failures in a row, until it answers again */
 };
 
 /* --- what the transport reports ------------------------------------------------------------- */
@@ -120,6 +119,7 @@ static void on_redis(void *ctx, bool up)
 {
     struct proxy *p = ctx;
     metrics_set(&p->meter, METRIC_REDIS_UP, 0, up);
+    metrics_set(&p->meter, METRIC_REDIS_DOWN, 0, !up);
     metrics_add(&p->meter, METRIC_REDIS_FAILURES, 0, 0, 0, !up);
     if (up)
         LOG(LOG_INFO, "redis is there, limits hold across nodes");
@@ -148,6 +148,7 @@ static bool init_redis(struct proxy *p, char *ret_error, size_t error_size)
         .ctx = p,
     };
     p->redis = redis_new(p->loop, p->dns, &options);
+    metrics_set(&p->meter, METRIC_REDIS_DOWN, 0, 1); /* until it is reached */
     p->redis_limit = redis_limit_new(p->loop, p->redis, STR(REDIS_LIMIT_PREFIX));
     return true;
 }

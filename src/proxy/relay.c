@@ -59,6 +59,7 @@ static void rest_key(struct exchange *x, enum fail why)
     if (is_rate_limit(why))
         rest = x->retry_after_us >= 0 ? (uint64_t)x->retry_after_us : KEY_PAUSE_US;
     route_rest(&x->proxy->route, x->key, clock_us() + rest);
+    count_key_rest(x, x->key);
 }
 
 static void count_upstream(struct proxy *p, enum fail why)

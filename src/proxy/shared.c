@@ -29,6 +29,7 @@ void shared_init(struct shared *s, const struct config *c)
     const struct meter meter = shared_meter(s);
     count_init(&meter);
     shared_adopt(s, c);
+    count_shared(&meter, s);
 }
 
 void shared_done(struct shared *s)
@@ -50,6 +51,8 @@ void shared_adopt(struct shared *s, const struct config *c)
 
 void shared_remember(struct shared *s)
 {
+    const struct meter meter = shared_meter(s);
+    count_shared(&meter, s);
     struct sample *sample = mem_alloc(sizeof(*sample));
     sample_take(s->metrics, sample);
     history_add(s->history, sample, metrics_values(s->metrics, LABEL_CLIENT));

@@ -7,15 +7,27 @@
 #include "config/config.h"
 #include "llm/stash.h"
 #include "obs/history.h"
+#include "obs/metrics.h"
 #include "obs/recent.h"
 #include "policy/limit.h"
 #include "policy/penalty.h"
 #include "store/journal.h"
 
+enum { BUDGETS = 3 }; /* tokens and money of a day, money of a month */
+
+/* A budget as it was when a request was last judged by it. */
+struct budget_seen {
+    _Atomic uint64_t used_ppm;
+    _Atomic uint64_t until_us; /* it begins anew then; since 1970 */
+};
+
 /* Mapped. */
 struct board {
-    _Atomic unsigned upstream_failures; /* in a row, of all workers */
+    _Atomic unsigned upstream_failures;               /* in a row, of all workers */
+    struct budget_seen budgets[MOST_CLIENT][BUDGETS]; /* by the client's number among labels */
 };
+
+enum { UPSTREAM_DOWN_AFTER = 5 }; /* failures in a row, until it answers again */
 
 struct shared {
     struct board *board;

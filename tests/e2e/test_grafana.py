@@ -10,6 +10,7 @@ import pathlib
 import re
 import tempfile
 import threading
+import time
 
 import harness
 from harness import KEY, until
@@ -18,7 +19,7 @@ from test_prometheus import KEY_OF_OPS, Prometheus
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "deploy" / "grafana"
 FILES = sorted((GRAFANA / "dashboards").glob("*.json"))
-KEY_OF_FEW = "sk-of-a-client-with-a-limit"
+KEY_OF_FEW, KEY_OF_ONE = "sk-of-a-client-with-a-limit", "sk-of-a-client-that-waits"
 
 
 def generator():
@@ -75,6 +76,9 @@ class Live(harness.TestCase):
                     call.error(529, "overloaded_error", "no")
                 elif b"endless" in call.body:
                     call.wait_closed()
+                elif b"slow" in call.body:
+                    time.sleep(0.1)
+                    call.answer()
                 else:
                     call.start()
                     for event in (harness.message_start(cache_read_input_tokens=5000), harness.text_start(),
@@ -84,22 +88,26 @@ class Live(harness.TestCase):
                     call.end()
 
         clients = {"ops": {"hash": "sha256:" + hashlib.sha256(KEY_OF_OPS.encode()).hexdigest(), "rights": ["metrics"]},
-                   "few": {"rpm": 1}}
-        return [self.proxy(self.upstream(script), CCPROXY_RETRIES=1, CCPROXY_TOTAL_TIMEOUT="2s",
-                           CCPROXY_API_KEYS=f"tester:{KEY},few:{KEY_OF_FEW}", CCPROXY_CLIENTS=json.dumps(clients))
+                   "few": {"rpm": 1}, "one": {"concurrent_requests": 1, "tokens_per_day": 1000000}}
+        return [self.proxy(self.upstream(script), CCPROXY_RETRIES=1, CCPROXY_TOTAL_TIMEOUT="2s", CCPROXY_QUEUE_TIMEOUT="1s",
+                           CCPROXY_API_KEYS=f"tester:{KEY},few:{KEY_OF_FEW},one:{KEY_OF_ONE}", CCPROXY_CLIENTS=json.dumps(clients))
                 for _ in range(2)]
 
     @staticmethod
     def everything(node):
         """What happens to a node."""
-        def limited():
+        def limited(key, prompt):
             with contextlib.closing(node.client()) as client:
                 client.request("POST", "/v1/chat/completions", {"model": "gpt-4o", "messages": [
-                    {"role": "user", "content": "hello"}]}, key=KEY_OF_FEW)
+                    {"role": "user", "content": prompt}]}, key=key)
                 client.response()
 
+        def one():
+            limited(KEY_OF_ONE, "slow")
+
         return [lambda: node.chat(stream=True), lambda: node.chat("overloaded"), lambda: node.chat("endless"),
-                lambda: node.chat(temperature="warm"), lambda: node.get("/v1/models", key="wrong"), limited]
+                lambda: node.chat(temperature="warm"), lambda: node.get("/v1/models", key="wrong"),
+                lambda: limited(KEY_OF_FEW, "hello"), one, one]
 
     def has_data(self, prometheus, expression):
         for variable, value in (("$__rate_interval", "10s"), ("$__range", "1m"), ("$instance", "127.0.0.1:.*")):
@@ -116,7 +124,7 @@ class Live(harness.TestCase):
             while not over.wait(0.05):
                 what()
 
-        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        with concurrent.futures.ThreadPoolExecutor(20) as pool:
             busy = [pool.submit(again, what) for node in nodes for what in self.everything(node)]
             try:
                 for panel, expression in expressions():

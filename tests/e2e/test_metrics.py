@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 
 import harness
 from harness import Gone, each_request, text_events, until
@@ -101,6 +102,75 @@ class Counting(Case):
                 ("ccproxy_requests_total", 1, {"endpoint": "other", "status": "404"}),
         ]:
             self.assertEqual(page.sum(name, **labels), want, (name, labels))
+
+    def test_first_steps_are_seen(self):
+        """Counters with few series stand there before they count, so that rate() sees them move."""
+        page = Page(self.proxy(None))
+        for name, labels in [("ccproxy_auth_total", {"result": "refused"}),
+                             ("ccproxy_rate_limit_hits_total", {"limit": "requests"}),
+                             ("ccproxy_upstream_retries_total", {"type": "upstream_overloaded"}),
+                             ("ccproxy_upstream_key_rests_total", {"key": "1"}),
+                             ("ccproxy_client_cost_usd_total", {"client": "tester"}),
+                             ("ccproxy_worker_restarts_total", {}), ("ccproxy_usage_lost_total", {})]:
+            self.assertEqual(page.series[name, frozenset(labels.items())], 0, (name, labels))
+
+    def test_budgets_and_reservations(self):
+        proxy = self.proxy(self.upstream(each_request(lambda call: call.answer())), CCPROXY_TOKENS_PER_DAY=200)
+        self.assertEqual(proxy.chat(stream=True, max_tokens=20).status, 200)
+        self.counts(proxy, 15, "ccproxy_settled_tokens_total")
+        self.assertGreaterEqual(Page(proxy).sum("ccproxy_reserved_tokens_total"), 20)
+        self.assertEqual(proxy.chat(stream=True, max_tokens=20).status, 200)
+        self.counts(proxy, 30, "ccproxy_settled_tokens_total")
+        until(lambda: 0.07 < Page(proxy).sum("ccproxy_client_budget_used_ratio", client="tester") < 1, "its gauge")
+        while proxy.chat(stream=True, max_tokens=20).status == 200:
+            pass
+        self.counts(proxy, 1, "ccproxy_client_budget_used_ratio", client="tester")
+
+    def test_waiting(self):
+        release = threading.Event()
+
+        def script(call):
+            call.read_request()
+            if b"first" in call.body:
+                release.wait(harness.DEADLINE)
+            call.answer()
+
+        proxy = self.proxy(self.upstream(script), CCPROXY_CONCURRENT_REQUESTS=1, CCPROXY_QUEUE_TIMEOUT="60s")
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            first = pool.submit(proxy.chat, "first")
+            self.counts(proxy, 2, "ccproxy_active_requests")  # the scrape, and it
+            second = pool.submit(proxy.chat, "second")
+            self.counts(proxy, 1, "ccproxy_queued_requests")
+            release.set()
+            self.assertEqual([first.result().status, second.result().status], [200, 200])
+        page = Page(proxy)
+        self.assertEqual(page.sum("ccproxy_queue_wait_seconds_count"), 1)
+        self.assertGreater(page.sum("ccproxy_queue_wait_seconds_sum"), 0)
+
+    def test_an_upstream_that_is_away(self):
+        refused = threading.Event()
+
+        def script(call):
+            call.read_request()
+            if refused.is_set():
+                call.error(401, "authentication_error", "no")
+            else:
+                call.error(500, "api_error", "no")
+
+        proxy = self.proxy(self.upstream(script), CCPROXY_RETRIES=0, CCPROXY_AUTH_FAILURES=0)
+        self.assertEqual(Page(proxy).sum("ccproxy_upstream_up"), 1)
+        for _ in range(5):
+            self.assertEqual(proxy.chat().status, 503)
+        self.counts(proxy, 0, "ccproxy_upstream_up")
+        refused.set()
+        self.assertEqual(proxy.chat().status, 500)
+        self.counts(proxy, 1, "ccproxy_upstream_key_rests_total", key="1")
+
+    def test_redis_that_was_never_there(self):
+        proxy = self.proxy(None, CCPROXY_REDIS_URL=f"unix:{self.directory()}/none", CCPROXY_WORKERS=2)
+        self.counts(proxy, 2, "ccproxy_redis_down_workers")
+        self.assertEqual(Page(proxy).sum("ccproxy_redis_up_workers"), 0)
+        self.assertEqual(Page(self.proxy(None)).sum("ccproxy_redis_down_workers"), 0)
 
     def test_a_client_that_leaves(self):
         with contextlib.ExitStack() as stack:
