@@ -150,20 +150,19 @@ class Counting(Case):
     def test_an_upstream_that_is_away(self):
         refused = threading.Event()
 
-        def script(call):
-            call.read_request()
+        def answer(call):
             if refused.is_set():
                 call.error(401, "authentication_error", "no")
             else:
                 call.error(500, "api_error", "no")
 
-        proxy = self.proxy(self.upstream(script), CCPROXY_RETRIES=0, CCPROXY_AUTH_FAILURES=0)
+        proxy = self.proxy(self.upstream(each_request(answer)), CCPROXY_RETRIES=0, CCPROXY_AUTH_FAILURES=0)
         self.assertEqual(Page(proxy).sum("ccproxy_upstream_up"), 1)
         for _ in range(5):
-            self.assertEqual(proxy.chat().status, 503)
+            self.assertEqual(proxy.chat().status, 500)
         self.counts(proxy, 0, "ccproxy_upstream_up")
         refused.set()
-        self.assertEqual(proxy.chat().status, 500)
+        self.assertEqual(proxy.chat().status, 502)
         self.counts(proxy, 1, "ccproxy_upstream_key_rests_total", key="1")
 
     def test_redis_that_was_never_there(self):
