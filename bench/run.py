@@ -17,7 +17,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 KEY = "sk-bench-0123456789"
@@ -90,7 +92,6 @@ def port_of(record):
 
 
 def drain(stream):
-    import threading
     threading.Thread(target=lambda: [None for _ in stream], daemon=True).start()
 
 
@@ -282,25 +283,43 @@ def bench_admission(bench):
         bench.procs.end(process)
 
 
-def bench_usage(bench):
-    print("CPU per short non-streamed request with the usage database, over without it")
+def scrape(port, over):
+    """Reads /metrics every second, as Prometheus would at its most eager."""
+    while not over.wait(1):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+            page.read()
+
+
+# What can be switched off of it; metrics and /stats always count.
+UNOBSERVED = {"CCPROXY_LOG_LEVELS": "exchange:error"}
+
+
+def bench_observability(bench):
+    print("CPU per short non-streamed request with log, usage database and scrapes, over none of them")
     sim, port = bench.simulator()
     bench.tmp.chmod(0o777)  # the scribe runs as another user
-    off, on = bench.ccproxy(port), bench.ccproxy(port, CCPROXY_DB=str(bench.tmp / "usage.db"))
-    off.name, on.name = "off", "on"
-    while len(on.workers) < 2:  # the scribe starts last
-        on.workers = children(on.process.pid)
-    scribe = on.workers.pop()
-    off.request = on.request = bench.request_file("chat", "/v1/chat/completions", chat(False))
-    before = cpu_us([scribe])
-    figures = in_turns(bench, bench.args.rounds, [off, on], "requests",
-                       connections=32, requests=bench.args.requests)
-    asked = bench.args.requests * bench.args.rounds + bench.args.requests // 5
-    ratio = statistics.median(b / a for a, b in zip(figures["off"], figures["on"]))
-    verdict("worker", ratio, 1.05,
-            f"off {statistics.median(figures['off']):.1f} us, on {statistics.median(figures['on']):.1f} us, "
-            f"ratio {ratio:.2f}; the scribe takes {(cpu_us([scribe]) - before) / asked:.1f} us more")
-    for process in (off.process, on.process, sim):
+    contestants = [bench.ccproxy(port, **UNOBSERVED), bench.ccproxy(port),
+                   bench.ccproxy(port, **UNOBSERVED, CCPROXY_DB=str(bench.tmp / "one.db")),
+                   bench.ccproxy(port, CCPROXY_DB=str(bench.tmp / "all.db"))]
+    for c, name in zip(contestants, ("off", "log", "usage", "all")):
+        c.name, c.request = name, bench.request_file("chat", "/v1/chat/completions", chat(False))
+        while len(c.workers) < (2 if name in ("usage", "all") else 1):  # the scribe starts last
+            c.workers = children(c.process.pid)
+    over = threading.Event()
+    reader = threading.Thread(target=scrape, args=(contestants[-1].port, over))
+    reader.start()
+    figures = in_turns(bench, bench.args.rounds, contestants, "requests", connections=32, requests=bench.args.requests)
+    over.set()
+    reader.join()
+    for c in contestants[1:]:
+        ratios = sorted(b / a for a, b in zip(figures["off"], figures[c.name]))
+        text = (f"off {statistics.median(figures['off']):.1f} us, on {statistics.median(figures[c.name]):.1f} us, "
+                f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}), the scribe's time in it")
+        if c.name == "all":
+            verdict(c.name, statistics.median(ratios), 1.05, text)
+        else:
+            print(f"  {c.name}: {text}")
+    for process in (*(c.process for c in contestants), sim):
         bench.procs.end(process)
 
 
@@ -427,7 +446,7 @@ def bench_soak(bench):
             f"{early} KiB in the first half, {late} KiB in the second")
 
 
-PARTS = {"short": bench_short, "admission": bench_admission, "usage": bench_usage, "events": bench_events, "latency": bench_latency,
+PARTS = {"short": bench_short, "admission": bench_admission, "observability": bench_observability, "events": bench_events, "latency": bench_latency,
          "memory": bench_memory, "translation": bench_translation, "start": bench_start, "estimate": bench_estimate}
 BY_NAME = {**PARTS, "soak": bench_soak}
 
