@@ -34,7 +34,8 @@ LIBRARIES = {
     r"seccomp\.h": "proc/sandbox.c",
     r"yaml\.h": "config/yaml.c",
     r"hiredis/.*": "store/redis_reply.c",
-    r"sqlite3\.h": "store/ledger.c",
+    r"libpq-fe\.h": "store/ledger_pg.c",
+    r"sqlite3\.h": "store/ledger_sqlite.c",
 }
 
 BANNED = {

@@ -19,6 +19,7 @@
 
 #include "config/options.h"
 #include "policy/route.h"
+#include "store/ledger_url.h"
 
 enum { KEY_MIN = 8 };
 
@@ -436,11 +437,18 @@ static void check_db(struct config *c, struct report *r)
     c->records = c->db.n && !str_eq_nocase(c->db, STR("off"));
     if (!c->records)
         return;
+    if (ledger_is_url(c->db)) {
+        const char *fault = ledger_url_fault(c->db);
+        if (fault)
+            report_fault(r, where(c, OPT_db), "%s", fault);
+        return;
+    }
     while (end > 0 && c->db.p[end - 1] != '/')
         end--;
     (void)snprintf(folder, sizeof(folder), "%.*s", (int)(end ? end : 1), end ? c->db.p : ".");
     if (str_find_str(c->db, STR("://")) < c->db.n)
-        report_fault(r, where(c, OPT_db), "is an address; expected off or the path of a file");
+        report_fault(r, where(c, OPT_db),
+                     "is an address; expected off, the path of a file or postgresql://");
     else if (end == c->db.n || c->db.n >= sizeof(folder))
         report_fault(r, where(c, OPT_db), "\"%.*s\" is not the path of a file", STR_FMT(c->db));
     else if (access(folder, F_OK) < 0)

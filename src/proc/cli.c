@@ -93,7 +93,7 @@ static const struct cli_option cli_options[] = {
      "Only that client's."},
     {CLI_USAGE, STR_INIT("--model"), TEXT, 0, 0, offsetof(struct cli, model), " ID",
      "Only that model's."},
-    {CLI_USAGE, STR_INIT("--db"), TEXT, 0, 0, offsetof(struct cli, db), " PATH",
+    {CLI_USAGE, STR_INIT("--db"), TEXT, 0, 0, offsetof(struct cli, db), " PATH|URL",
      "The database; what CCPROXY_DB says."},
     {CLI_USAGE, STR_INIT("--json"), FLAG, 0, 0, offsetof(struct cli, json), "",
      "For programs, costs in millionths of a dollar."},

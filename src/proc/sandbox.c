@@ -72,6 +72,14 @@ static const int storing[] = {
     SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep),
 };
 
+/* The C library's own lookups of names. */
+static const int asking[] = {
+    SCMP_SYS(sendmmsg),
+    SCMP_SYS(uname),
+    SCMP_SYS(getuid),
+    SCMP_SYS(geteuid),
+};
+
 /* Children, listeners, and what a child does before it confines itself further. */
 static const int governing[] = {
     SCMP_SYS(clone),
@@ -140,10 +148,12 @@ struct list_of {
         (calls), ARRAY_LEN(calls)                                                                  \
     }
 
-static const struct list_of lists[][5] = {
-    [SANDBOX_MASTER] = {LIST(common), LIST(network), LIST(files), LIST(governing), LIST(storing)},
+static const struct list_of lists[][6] = {
+    [SANDBOX_MASTER] = {LIST(common), LIST(network), LIST(files), LIST(governing), LIST(storing),
+                        LIST(asking)},
     [SANDBOX_WORKER] = {LIST(common), LIST(network), LIST(files)},
     [SANDBOX_SCRIBE] = {LIST(common), LIST(files), LIST(storing)},
+    [SANDBOX_REMOTE_SCRIBE] = {LIST(common), LIST(network), LIST(files), LIST(asking)},
     [SANDBOX_SIMULATOR] = {LIST(common), LIST(network), LIST(files)},
 };
 
@@ -216,14 +226,28 @@ static int allow_updating(scmp_filter_ctx f)
                             SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_TRUNC, O_RDWR));
 }
 
+static const int mapping[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
+
 static int allow_data_memory(scmp_filter_ctx f)
 {
-    static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
     int error = 0;
 
-    for (size_t i = 0; i < ARRAY_LEN(calls) && !error; i++)
-        error = seccomp_rule_add(f, SCMP_ACT_ALLOW, calls[i], 1,
+    for (size_t i = 0; i < ARRAY_LEN(mapping) && !error; i++)
+        error = seccomp_rule_add(f, SCMP_ACT_ALLOW, mapping[i], 1,
                                  SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    return error;
+}
+
+/* The C library's lookups try to load code and to ask the kernel for addresses, and do without. The
+ * master's list is inherited, so it says no as gently. */
+static int refuse_lookups_gently(scmp_filter_ctx f)
+{
+    int error = seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
+                                 SCMP_A0(SCMP_CMP_EQ, AF_NETLINK, 0));
+
+    for (size_t i = 0; i < ARRAY_LEN(mapping) && !error; i++)
+        error = seccomp_rule_add(f, SCMP_ACT_ERRNO(EACCES), mapping[i], 1,
+                                 SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
     return error;
 }
 
@@ -252,6 +276,8 @@ static int fill(scmp_filter_ctx f, enum sandbox_kind kind)
         error = allow_appending(f);
     if (!error && (kind == SANDBOX_MASTER || kind == SANDBOX_SCRIBE))
         error = allow_updating(f);
+    if (!error && (kind == SANDBOX_MASTER || kind == SANDBOX_REMOTE_SCRIBE))
+        error = refuse_lookups_gently(f);
     return error ? error : allow_data_memory(f);
 }
 

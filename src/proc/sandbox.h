@@ -10,7 +10,13 @@
 
 #include "base/str.h"
 
-enum sandbox_kind { SANDBOX_MASTER, SANDBOX_WORKER, SANDBOX_SCRIBE, SANDBOX_SIMULATOR };
+enum sandbox_kind {
+    SANDBOX_MASTER,
+    SANDBOX_WORKER,
+    SANDBOX_SCRIBE,
+    SANDBOX_REMOTE_SCRIBE,
+    SANDBOX_SIMULATOR
+};
 
 struct sandbox_user {
     uid_t uid;

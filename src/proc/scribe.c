@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "io/loop.h"
 #include "store/ledger.h"
+#include "store/ledger_url.h"
 
 enum {
     TURN_US = 100 * 1000,
@@ -33,11 +34,13 @@ static const uint64_t day_us = UINT64_C(86400) * 1000000;
 
 static struct {
     const struct scribe *s;
+    char shown[LEDGER_SHOWN];
     struct loop *loop;
     struct io_watch life, signals;
     struct timer timer;
     struct ledger *ledger; /* NULL: to be opened */
     uint64_t at[JOURNAL_RINGS];
+    uint64_t marked[JOURNAL_RINGS]; /* what the database says */
     uint64_t forget_at_us;
     uint64_t lost, say_lost_at_us;
     enum journal_state said; /* OFF: nothing yet */
@@ -61,7 +64,7 @@ static void say_writes(void)
 {
     if (!is_new(JOURNAL_WRITES))
         return;
-    LOG(LOG_INFO, "usage is recorded", LOG_CSTR("path", self.s->path),
+    LOG(LOG_INFO, "usage is recorded", LOG_CSTR("path", self.shown),
         LOG_INT("dropped", journal_lost(self.s->journal)));
 }
 
@@ -69,7 +72,7 @@ static void say_fails(const char *error)
 {
     if (!is_new(JOURNAL_FAILS))
         return;
-    LOG(LOG_ERROR, "usage cannot be recorded", LOG_CSTR("path", self.s->path),
+    LOG(LOG_ERROR, "usage cannot be recorded", LOG_CSTR("path", self.shown),
         LOG_CSTR("error", error), LOG_INT("waiting", journal_waiting(self.s->journal)));
 }
 
@@ -100,6 +103,7 @@ static bool find_positions(void)
         uint64_t tail = journal_tail(self.s->journal, i), written = 0;
         if (!ledger_position(self.ledger, journal_server(self.s->journal), i, &written))
             return false;
+        self.marked[i] = written;
         bool ahead = written > tail && written <= journal_head(self.s->journal, i);
         self.at[i] = ahead ? written : tail;
         journal_release(self.s->journal, i, self.at[i]);
@@ -122,16 +126,21 @@ static bool open_ledger(void)
 
 /* --- writing -------------------------------------------------------------------------------- */
 
-/* Adds at most *left records of a ring, and marks where that ends. */
+/* Marks where the batch will end, and adds at most *left records of a ring. The mark comes first: one
+ * that a lost commit still holds is waited for before anything else. */
 static bool write_ring(unsigned ring, uint64_t *left)
 {
     const struct journal *j = self.s->journal;
-    uint64_t first = self.at[ring], head = journal_head(j, ring);
-    for (; *left && self.at[ring] < head; self.at[ring]++, --*left)
+    uint64_t end = self.at[ring] + size_min(*left, journal_head(j, ring) - self.at[ring]);
+    if (end == self.at[ring])
+        return true;
+    if (!ledger_mark(self.ledger, journal_server(j), ring, self.marked[ring], end))
+        return false;
+    *left -= end - self.at[ring];
+    for (; self.at[ring] < end; self.at[ring]++)
         if (!ledger_add(self.ledger, journal_at(j, ring, self.at[ring])))
             return false;
-    return self.at[ring] == first ||
-           ledger_mark(self.ledger, journal_server(j), ring, self.at[ring]);
+    return true;
 }
 
 static bool write_batch(void)
@@ -147,9 +156,12 @@ static bool write_batch(void)
 
 static void release(void)
 {
-    for (unsigned i = 0; i < JOURNAL_RINGS; i++)
-        if (self.at[i] != journal_tail(self.s->journal, i))
-            journal_release(self.s->journal, i, self.at[i]);
+    for (unsigned i = 0; i < JOURNAL_RINGS; i++) {
+        if (self.at[i] == journal_tail(self.s->journal, i))
+            continue;
+        self.marked[i] = self.at[i];
+        journal_release(self.s->journal, i, self.at[i]);
+    }
 }
 
 /* A few at a time, so that no transaction is long. */
@@ -223,12 +235,15 @@ static bool set_up(void)
     (void)signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error like a full disk */
     return self.signals.fd >= 0 && loop_watch_level(self.loop, &self.signals) &&
            loop_watch_level(self.loop, &self.life) && sandbox_leave_root(&self.s->user) &&
-           (!self.s->sandbox || sandbox_confine(SANDBOX_SCRIBE));
+           (!self.s->sandbox ||
+            sandbox_confine(ledger_is_url(str_c(self.s->path)) ? SANDBOX_REMOTE_SCRIBE
+                                                               : SANDBOX_SCRIBE));
 }
 
 int scribe_run(const struct scribe *s)
 {
     self.s = s;
+    (void)ledger_shown(str_c(s->path), self.shown);
     log_set_who("scribe");
     clock_refresh();
     self.loop = loop_new();

@@ -16,7 +16,7 @@
 
 struct scribe {
     struct journal *journal;
-    const char *path;
+    const char *path; /* or address: ledger.h */
     int64_t days; /* that requests are kept; 0: for good */
     struct sandbox_user user;
     bool sandbox;

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "config/config.h"
 #include "store/ledger.h"
+#include "store/ledger_url.h"
 #include "wire/jsonw.h"
 
 enum {
@@ -343,15 +344,16 @@ static int print(const struct buf *out)
 
 static int show(const struct cli *cli, struct report *r, const char *path)
 {
-    char error[LEDGER_ERROR];
+    char error[LEDGER_ERROR], shown[LEDGER_SHOWN];
     struct ledger *l = ledger_open_reading(path, error);
+    (void)ledger_shown(str_c(path), shown);
     if (!l) {
-        (void)complain("cannot read ", str_c(path), error);
+        (void)complain("cannot read ", str_c(shown), error);
         return 1;
     }
     bool ok = ledger_report(l, &r->query, take_row, r);
     if (!ok)
-        (void)complain("cannot read ", str_c(path), ledger_error(l));
+        (void)complain("cannot read ", str_c(shown), ledger_error(l));
     ledger_close(l);
     if (!ok)
         return 1;

@@ -1,323 +1,370 @@
-/* ledger.c - see ledger.h. Statements are prepared once; texts are bound, never pasted.
+/* ledger.c - see ledger.h.
  *
- * Migration n takes a database from version n to n + 1, in one transaction with the number itself
- * (PRAGMA user_version). One that has been released is never edited: a change is a new one.
+ *   ledger_add --> a row for each record, at once
+ *             \--> sums of the batch, in memory --ledger_commit--> one addition for each of them
+ *
+ * Sums are added in one order by every server, so that two which write to one database wait for each
+ * other and never in a circle.
  */
 #include "store/ledger.h"
 
-#include <sqlite3.h>
-
 #include "base/clock.h"
 #include "base/mem.h"
+#include "store/ledger_db.h"
+#include "store/ledger_url.h"
 
-enum { BUSY_MS = 2000, DAY_TEXT = 10 };
+enum { DAY_TEXT = 10, SUMS_MAX = 512, SLOTS = 1024, COUNTS = 8 };
 
-static const char *const migrations[] = {
-    /* Requests. */
-    "CREATE TABLE requests("
-    " at_us INTEGER NOT NULL, id TEXT NOT NULL, client TEXT NOT NULL, model TEXT NOT NULL,"
-    " endpoint TEXT NOT NULL, status INTEGER NOT NULL, ending TEXT NOT NULL,"
-    " done INTEGER NOT NULL, estimated INTEGER NOT NULL, duration_us INTEGER NOT NULL,"
-    " input INTEGER NOT NULL, cache_read INTEGER NOT NULL, cache_write INTEGER NOT NULL,"
-    " cache_write_1h INTEGER NOT NULL, output INTEGER NOT NULL, reasoning INTEGER NOT NULL,"
-    " web_searches INTEGER NOT NULL, cost_micro_usd INTEGER NOT NULL);"
-    "CREATE INDEX requests_at ON requests(at_us);",
-    /* Sums, with those of what is there. */
-    "CREATE TABLE days("
-    " day TEXT NOT NULL, client TEXT NOT NULL, model TEXT NOT NULL,"
-    " requests INTEGER NOT NULL, failed INTEGER NOT NULL,"
-    " input INTEGER NOT NULL, cache_read INTEGER NOT NULL, cache_write INTEGER NOT NULL,"
-    " cache_write_1h INTEGER NOT NULL, output INTEGER NOT NULL, reasoning INTEGER NOT NULL,"
-    " web_searches INTEGER NOT NULL, cost_micro_usd INTEGER NOT NULL,"
-    " PRIMARY KEY(day, client, model)) WITHOUT ROWID;"
-    "INSERT INTO days SELECT date(at_us / 1000000, 'unixepoch') AS d, client, model, count(*),"
-    " sum(NOT done), sum(input), sum(cache_read), sum(cache_write), sum(cache_write_1h),"
-    " sum(output), sum(reasoning), sum(web_searches), sum(cost_micro_usd)"
-    " FROM requests GROUP BY d, client, model;",
-    /* Positions in the journals. */
-    "CREATE TABLE positions("
-    " server INTEGER NOT NULL, ring INTEGER NOT NULL, position INTEGER NOT NULL,"
-    " at_us INTEGER NOT NULL, PRIMARY KEY(server, ring)) WITHOUT ROWID;",
-};
+static const uint64_t day_us = UINT64_C(86400) * 1000000;
 
-enum { VERSION = ARRAY_LEN(migrations) };
+enum statement { ADD_REQUEST, ADD_TO_DAY, MARK, ALL };
 
-enum statement { ADD_REQUEST, ADD_TO_DAY, MARK, POSITION, FORGET_REQUESTS, FORGET_POSITIONS, ALL };
+#define ADDED(column) " " column " = days." column " + excluded." column
 
 static const char *const texts[ALL] = {
     [ADD_REQUEST] = "INSERT INTO requests VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
                     " ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     [ADD_TO_DAY] =
-        "INSERT INTO days VALUES(?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)"
-        " ON CONFLICT DO UPDATE SET requests = requests + 1, failed = failed + excluded.failed,"
-        " input = input + excluded.input, cache_read = cache_read + excluded.cache_read,"
-        " cache_write = cache_write + excluded.cache_write,"
-        " cache_write_1h = cache_write_1h + excluded.cache_write_1h,"
-        " output = output + excluded.output, reasoning = reasoning + excluded.reasoning,"
-        " web_searches = web_searches + excluded.web_searches,"
-        " cost_micro_usd = cost_micro_usd + excluded.cost_micro_usd",
-    [MARK] = "INSERT OR REPLACE INTO positions VALUES(?1, ?2, ?3, ?4)",
-    [POSITION] = "SELECT position FROM positions WHERE server = ?1 AND ring = ?2",
-    [FORGET_REQUESTS] = "DELETE FROM requests WHERE rowid IN"
-                        " (SELECT rowid FROM requests WHERE at_us < ?1 LIMIT ?2)",
-    [FORGET_POSITIONS] = "DELETE FROM positions WHERE at_us < ?1",
+        "INSERT INTO days VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+        " ON CONFLICT(day, client, model) DO UPDATE SET" ADDED("requests") "," ADDED("failed") "," ADDED("input") "," ADDED("cache_read") "," ADDED(
+            "cache_write") "," ADDED("cache_write_1h") "," ADDED("output") "," ADDED("reasoning") "," ADDED("web_searches") "," ADDED("cost_micro_usd"),
+    [MARK] = "INSERT INTO positions VALUES(?1, ?2, ?3, ?4) ON CONFLICT(server, ring)"
+             " DO UPDATE SET position = excluded.position, at_us = excluded.at_us"
+             " WHERE positions.position = ?5",
+};
+
+static const char ask_position[] = "SELECT position FROM positions WHERE server = ?1 AND ring = ?2";
+static const char forget_positions[] = "DELETE FROM positions WHERE at_us < ?1";
+
+struct sums {
+    uint64_t day; /* since 1970 */
+    struct journal_text client, model;
+    int64_t requests, failed, counts[COUNTS];
 };
 
 struct ledger {
-    sqlite3 *db;
-    sqlite3_stmt *statements[ALL];
+    struct ledger_db *db;
+    size_t n;
+    struct sums sums[SUMS_MAX];
+    uint16_t slots[SLOTS]; /* index + 1; 0: free */
 };
 
 const char *ledger_error(const struct ledger *l)
 {
-    return sqlite3_errmsg(l->db);
+    return l->db->error;
+}
+
+bool ledger_fail(struct ledger_db *db, const char *why)
+{
+    (void)snprintf(db->error, sizeof(db->error), "%s", why);
+    return false;
 }
 
 static bool run(struct ledger *l, const char *sql)
 {
-    return sqlite3_exec(l->db, sql, NULL, NULL, NULL) == SQLITE_OK;
+    return l->db->kind->run(l->db, sql);
+}
+
+static struct ledger_value number(int64_t n)
+{
+    return (struct ledger_value){.number = n};
+}
+
+static struct ledger_value text(struct str s)
+{
+    return (struct ledger_value){.text = s.p ? s : STR("")};
+}
+
+static int64_t number_of(struct str cell)
+{
+    int64_t n = 0;
+    return str_to_i64(cell, &n) ? n : 0;
+}
+
+static void take_number(void *ctx, const struct str cells[LEDGER_CELLS])
+{
+    *(int64_t *)ctx = number_of(cells[0]);
 }
 
 /* --- opening -------------------------------------------------------------------------------- */
 
-static bool read_version(struct ledger *l, int *ret)
+static bool read_version(struct ledger *l, int64_t *ret)
 {
-    sqlite3_stmt *s = NULL;
-    bool ok = sqlite3_prepare_v2(l->db, "PRAGMA user_version", -1, &s, NULL) == SQLITE_OK &&
-              sqlite3_step(s) == SQLITE_ROW;
-    if (ok)
-        *ret = sqlite3_column_int(s, 0);
-    return sqlite3_finalize(s) == SQLITE_OK && ok;
+    *ret = 0;
+    return l->db->kind->ask(l->db, l->db->kind->version, NULL, 0, take_number, ret);
 }
 
-static bool migrate(struct ledger *l, int from)
+static bool migrate(struct ledger *l, int64_t from)
 {
-    char number[64];
-    for (int v = from; v < VERSION; v++) {
-        (void)snprintf(number, sizeof(number), "PRAGMA user_version = %d", v + 1);
-        if (!run(l, migrations[v]) || !run(l, number))
+    char sql[64];
+    for (int v = (int)from; v < LEDGER_VERSION; v++) {
+        (void)snprintf(sql, sizeof(sql), "%s%d", l->db->kind->set_version, v + 1);
+        if (!run(l, l->db->kind->migrations[v]) || !run(l, sql))
             return false;
     }
     return true;
 }
 
 /* The version is read inside the transaction: of two servers that start, one migrates. */
-static bool update(struct ledger *l, char error[LEDGER_ERROR])
+static bool update(struct ledger *l)
 {
-    int version = 0;
-    if (!run(l, "BEGIN IMMEDIATE") || !read_version(l, &version))
+    int64_t version;
+    if (!run(l, l->db->kind->begin_migration) || !read_version(l, &version))
         return false;
-    if (version > VERSION) {
-        (void)snprintf(error, LEDGER_ERROR, "it is of version %d, made by a newer ccproxy",
-                       version);
-        ledger_undo(l);
-        return false;
-    }
-    if (migrate(l, version) && run(l, "COMMIT"))
-        return true;
-    (void)snprintf(error, LEDGER_ERROR, "%s", ledger_error(l));
-    ledger_undo(l);
+    if (version <= LEDGER_VERSION)
+        return migrate(l, version) && run(l, "COMMIT");
+    (void)snprintf(l->db->error, LEDGER_ERROR, "it is of version %d, made by a newer ccproxy",
+                   (int)version);
     return false;
 }
 
 static bool prepare(struct ledger *l)
 {
-    for (size_t i = 0; i < ALL; i++)
-        if (sqlite3_prepare_v3(l->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &l->statements[i],
-                               NULL) != SQLITE_OK)
+    for (unsigned i = 0; i < ALL; i++)
+        if (!l->db->kind->prepare(l->db, i, texts[i]))
             return false;
     return true;
 }
 
-static struct ledger *open_with(const char *path, int flags)
+static bool check_version(struct ledger *l)
 {
-    struct ledger *l = mem_zalloc(sizeof(*l));
-    if (sqlite3_open_v2(path, &l->db, flags | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK)
-        (void)sqlite3_busy_timeout(l->db, BUSY_MS);
-    return l;
+    int64_t version;
+    if (!read_version(l, &version))
+        return false;
+    if (version == LEDGER_VERSION)
+        return true;
+    (void)snprintf(l->db->error, LEDGER_ERROR, "it is of version %d, this ccproxy reads %d",
+                   (int)version, LEDGER_VERSION);
+    return false;
 }
 
-static struct ledger *give_up(struct ledger *l, char error[LEDGER_ERROR])
+static struct ledger *open_with(const char *where, bool writing, char error[LEDGER_ERROR])
 {
-    if (!error[0])
-        (void)snprintf(error, LEDGER_ERROR, "%s", ledger_error(l));
+    const struct ledger_kind *kind = ledger_is_url(str_c(where)) ? &ledger_pg : &ledger_sqlite;
+    struct ledger_db *db = kind->open(where, writing, error);
+    if (!db)
+        return NULL;
+    struct ledger *l = mem_zalloc(sizeof(*l));
+    l->db = db;
+    if (writing ? update(l) && prepare(l) : check_version(l))
+        return l;
+    memcpy(error, db->error, LEDGER_ERROR);
     ledger_close(l);
     return NULL;
 }
 
-struct ledger *ledger_open(const char *path, char error[LEDGER_ERROR])
+struct ledger *ledger_open(const char *where, char error[LEDGER_ERROR])
 {
-    struct ledger *l = open_with(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
-    error[0] = '\0';
-    if (!run(l, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"
-                "PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = 67108864;") ||
-        !update(l, error) || !prepare(l))
-        return give_up(l, error);
-    return l;
+    return open_with(where, true, error);
 }
 
-struct ledger *ledger_open_reading(const char *path, char error[LEDGER_ERROR])
+struct ledger *ledger_open_reading(const char *where, char error[LEDGER_ERROR])
 {
-    struct ledger *l = open_with(path, SQLITE_OPEN_READONLY);
-    int version = 0;
-    error[0] = '\0';
-    if (!read_version(l, &version))
-        return give_up(l, error);
-    if (version != VERSION) {
-        (void)snprintf(error, LEDGER_ERROR, "it is of version %d, this ccproxy reads %d", version,
-                       VERSION);
-        return give_up(l, error);
-    }
-    return l;
+    return open_with(where, false, error);
 }
 
 void ledger_close(struct ledger *l)
 {
     if (!l)
         return;
-    for (size_t i = 0; i < ALL; i++)
-        (void)sqlite3_finalize(l->statements[i]);
-    (void)sqlite3_close(l->db);
+    l->db->kind->close(l->db);
     mem_free(l);
+}
+
+/* --- sums ----------------------------------------------------------------------------------- */
+
+/* Counts of both tables have one order. */
+static void counts_of(const struct journal_record *r, int64_t counts[COUNTS])
+{
+    counts[0] = r->input;
+    counts[1] = r->cache_read;
+    counts[2] = r->cache_write;
+    counts[3] = r->cache_write_1h;
+    counts[4] = r->output;
+    counts[5] = r->reasoning;
+    counts[6] = r->web_searches;
+    counts[7] = r->cost_micro_usd;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct sums *x = a, *y = b;
+    if (x->day != y->day)
+        return x->day < y->day ? -1 : 1;
+    int order = str_cmp(journal_str(&x->client), journal_str(&y->client));
+    return order ? order : str_cmp(journal_str(&x->model), journal_str(&y->model));
+}
+
+static uint32_t mix(uint32_t h, struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        h = (h ^ (unsigned char)s.p[i]) * UINT32_C(16777619);
+    return h;
+}
+
+static bool is_of(const struct sums *s, uint64_t day, const struct journal_record *r)
+{
+    return s->day == day && str_eq(journal_str(&s->client), journal_str(&r->client)) &&
+           str_eq(journal_str(&s->model), journal_str(&r->model));
+}
+
+/* The sums that r belongs to; there is room for new ones. */
+static struct sums *find(struct ledger *l, const struct journal_record *r)
+{
+    uint64_t day = r->at_us / day_us;
+    uint32_t at = mix(mix((uint32_t)day, journal_str(&r->client)), journal_str(&r->model)) % SLOTS;
+    for (; l->slots[at]; at = (at + 1) % SLOTS)
+        if (is_of(&l->sums[l->slots[at] - 1], day, r))
+            return &l->sums[l->slots[at] - 1];
+    struct sums *s = &l->sums[l->n++];
+    l->slots[at] = (uint16_t)l->n;
+    *s = (struct sums){.day = day};
+    journal_set(&s->client, journal_str(&r->client));
+    journal_set(&s->model, journal_str(&r->model));
+    return s;
+}
+
+static void forget_sums(struct ledger *l)
+{
+    l->n = 0;
+    memset(l->slots, 0, sizeof(l->slots));
+}
+
+static bool add_to_day(struct ledger *l, const struct sums *s)
+{
+    char when[CLOCK_TEXT];
+    struct ledger_value values[5 + COUNTS] = {
+        text(str_head(clock_rfc3339(s->day * day_us, when), DAY_TEXT)),
+        text(journal_str(&s->client)),
+        text(journal_str(&s->model)),
+        number(s->requests),
+        number(s->failed),
+    };
+    for (size_t i = 0; i < COUNTS; i++)
+        values[5 + i] = number(s->counts[i]);
+    return l->db->kind->put(l->db, ADD_TO_DAY, values, ARRAY_LEN(values));
+}
+
+static bool write_sums(struct ledger *l)
+{
+    qsort(l->sums, l->n, sizeof(l->sums[0]), compare);
+    for (size_t i = 0; i < l->n; i++)
+        if (!add_to_day(l, &l->sums[i]))
+            return false;
+    forget_sums(l);
+    return true;
 }
 
 /* --- writing -------------------------------------------------------------------------------- */
 
-static void bind_int(sqlite3_stmt *s, int at, int64_t n)
-{
-    ASSERT(sqlite3_bind_int64(s, at, n) == SQLITE_OK);
-}
-
-static void bind_str(sqlite3_stmt *s, int at, struct str text)
-{
-    ASSERT(sqlite3_bind_text(s, at, text.p ? text.p : "", (int)text.n, SQLITE_STATIC) == SQLITE_OK);
-}
-
-/* Runs a statement that gives no rows. */
-static bool finish(sqlite3_stmt *s)
-{
-    bool done = sqlite3_step(s) == SQLITE_DONE;
-    return sqlite3_reset(s) == SQLITE_OK && done;
-}
-
 bool ledger_begin(struct ledger *l)
 {
-    return run(l, "BEGIN IMMEDIATE");
+    forget_sums(l);
+    return run(l, l->db->kind->begin);
 }
 
 bool ledger_commit(struct ledger *l)
 {
-    return run(l, "COMMIT");
+    return write_sums(l) && l->db->kind->settle(l->db) && run(l, "COMMIT");
 }
 
-/* After some failures SQLite has rolled back by itself, and then this has nothing to do. */
 void ledger_undo(struct ledger *l)
 {
-    (void)run(l, "ROLLBACK");
+    forget_sums(l);
+    l->db->kind->undo(l->db);
 }
 
-/* Counts of both tables have one order. */
-static void bind_counts(sqlite3_stmt *s, int at, const struct journal_record *r)
+static bool add_request(struct ledger *l, const struct journal_record *r,
+                        const int64_t counts[COUNTS])
 {
-    const int64_t counts[] = {r->input,  r->cache_read, r->cache_write,  r->cache_write_1h,
-                              r->output, r->reasoning,  r->web_searches, r->cost_micro_usd};
-    for (size_t i = 0; i < ARRAY_LEN(counts); i++)
-        bind_int(s, at + (int)i, counts[i]);
-}
-
-static bool add_request(struct ledger *l, const struct journal_record *r)
-{
-    sqlite3_stmt *s = l->statements[ADD_REQUEST];
-    bind_int(s, 1, (int64_t)r->at_us);
-    bind_str(s, 2, journal_str(&r->id));
-    bind_str(s, 3, journal_str(&r->client));
-    bind_str(s, 4, journal_str(&r->model));
-    bind_str(s, 5, journal_str(&r->endpoint));
-    bind_int(s, 6, r->status);
-    bind_str(s, 7, journal_str(&r->ending));
-    bind_int(s, 8, r->done);
-    bind_int(s, 9, r->estimated);
-    bind_int(s, 10, (int64_t)r->duration_us);
-    bind_counts(s, 11, r);
-    return finish(s);
-}
-
-static bool add_to_day(struct ledger *l, const struct journal_record *r)
-{
-    sqlite3_stmt *s = l->statements[ADD_TO_DAY];
-    char when[CLOCK_TEXT];
-    bind_str(s, 1, str_head(clock_rfc3339(r->at_us, when), DAY_TEXT));
-    bind_str(s, 2, journal_str(&r->client));
-    bind_str(s, 3, journal_str(&r->model));
-    bind_int(s, 4, !r->done);
-    bind_counts(s, 5, r);
-    return finish(s);
+    struct ledger_value values[10 + COUNTS] = {
+        number((int64_t)r->at_us),
+        text(journal_str(&r->id)),
+        text(journal_str(&r->client)),
+        text(journal_str(&r->model)),
+        text(journal_str(&r->endpoint)),
+        number(r->status),
+        text(journal_str(&r->ending)),
+        number(r->done),
+        number(r->estimated),
+        number((int64_t)r->duration_us),
+    };
+    for (size_t i = 0; i < COUNTS; i++)
+        values[10 + i] = number(counts[i]);
+    return l->db->kind->put(l->db, ADD_REQUEST, values, ARRAY_LEN(values));
 }
 
 bool ledger_add(struct ledger *l, const struct journal_record *r)
 {
-    return add_request(l, r) && add_to_day(l, r);
+    int64_t counts[COUNTS];
+    if (l->n == SUMS_MAX && !write_sums(l))
+        return false;
+    struct sums *s = find(l, r);
+    counts_of(r, counts);
+    s->requests++;
+    s->failed += !r->done;
+    for (size_t i = 0; i < COUNTS; i++)
+        s->counts[i] += counts[i];
+    return add_request(l, r, counts);
 }
 
-bool ledger_mark(struct ledger *l, int64_t server, unsigned ring, uint64_t position)
+bool ledger_mark(struct ledger *l, int64_t server, unsigned ring, uint64_t was, uint64_t position)
 {
-    sqlite3_stmt *s = l->statements[MARK];
-    bind_int(s, 1, server);
-    bind_int(s, 2, ring);
-    bind_int(s, 3, (int64_t)position);
-    bind_int(s, 4, (int64_t)clock_wall_us());
-    return finish(s);
+    const struct ledger_value values[] = {number(server), number(ring), number((int64_t)position),
+                                          number((int64_t)clock_wall_us()), number((int64_t)was)};
+    return l->db->kind->put(l->db, MARK, values, ARRAY_LEN(values));
 }
 
 bool ledger_position(struct ledger *l, int64_t server, unsigned ring, uint64_t *ret)
 {
-    sqlite3_stmt *s = l->statements[POSITION];
-    bind_int(s, 1, server);
-    bind_int(s, 2, ring);
-    int rc = sqlite3_step(s);
-    *ret = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s, 0) : 0;
-    return sqlite3_reset(s) == SQLITE_OK && (rc == SQLITE_ROW || rc == SQLITE_DONE);
+    const struct ledger_value values[] = {number(server), number(ring)};
+    int64_t position = 0;
+    bool ok =
+        l->db->kind->ask(l->db, ask_position, values, ARRAY_LEN(values), take_number, &position);
+    *ret = (uint64_t)position;
+    return ok;
 }
 
 bool ledger_forget(struct ledger *l, uint64_t before_us, int64_t most)
 {
-    sqlite3_stmt *requests = l->statements[FORGET_REQUESTS];
-    sqlite3_stmt *positions = l->statements[FORGET_POSITIONS];
-    bind_int(requests, 1, (int64_t)before_us);
-    bind_int(requests, 2, most);
-    bind_int(positions, 1, (int64_t)before_us);
-    return finish(requests) && finish(positions);
+    const struct ledger_value values[] = {number((int64_t)before_us), number(most)};
+    return l->db->kind->ask(l->db, l->db->kind->forget, values, 2, NULL, NULL) &&
+           l->db->kind->ask(l->db, forget_positions, values, 1, NULL, NULL);
 }
 
 /* --- reading -------------------------------------------------------------------------------- */
 
-static struct str column_str(sqlite3_stmt *s, int at)
-{
-    const char *p = (const char *)sqlite3_column_text(s, at);
-    return str_of(p ? p : "", (size_t)sqlite3_column_bytes(s, at));
-}
+struct asker {
+    void (*row)(void *ctx, const struct ledger_sums *sums);
+    void *ctx;
+};
 
-static struct ledger_sums sums_of(sqlite3_stmt *s)
+static void give_sums(void *ctx, const struct str cells[LEDGER_CELLS])
 {
-    return (struct ledger_sums){
-        .day = column_str(s, 0),
-        .client = column_str(s, 1),
-        .model = column_str(s, 2),
-        .requests = sqlite3_column_int64(s, 3),
-        .failed = sqlite3_column_int64(s, 4),
-        .input = sqlite3_column_int64(s, 5),
-        .cache_read = sqlite3_column_int64(s, 6),
-        .cache_write = sqlite3_column_int64(s, 7),
-        .output = sqlite3_column_int64(s, 8),
-        .reasoning = sqlite3_column_int64(s, 9),
-        .web_searches = sqlite3_column_int64(s, 10),
-        .cost_micro_usd = sqlite3_column_int64(s, 11),
+    const struct asker *a = ctx;
+    const struct ledger_sums sums = {
+        .day = cells[0],
+        .client = cells[1],
+        .model = cells[2],
+        .requests = number_of(cells[3]),
+        .failed = number_of(cells[4]),
+        .input = number_of(cells[5]),
+        .cache_read = number_of(cells[6]),
+        .cache_write = number_of(cells[7]),
+        .output = number_of(cells[8]),
+        .reasoning = number_of(cells[9]),
+        .web_searches = number_of(cells[10]),
+        .cost_micro_usd = number_of(cells[11]),
     };
+    a->row(a->ctx, &sums);
 }
 
-static sqlite3_stmt *prepare_report(struct ledger *l, unsigned by)
+bool ledger_report(struct ledger *l, const struct ledger_query *q,
+                   void (*row)(void *ctx, const struct ledger_sums *sums), void *ctx)
 {
-    sqlite3_stmt *s = NULL;
+    struct asker a = {row, ctx};
+    const struct ledger_value values[] = {text(q->since), text(q->until), text(q->client),
+                                          text(q->model)};
     char sql[1024];
     (void)snprintf(sql, sizeof(sql),
                    "SELECT %s, %s, %s, sum(requests), sum(failed), sum(input), sum(cache_read),"
@@ -326,26 +373,7 @@ static sqlite3_stmt *prepare_report(struct ledger *l, unsigned by)
                    " WHERE (?1 = '' OR day >= ?1) AND (?2 = '' OR day <= ?2)"
                    " AND (?3 = '' OR client = ?3) AND (?4 = '' OR model = ?4)"
                    " GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
-                   by & LEDGER_DAY ? "day" : "''", by & LEDGER_CLIENT ? "client" : "''",
-                   by & LEDGER_MODEL ? "model" : "''");
-    (void)sqlite3_prepare_v2(l->db, sql, -1, &s, NULL);
-    return s;
-}
-
-bool ledger_report(struct ledger *l, const struct ledger_query *q,
-                   void (*row)(void *ctx, const struct ledger_sums *sums), void *ctx)
-{
-    sqlite3_stmt *s = prepare_report(l, q->by);
-    int rc;
-    if (!s)
-        return false;
-    bind_str(s, 1, q->since);
-    bind_str(s, 2, q->until);
-    bind_str(s, 3, q->client);
-    bind_str(s, 4, q->model);
-    while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
-        const struct ledger_sums sums = sums_of(s);
-        row(ctx, &sums);
-    }
-    return sqlite3_finalize(s) == SQLITE_OK && rc == SQLITE_DONE;
+                   q->by & LEDGER_DAY ? "day" : "''", q->by & LEDGER_CLIENT ? "client" : "''",
+                   q->by & LEDGER_MODEL ? "model" : "''");
+    return l->db->kind->ask(l->db, sql, values, ARRAY_LEN(values), give_sums, &a);
 }

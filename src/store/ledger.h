@@ -5,12 +5,14 @@
  *   positions   how far each ring of each server's journal has been written
  *
  * Rows, sums and positions are committed together, so whatever is killed and written again is
- * counted once. Money is whole millionths of a dollar. SQLite in WAL mode: readers never wait for
- * the writer, nor it for them. A commit survives every process; it is safe from a loss of power once
- * SQLite's next checkpoint has synced it.
+ * counted once. Money is whole millionths of a dollar.
+ *
+ * It is a SQLite file, which one process at a time writes: a commit survives every process, and is safe
+ * from a loss of power once SQLite's next checkpoint has synced it. Or it is on a PostgreSQL server,
+ * to which any number of gateways write; no call waits for it for long.
  *
  * A failed call leaves its reason in ledger_error() and everything since ledger_begin undone by
- * ledger_undo(). One process at a time writes.
+ * ledger_undo().
  */
 #ifndef CCPROXY_STORE_LEDGER_H
 #define CCPROXY_STORE_LEDGER_H
@@ -21,20 +23,24 @@ enum { LEDGER_ERROR = 256 };
 
 struct ledger;
 
-/* Makes the database where there is none, and brings an older one up to date. NULL with a reason. */
-struct ledger *ledger_open(const char *path, char error[LEDGER_ERROR]);
+/* Where: a path, or postgresql:// (ledger_url.h). Makes the tables where there are none, and brings
+ * older ones up to date. NULL with a reason, which holds no password. */
+struct ledger *ledger_open(const char *where, char error[LEDGER_ERROR]);
 /* Only to read it; a server may be writing. */
-struct ledger *ledger_open_reading(const char *path, char error[LEDGER_ERROR]);
+struct ledger *ledger_open_reading(const char *where, char error[LEDGER_ERROR]);
 void ledger_close(struct ledger *l); /* NULL is fine */
 const char *ledger_error(const struct ledger *l);
 
 NODISCARD bool ledger_begin(struct ledger *l);
 NODISCARD bool ledger_add(struct ledger *l, const struct journal_record *r);
-/* The position behind the last record of that ring. */
-NODISCARD bool ledger_mark(struct ledger *l, int64_t server, unsigned ring, uint64_t position);
+/* The position behind the last record of that ring; it was the other one, or 0 for none, when this
+ * batch was begun. Fails, at once or at ledger_commit, when it is not any more: a commit whose answer
+ * was lost has come through after all. */
+NODISCARD bool ledger_mark(struct ledger *l, int64_t server, unsigned ring, uint64_t was,
+                           uint64_t position);
 NODISCARD bool ledger_commit(struct ledger *l);
 void ledger_undo(struct ledger *l);
-/* What was marked last, or 0. */
+/* What was committed last, or 0. */
 NODISCARD bool ledger_position(struct ledger *l, int64_t server, unsigned ring, uint64_t *ret);
 /* Deletes up to `most` requests that ended before then, and positions of servers silent since. */
 NODISCARD bool ledger_forget(struct ledger *l, uint64_t before_us, int64_t most);

@@ -179,7 +179,7 @@ class Recording(Case):
 
     def test_wrong_values(self):
         for value, hint in (("/no/such/place/usage.db", "/no/such/place"), ("/tmp/", "not the path"),
-                            ("mysql://x/y", "expected off or the path")):
+                            ("mysql://x/y", "expected off, the path")):
             done = harness.run(CCPROXY_DB=value)
             self.assertEqual(done.returncode, 1)
             self.assertIn("CCPROXY_DB", done.stderr)

@@ -163,11 +163,11 @@ static void test_position(void **state)
     assert_int_equal(position, 0);
     assert_true(ledger_begin(l));
     add_some(l, 10);
-    assert_true(ledger_mark(l, SERVER, 2, 10));
+    assert_true(ledger_mark(l, SERVER, 2, 0, 10));
     assert_true(ledger_commit(l));
     assert_true(ledger_begin(l));
     add_some(l, 5);
-    assert_true(ledger_mark(l, SERVER, 2, 15));
+    assert_true(ledger_mark(l, SERVER, 2, 10, 15));
     ledger_close(l); /* as if killed */
 
     l = open_it();
@@ -251,7 +251,7 @@ static void test_forgetting(void **state)
     struct ledger *l = open_it();
     assert_true(ledger_begin(l));
     add_some(l, 100); /* half of them on each day */
-    assert_true(ledger_mark(l, SERVER, 1, 100));
+    assert_true(ledger_mark(l, SERVER, 1, 0, 100));
     assert_true(ledger_forget(l, FIRST + DAY_US, 20));
     assert_true(ledger_commit(l));
     assert_int_equal(number("SELECT count(*) FROM requests"), 80);

@@ -111,8 +111,8 @@ static void test_goes_on_behind_a_commit(void **state)
     assert_true(ledger_begin(l));
     for (int i = 0; i < WRITTEN; i++)
         assert_true(ledger_add(l, journal_at(j, 1, (uint64_t)i)));
-    assert_true(ledger_mark(l, journal_server(j), 1, WRITTEN));
-    assert_true(ledger_mark(l, journal_server(j) ^ 1, 0, WRITTEN)); /* another server's */
+    assert_true(ledger_mark(l, journal_server(j), 1, 0, WRITTEN));
+    assert_true(ledger_mark(l, journal_server(j) ^ 1, 0, 0, WRITTEN)); /* another server's */
     assert_true(ledger_commit(l));
     ledger_close(l);
     assert_true(give_away(path));
