@@ -75,6 +75,10 @@ const char *ledger_shown(struct str where, char out[LEDGER_SHOWN])
         return out;
     }
     const struct parts p = split(where);
+    if (ledger_url_fault(where)) { /* what is the password of it nobody knows */
+        (void)snprintf(out, LEDGER_SHOWN, "%.*s...", STR_FMT(p.scheme));
+        return out;
+    }
     struct str rest = str_head(p.rest, str_find(p.rest, '?'));
     struct str user = str_head(p.user, str_find(p.user, ':'));
     bool cut = user.n < p.user.n; /* then so is the "@" */

@@ -187,6 +187,49 @@ static void test_position(void **state)
     assert_int_equal(number("SELECT count(*) FROM requests"), 10);
 }
 
+/* A batch that begins where another has ended meanwhile is refused as a whole. */
+static void test_written_meanwhile(void **state)
+{
+    (void)state;
+    struct ledger *l = open_it();
+    assert_true(ledger_begin(l));
+    add_some(l, 10);
+    assert_true(ledger_mark(l, SERVER, 2, 0, 10));
+    assert_true(ledger_commit(l));
+    assert_true(ledger_begin(l));
+    assert_false(ledger_mark(l, SERVER, 2, 0, 10));
+    assert_non_null(strstr(ledger_error(l), "another"));
+    ledger_undo(l);
+    assert_true(ledger_begin(l));
+    add_some(l, 2);
+    assert_true(ledger_mark(l, SERVER, 2, 10, 12));
+    assert_true(ledger_commit(l));
+    ledger_close(l);
+    assert_int_equal(number("SELECT count(*) FROM requests"), 12);
+    assert_int_equal(number("SELECT position FROM positions"), 12);
+}
+
+/* More clients in a batch than are summed up in memory at once. */
+static void test_many_clients(void **state)
+{
+    enum { CLIENTS = 3000 };
+
+    char name[16];
+    (void)state;
+    struct ledger *l = open_it();
+    assert_true(ledger_begin(l));
+    for (int i = 0; i < 2 * CLIENTS; i++) {
+        (void)snprintf(name, sizeof(name), "c%d", i % CLIENTS);
+        struct journal_record r = record_of(FIRST, str_c(name), STR("claude-a"));
+        assert_true(ledger_add(l, &r));
+    }
+    assert_true(ledger_commit(l));
+    ledger_close(l);
+    assert_int_equal(number("SELECT count(*) FROM days WHERE requests = 2"), CLIENTS);
+    assert_int_equal(number("SELECT count(*) FROM days"), CLIENTS);
+    assert_sums_agree();
+}
+
 /* Version 1 had requests alone: their sums are made, and new ones added to them. */
 static void test_from_version_1(void **state)
 {
@@ -332,6 +375,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_sums, clean),
         cmocka_unit_test_teardown(test_position, clean),
+        cmocka_unit_test_teardown(test_written_meanwhile, clean),
+        cmocka_unit_test_teardown(test_many_clients, clean),
         cmocka_unit_test_teardown(test_from_version_1, clean),
         cmocka_unit_test_teardown(test_refused, clean),
         cmocka_unit_test_teardown(test_forgetting, clean),
