@@ -428,6 +428,12 @@ static void check_redis(struct config *c, struct report *r)
         report_fault(r, where(c, OPT_redis_url), "%s", error);
 }
 
+/* A password may be in it, which a complaint about a path would repeat. */
+static bool is_nearly_address(struct str s)
+{
+    return str_starts_nocase(s, STR("postgres:")) || str_starts_nocase(s, STR("postgresql:"));
+}
+
 /* Whether the file can be written is seen when it is opened, by the user who will. */
 static void check_db(struct config *c, struct report *r)
 {
@@ -446,7 +452,7 @@ static void check_db(struct config *c, struct report *r)
     while (end > 0 && c->db.p[end - 1] != '/')
         end--;
     (void)snprintf(folder, sizeof(folder), "%.*s", (int)(end ? end : 1), end ? c->db.p : ".");
-    if (str_find_str(c->db, STR("://")) < c->db.n)
+    if (str_find_str(c->db, STR("://")) < c->db.n || is_nearly_address(c->db))
         report_fault(r, where(c, OPT_db),
                      "is an address; expected off, the path of a file or postgresql://");
     else if (end == c->db.n || c->db.n >= sizeof(folder))

@@ -148,13 +148,20 @@ void config_markdown(struct buf *out)
 #undef GROUP
 }
 
+/* A path is no address. */
+static bool is_hidden(const struct option *o, struct str text)
+{
+    return option_is_secret(o) &&
+           (o->type != OPTION_PATH || str_find_str(text, STR("://")) < text.n);
+}
+
 static struct str shown(const struct config *c, const struct option *o)
 {
     struct str text = c->given[o - options].text;
 
     if (!text.n)
         return STR("-");
-    if (option_is_secret(o))
+    if (is_hidden(o, text))
         return STR("(hidden)");
     return parse_is_clean(text) ? text : STR("(several lines)");
 }

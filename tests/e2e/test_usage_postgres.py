@@ -367,12 +367,18 @@ class Secrets(OnServer):
     def test_broken_addresses(self):
         for url in (f"postgres://u:{PASSWORD}@x@host/db", f"postgres://u:{PASSWORD}/x@host/db",
                     f"postgres://u:1/{PASSWORD}@host/db", f"postgres://host:{PASSWORD}/db",
-                    f"postgres://u:{PASSWORD} x@host/db", f"postgresql://u:{PASSWORD}?@host"):
-            for args in ((), ("usage", "--db", url)):
+                    f"postgres://u:{PASSWORD} x@host/db", f"postgresql://u:{PASSWORD}?@host", f"postgres:/u:{PASSWORD}@host/db"):
+            for args in ((), ("check",), ("usage",)):
                 done = harness.run(*args, CCPROXY_DB=url)
                 self.assertEqual(done.returncode, 1, url)
                 self.assertTrue(done.stderr)
                 self.assertNotIn(PASSWORD, done.stdout + done.stderr, (url, args))
+
+    def test_check_hides_addresses_alone(self):
+        for value, shown in ((self.server.url("x"), "(hidden)"), ("/tmp/usage.db", "/tmp/usage.db")):
+            done = harness.run("check", CCPROXY_DB=value)
+            self.assertEqual(re.findall(r"(?m)^CCPROXY_DB +(\S+)", done.stdout), [shown])
+            self.assertNotIn(PASSWORD, done.stdout + done.stderr)
 
 
 class Tls(OnServer):
