@@ -126,8 +126,8 @@ static bool open_ledger(void)
 
 /* --- writing -------------------------------------------------------------------------------- */
 
-/* Marks where the batch will end, and adds at most *left records of a ring. The mark comes first: one
- * that a lost commit still holds is waited for before anything else. */
+/* Marks where the batch will end, and adds at most *left records of a ring. The mark comes first:
+ * one that a lost commit still holds is waited for before anything else. */
 static bool write_ring(unsigned ring, uint64_t *left)
 {
     const struct journal *j = self.s->journal;

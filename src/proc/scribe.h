@@ -17,7 +17,7 @@
 struct scribe {
     struct journal *journal;
     const char *path; /* or address: ledger.h */
-    int64_t days; /* that requests are kept; 0: for good */
+    int64_t days;     /* that requests are kept; 0: for good */
     struct sandbox_user user;
     bool sandbox;
     int life; /* at its end when every process that writes the journal is gone */

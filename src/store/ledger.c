@@ -3,8 +3,8 @@
  *   ledger_add --> a row for each record, at once
  *             \--> sums of the batch, in memory --ledger_commit--> one addition for each of them
  *
- * Sums are added in one order by every server, so that two which write to one database wait for each
- * other and never in a circle.
+ * Sums are added in one order by every server, so that two which write to one database wait for
+ * each other and never in a circle.
  */
 #include "store/ledger.h"
 
@@ -19,15 +19,19 @@ static const uint64_t day_us = UINT64_C(86400) * 1000000;
 
 enum statement { ADD_REQUEST, ADD_TO_DAY, MARK, ALL };
 
-#define ADDED(column) " " column " = days." column " + excluded." column
-
 static const char *const texts[ALL] = {
     [ADD_REQUEST] = "INSERT INTO requests VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
                     " ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     [ADD_TO_DAY] =
         "INSERT INTO days VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
-        " ON CONFLICT(day, client, model) DO UPDATE SET" ADDED("requests") "," ADDED("failed") "," ADDED("input") "," ADDED("cache_read") "," ADDED(
-            "cache_write") "," ADDED("cache_write_1h") "," ADDED("output") "," ADDED("reasoning") "," ADDED("web_searches") "," ADDED("cost_micro_usd"),
+        " ON CONFLICT(day, client, model) DO UPDATE SET"
+        " requests = days.requests + excluded.requests, failed = days.failed + excluded.failed,"
+        " input = days.input + excluded.input, cache_read = days.cache_read + excluded.cache_read,"
+        " cache_write = days.cache_write + excluded.cache_write,"
+        " cache_write_1h = days.cache_write_1h + excluded.cache_write_1h,"
+        " output = days.output + excluded.output, reasoning = days.reasoning + excluded.reasoning,"
+        " web_searches = days.web_searches + excluded.web_searches,"
+        " cost_micro_usd = days.cost_micro_usd + excluded.cost_micro_usd",
     [MARK] = "INSERT INTO positions VALUES(?1, ?2, ?3, ?4) ON CONFLICT(server, ring)"
              " DO UPDATE SET position = excluded.position, at_us = excluded.at_us"
              " WHERE positions.position = ?5",

@@ -7,9 +7,9 @@
  * Rows, sums and positions are committed together, so whatever is killed and written again is
  * counted once. Money is whole millionths of a dollar.
  *
- * It is a SQLite file, which one process at a time writes: a commit survives every process, and is safe
- * from a loss of power once SQLite's next checkpoint has synced it. Or it is on a PostgreSQL server,
- * to which any number of gateways write; no call waits for it for long.
+ * It is a SQLite file, which one process at a time writes: a commit survives every process, and is
+ * safe from a loss of power once SQLite's next checkpoint has synced it. Or it is on a PostgreSQL
+ * server, to which any number of gateways write; no call waits for it for long.
  *
  * A failed call leaves its reason in ledger_error() and everything since ledger_begin undone by
  * ledger_undo().
@@ -23,8 +23,8 @@ enum { LEDGER_ERROR = 256 };
 
 struct ledger;
 
-/* Where: a path, or postgresql:// (ledger_url.h). Makes the tables where there are none, and brings
- * older ones up to date. NULL with a reason, which holds no password. */
+/* Where: a path, or postgresql:// (ledger_url.h). Makes the tables where there are none, and
+ * brings older ones up to date. NULL with a reason, which holds no password. */
 struct ledger *ledger_open(const char *where, char error[LEDGER_ERROR]);
 /* Only to read it; a server may be writing. */
 struct ledger *ledger_open_reading(const char *where, char error[LEDGER_ERROR]);

@@ -3,8 +3,8 @@
  *   ledger.c  --statements, one text for all-->  struct ledger_db  --+--> ledger_sqlite.c: a file
  *             <--rows, as texts----------------                      +--> ledger_pg.c: a server
  *
- * Parameters are ?1, ?2 and so on, in order. Every number is of 64 bits. A failed call leaves its reason
- * in `error`. put may only send: settle tells whether everything since begin was done.
+ * Parameters are ?1, ?2 and so on, in order. Every number is of 64 bits. A failed call leaves its
+ * reason in `error`. put may only send: settle tells whether everything since begin was done.
  */
 #ifndef CCPROXY_STORE_LEDGER_DB_H
 #define CCPROXY_STORE_LEDGER_DB_H

@@ -4,9 +4,9 @@
  *     |      \---one pipeline, sent as it fills---/    |
  *   answer                      all answers          answer
  *
- * Every exchange has a limit of time, of ours by poll and of the server's by statement_timeout, so a
- * server that hangs stops nobody; the server lets go of a gateway that hangs in a transaction. After
- * the first failure nothing more is sent: the scribe connects anew.
+ * Every exchange has a limit of time, of ours by poll and of the server's by statement_timeout, so
+ * a server that hangs stops nobody; the server lets go of a gateway that hangs in a transaction.
+ * After the first failure nothing more is sent: the scribe connects anew.
  *
  * Parameters go in binary, numbers as int8. A text the server would refuse, which is not UTF-8, is
  * written with "?" in its place, since one such record would hold up all others for good.

@@ -1,7 +1,7 @@
-/* ledger_sqlite.c - the ledger in a file. Statements are prepared once; texts are bound, never pasted.
+/* ledger_sqlite.c - the ledger in a file. Statements are prepared once, texts bound, never pasted.
  *
- * WAL mode: readers never wait for the writer, nor it for them. A migration that has been released is
- * never edited: a change is a new one.
+ * WAL mode: readers never wait for the writer, nor it for them. A migration that has been released
+ * is never edited: a change is a new one.
  */
 #include <sqlite3.h>
 

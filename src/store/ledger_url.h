@@ -2,8 +2,8 @@
  *
  *   postgresql://[user[:password]@][host[:port],...][/database][?sslmode=verify-full&...]
  *
- * libpq reads it; its parameters are libpq's. What libpq would take for a host or a port although it is
- * half of a password is refused here, because libpq's complaints repeat it.
+ * libpq reads it; its parameters are libpq's. What libpq would take for a host or a port although it
+ * is half of a password is refused here, because libpq's complaints repeat it.
  */
 #ifndef CCPROXY_STORE_LEDGER_URL_H
 #define CCPROXY_STORE_LEDGER_URL_H

@@ -1,4 +1,5 @@
-/* test_ledger_url.c - addresses of databases: which are taken, and that none is shown with a password. */
+/* test_ledger_url.c - addresses of databases: which are taken, and that none is shown with its
+ * password. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
