@@ -10,7 +10,14 @@
 
 #include "base/str.h"
 
-enum sandbox_kind { SANDBOX_MASTER, SANDBOX_WORKER, SANDBOX_SCRIBE, SANDBOX_SIMULATOR };
+enum sandbox_kind {
+    SANDBOX_MASTER,
+    SANDBOX_WORKER,
+    SANDBOX_SCRIBE,           /* with a database */
+    SANDBOX_EXPORTER,         /* a scribe that exports spans */
+    SANDBOX_SCRIBE_EXPORTING, /* one that does both */
+    SANDBOX_SIMULATOR,
+};
 
 struct sandbox_user {
     uid_t uid;

@@ -154,6 +154,9 @@ void count_shared(const struct meter *t, const struct shared *s)
     metrics_set(t, METRIC_UPSTREAM_UP, 0, b->upstream_failures < UPSTREAM_DOWN_AFTER);
     metrics_set(t, METRIC_USAGE_WAITING, 0, journal_waiting(s->journal));
     metrics_set(t, METRIC_USAGE_LOST, 0, journal_lost(s->journal));
+    metrics_set(t, METRIC_SPANS_WAITING, 0, spans_waiting(s->spans));
+    metrics_set(t, METRIC_SPANS_EXPORTED, 0, spans_exported(s->spans));
+    metrics_set(t, METRIC_SPANS_DROPPED, 0, spans_dropped(s->spans));
 }
 
 void count_begin(struct exchange *x)
