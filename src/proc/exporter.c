@@ -19,7 +19,8 @@ enum {
     BODY_MAX = 8 * 1024 * 1024, /* more than a batch can take */
     HEAD_MAX = 64 * 1024,
     ANSWER_MAX = 64 * 1024,
-    EVERY_US = 500 * 1000,
+    LOOK_US = 100 * 1000,   /* whether there is a whole batch */
+    LINGER_US = 500 * 1000, /* for less than one */
     POST_US = 10 * 1000 * 1000,
     CONNECT_US = 5 * 1000 * 1000,
     IDLE_US = 5 * 1000 * 1000,
@@ -45,6 +46,7 @@ struct exporter {
     uint64_t n;               /* spans in it */
     int status;
     int64_t retry_after_us;
+    uint64_t posted_us;
     unsigned failures; /* in a row */
     bool hurries, finishes, told;
 };
@@ -222,11 +224,18 @@ static void refused(struct exporter *e)
         LOG_INT("status", e->status), LOG_INT("spans", e->n));
 }
 
+/* A whole batch waits, or something does and has for long enough. */
+static bool is_due(const struct exporter *e)
+{
+    uint64_t n = spans_waiting(e->spans);
+    return n >= BATCH || (n && (e->hurries || clock_us() - e->posted_us >= LINGER_US));
+}
+
 /* The post is over. */
 static void conclude(struct exporter *e, const char *error)
 {
-    uint64_t rest = spans_waiting(e->spans) > e->n || e->hurries ? 0 : EVERY_US;
     e->call = NULL;
+    e->posted_us = clock_us();
     if (is_passing(e->status)) {
         e->failures++;
         say_fails(e, error);
@@ -238,7 +247,7 @@ static void conclude(struct exporter *e, const char *error)
     else
         refused(e);
     release_batch(e);
-    timer_after(e->loop, &e->timer, rest);
+    timer_after(e->loop, &e->timer, is_due(e) ? 0 : LOOK_US);
 }
 
 static void on_head(void *ctx, const struct h1_head *head)
@@ -277,10 +286,10 @@ static void on_timer(struct timer *t)
         call_cancel(e->call);
         e->status = 0;
         conclude(e, "no answer in time");
-    } else if (!e->finishes && spans_waiting(e->spans)) {
+    } else if (!e->finishes && (e->failures || is_due(e))) {
         post(e);
     } else if (!e->finishes) {
-        timer_after(e->loop, t, EVERY_US);
+        timer_after(e->loop, t, LOOK_US);
     }
 }
 
@@ -337,7 +346,7 @@ struct exporter *exporter_new(struct loop *l, struct spans *spans, const struct 
         exporter_free(e);
         return NULL;
     }
-    timer_after(l, &e->timer, EVERY_US);
+    timer_after(l, &e->timer, LOOK_US);
     return e;
 }
 
