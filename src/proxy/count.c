@@ -345,7 +345,7 @@ void count_end(struct exchange *x)
         client = metrics_find(t->metrics, LABEL_CLIENT, x->client->name);
     metrics_add(t, METRIC_REQUESTS, method_value(x->verb), endpoint, status_value(status), 1);
     uint64_t took = clock_us() - x->started_us;
-    if (x->trace.known)
+    if (trace_is_sampled(&x->trace)) /* others cannot be looked up */
         metrics_observe_traced(t, METRIC_DURATION, endpoint, took, str_of(x->trace.id, TRACE_ID));
     else
         metrics_observe(t, METRIC_DURATION, endpoint, took);

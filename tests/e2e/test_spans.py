@@ -11,7 +11,7 @@ import subprocess
 import threading
 
 import harness
-from harness import each_request, message_delta, message_start, text_events, until
+from harness import each_request, message_delta, message_start, text_delta, text_events, text_start, until
 from test_upstream_tls import Authority, server_context
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -182,6 +182,48 @@ class Content(Case):
         self.assertEqual([c["status"] for c in clients], ["ERROR", "ERROR"])
         self.assertEqual(clients[1]["attributes"]["error.type"], "UPSTREAM_CUT")
         self.assertTrue(all("error.type" in s["attributes"] for s in servers))
+
+    def test_rounds(self):
+        """An answer that paused: each round has the tokens that were its own."""
+
+        def answer(call):
+            first = len(call.json()["messages"]) == 1
+            events = text_events("One.")
+            events[0] = message_start(input_tokens=11 if first else 31)
+            events[-2] = message_delta("pause_turn" if first else "end_turn", output=4 if first else 6)
+            call.answer(events)
+
+        collector = self.collector()
+        proxy = self.tracing(collector, self.upstream(each_request(answer)))
+        usage = self.ask(proxy, web_search_options={}).json()["usage"]
+        clients = self.of_kind(self.spans(collector, 3), "CLIENT")
+        tokens = [(c["attributes"]["gen_ai.usage.input_tokens"], c["attributes"]["gen_ai.usage.output_tokens"])
+                  for c in clients]
+        self.assertEqual(tokens, [(11, 4), (31, 6)])
+        self.assertEqual((usage["prompt_tokens"], usage["completion_tokens"]), (42, 10))
+        self.assertEqual([c["attributes"]["gen_ai.response.finish_reasons"] for c in clients],
+                         [["pause_turn"], ["end_turn"]])
+        self.assertEqual([c["status"] for c in clients], ["UNSET", "UNSET"])
+
+    def test_client_leaves(self):
+        """Both spans end, and nobody failed."""
+
+        def answer(call):
+            call.start()
+            call.event(message_start())
+            call.event(text_start())
+            call.event(text_delta("begun"))
+            call.wait_closed()
+
+        collector = self.collector()
+        proxy = self.tracing(collector, self.upstream(each_request(answer)))
+        client = self.client(proxy)
+        client.stream()
+        client.text("begun")
+        client.close()
+        spans = self.spans(collector, 2)
+        self.assertEqual({s["status"] for s in spans}, {"UNSET"})
+        self.assertEqual({s["attributes"]["error.type"] for s in spans}, {proxy.ended()["ending"]})
 
     def test_our_own_trace(self):
         seen = []
