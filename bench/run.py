@@ -8,6 +8,7 @@ A spinner of lowest priority keeps each core awake. CPU is what the kernel charg
 worker (/proc/PID/schedstat). Absolute times depend on the machine; the ratios are what counts.
 """
 import argparse
+import http.server
 import json
 import os
 import pathlib
@@ -294,16 +295,39 @@ def scrape(port, over):
 UNOBSERVED = {"CCPROXY_LOG_LEVELS": "exchange:error"}
 
 
+class Collector(http.server.BaseHTTPRequestHandler):
+    """Counts spans, by the path they come to, and throws them away."""
+    protocol_version = "HTTP/1.1"
+    taken = {}
+
+    def do_POST(self):
+        spans = self.rfile.read(int(self.headers["content-length"])).count(b'"spanId"')
+        self.taken[self.path] = self.taken.get(self.path, 0) + spans
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_):
+        pass
+
+
 def bench_observability(bench):
-    print("CPU per short non-streamed request with log, usage database and scrapes, over none of them")
+    print("CPU per short non-streamed request with log, usage database, spans and scrapes, over none of them")
     sim, port = bench.simulator()
     bench.tmp.chmod(0o777)  # the scribe runs as another user
+    collector = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=collector.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{collector.server_port}"
+    sampled = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_TRACES_SAMPLER_ARG": "0.1"}
     contestants = [bench.ccproxy(port, **UNOBSERVED), bench.ccproxy(port),
                    bench.ccproxy(port, **UNOBSERVED, CCPROXY_DB=str(bench.tmp / "one.db")),
-                   bench.ccproxy(port, CCPROXY_DB=str(bench.tmp / "all.db"))]
-    for c, name in zip(contestants, ("off", "log", "usage", "all")):
+                   bench.ccproxy(port, **UNOBSERVED, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{url}/each"),
+                   bench.ccproxy(port, **UNOBSERVED, **sampled),
+                   bench.ccproxy(port, CCPROXY_DB=str(bench.tmp / "all.db"), **sampled)]
+    for c, name in zip(contestants, ("off", "log", "usage", "spans", "spans 10%", "all")):
         c.name, c.request = name, bench.request_file("chat", "/v1/chat/completions", chat(False))
-        while len(c.workers) < (2 if name in ("usage", "all") else 1):  # the scribe starts last
+        while len(c.workers) < (1 if name in ("off", "log") else 2):  # the scribe starts last
             c.workers = children(c.process.pid)
     over = threading.Event()
     reader = threading.Thread(target=scrape, args=(contestants[-1].port, over))
@@ -321,6 +345,11 @@ def bench_observability(bench):
             print(f"  {c.name}: {text}")
     for process in (*(c.process for c in contestants), sim):
         bench.procs.end(process)
+    asked = 2 * (bench.args.rounds * bench.args.requests + bench.args.requests // 5)
+    print(f"  spans: the collector has {100 * Collector.taken['/each'] / asked:.0f} % of those of all requests; "
+          "the rest found no room, at this rate")
+    collector.shutdown()
+    collector.server_close()
 
 
 def bench_events(bench):

@@ -17,11 +17,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "config/options.h"
 #include "policy/route.h"
 #include "store/ledger_url.h"
+#include "store/otlp.h"
 
-enum { KEY_MIN = 8 };
+enum { KEY_MIN = 8, HEADERS_MAX = 32 * 1024 };
 
 static struct str where(const struct config *c, enum option_id id)
 {
@@ -461,6 +463,54 @@ static void check_db(struct config *c, struct report *r)
         report_fault(r, where(c, OPT_db), "\"%s\": %s", folder, strerrordesc_np(errno));
 }
 
+/* "1", "0.25": millionths; further digits are nothing. */
+static bool read_ratio(struct str s, uint32_t *ret_ppm)
+{
+    enum { DIGITS = 6 };
+
+    size_t dot = str_find(s, '.');
+    struct str digits = dot < s.n ? str_skip(s, dot + 1) : STR("");
+    uint64_t whole, ppm = 0;
+    if (!str_to_u64(str_head(s, dot), &whole) || whole > 1)
+        return false;
+    for (size_t i = 0; i < digits.n; i++)
+        if (digits.p[i] < '0' || digits.p[i] > '9' || (whole && digits.p[i] != '0'))
+            return false;
+    for (size_t i = 0; i < DIGITS; i++)
+        ppm = 10 * ppm + (i < digits.n ? (uint64_t)(digits.p[i] - '0') : 0);
+    *ret_ppm = (uint32_t)(whole * 1000000 + ppm);
+    return true;
+}
+
+static void check_headers(const struct config *c, struct report *r)
+{
+    struct buf lines;
+    buf_init(&lines, HEADERS_MAX);
+    if (!otlp_headers(c->otlp_headers, &lines))
+        report_fault(r, where(c, OPT_otlp_headers),
+                     "is not a list like name=value,name=value with percent-encoded values");
+    if (lines.data)
+        mem_wipe(lines.data, lines.cap);
+    buf_done(&lines);
+}
+
+static void check_spans(struct config *c, struct report *r)
+{
+    bool whole = c->otlp_traces.n > 0;
+    struct str base = whole ? c->otlp_traces : c->otlp_endpoint;
+    c->spans = base.n > 0;
+    check_headers(c, r);
+    if (!read_ratio(c->span_ratio, &c->span_ppm))
+        report_fault(r, where(c, OPT_span_ratio), "\"%.*s\" is not a number from 0 to 1",
+                     STR_FMT(c->span_ratio));
+    if (!c->spans)
+        return;
+    check_url(c, r, whole ? OPT_otlp_traces : OPT_otlp_endpoint, base);
+    while (!whole && str_ends(base, STR("/")))
+        base.n--;
+    c->spans_url = arena_printf(&c->arena, "%.*s%s", STR_FMT(base), whole ? "" : "/v1/traces");
+}
+
 void check_config(struct config *c, struct report *r)
 {
     check_keys(c, r);
@@ -474,6 +524,7 @@ void check_config(struct config *c, struct report *r)
     check_reserve(c, r);
     check_redis(c, r);
     check_db(c, r);
+    check_spans(c, r);
     if (!log_set_levels(c->log_levels))
         report_fault(r, where(c, OPT_log_levels), "is not a list like relay:debug,keyring:error");
     if (c->debug)

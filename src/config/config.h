@@ -72,6 +72,9 @@ struct config {
     struct jwt_keys *jwt_keys; /* of the configuration itself; NULL: none */
     uint32_t jwt_algs;         /* that tokens may be signed with (enum verify_alg) */
     bool records;              /* there is a usage database */
+    bool spans;                /* are exported */
+    struct str spans_url;      /* to there */
+    uint32_t span_ppm;         /* of the requests that begin their trace here, in a million */
     bool demo; /* no upstream key and the default address: the simulator is the upstream */
 
     struct config_given *given; /* each option's text and where it came from (options.h) */

@@ -32,19 +32,45 @@ static bool is_traceparent(struct str s)
            is_hex(s.p + FLAGS_AT, 2, true);
 }
 
+static void random_id(char *out)
+{
+    uint64_t id;
+    do
+        id = rand_u64();
+    while (id == 0);
+    text_hex(&id, sizeof(id), out);
+}
+
+void trace_child(struct trace *t)
+{
+    random_id(t->span);
+}
+
+void trace_begin(uint32_t sampled_ppm, struct trace *ret)
+{
+    *ret = (struct trace){.known = true};
+    random_id(ret->id);
+    random_id(ret->id + TRACE_ID / 2);
+    trace_child(ret);
+    memcpy(ret->flags, rand_below(1000000) < sampled_ppm ? "01" : "00", sizeof(ret->flags));
+}
+
+/* The lowest bit of the last digit. */
+bool trace_is_sampled(const struct trace *t)
+{
+    return t->known && (t->flags[1] <= '9' ? t->flags[1] - '0' : t->flags[1] - 'a' + 10) & 1;
+}
+
 bool trace_read(struct str traceparent, struct trace *ret)
 {
-    uint64_t span;
-    *ret = (struct trace){.known = is_traceparent(traceparent)};
+    bool known = is_traceparent(traceparent);
+    *ret = (struct trace){.known = known, .has_parent = known};
     if (!ret->known)
         return false;
     memcpy(ret->id, traceparent.p + ID_AT, TRACE_ID);
     memcpy(ret->parent, traceparent.p + PARENT_AT, TRACE_SPAN);
     memcpy(ret->flags, traceparent.p + FLAGS_AT, 2);
-    do
-        span = rand_u64();
-    while (span == 0);
-    text_hex(&span, sizeof(span), ret->span);
+    trace_child(ret);
     return true;
 }
 

@@ -516,7 +516,8 @@ int master_run(void)
     count_start();
     timer_init(&self.remember, "remember", remember_metrics);
     timer_after(self.loop, &self.remember, HISTORY_EVERY_US);
-    if (!recorder_open(&self.recorder, self.loop, self.shared.journal) || !watch_signals())
+    if (!recorder_open(&self.recorder, self.loop, self.shared.journal, self.shared.spans) ||
+        !watch_signals())
         return fail(sock_error_text(errno));
     if (c->sandbox && !sandbox_confine(SANDBOX_MASTER))
         return fail("the sandbox cannot be set up; CCPROXY_SANDBOX=false does without");

@@ -29,11 +29,19 @@ static bool is_finishing(const struct recorder *r)
     return r->life < 0;
 }
 
+/* Whether there is anything for a scribe to do. */
+static bool is_wanted(const struct recorder *r)
+{
+    return r->path || export_settings_on(&r->export);
+}
+
 NORETURN static void become_scribe(const struct recorder *r)
 {
     const struct scribe s = {
         .journal = r->journal,
         .path = r->path,
+        .spans = r->spans,
+        .export = &r->export,
         .days = r->days,
         .user = r->user,
         .sandbox = r->sandbox,
@@ -61,7 +69,7 @@ static bool start(struct recorder *r)
 static void on_again(struct timer *t)
 {
     struct recorder *r = CONTAINER_OF(t, struct recorder, again);
-    if (r->pid || !r->path || start(r))
+    if (r->pid || !is_wanted(r) || start(r))
         return;
     LOG(LOG_ERROR, "cannot fork", LOG_CSTR("error", strerrordesc_np(errno)));
     timer_after(r->loop, t, YOUNG_US);
@@ -75,10 +83,11 @@ static void on_limit(struct timer *t)
         (void)kill(r->pid, SIGKILL);
 }
 
-bool recorder_open(struct recorder *r, struct loop *l, struct journal *j)
+bool recorder_open(struct recorder *r, struct loop *l, struct journal *j, struct spans *spans)
 {
     int pair[2];
-    *r = (struct recorder){.loop = l, .journal = j, .life = -1, .life_out = -1, .channel = -1};
+    *r = (struct recorder){
+        .loop = l, .journal = j, .spans = spans, .life = -1, .life_out = -1, .channel = -1};
     timer_init(&r->again, "scribe again", on_again);
     timer_init(&r->limit, "scribe's end", on_limit);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
@@ -104,13 +113,15 @@ void recorder_close(struct recorder *r)
     close_one(&r->channel);
     mem_free(r->path);
     r->path = NULL;
+    export_settings_done(&r->export);
 }
 
 static bool is_same(const struct recorder *r, const struct config *c,
                     const struct sandbox_user *user)
 {
     return c->records == (r->path != NULL) && (!r->path || str_eq(str_c(r->path), c->db)) &&
-           c->db_days == r->days && c->sandbox == r->sandbox && user->uid == r->user.uid;
+           export_settings_fit(&r->export, c) && c->db_days == r->days &&
+           c->sandbox == r->sandbox && user->uid == r->user.uid;
 }
 
 void recorder_adopt(struct recorder *r, const struct config *c, const struct sandbox_user *user)
@@ -119,12 +130,13 @@ void recorder_adopt(struct recorder *r, const struct config *c, const struct san
         return;
     mem_free(r->path);
     r->path = c->records ? mem_strdup(c->db.p) : NULL;
+    export_settings_take(&r->export, c);
     r->days = c->db_days;
     r->sandbox = c->sandbox;
     r->user = *user;
     if (r->pid)
         (void)kill(r->pid, SIGQUIT); /* its end starts the next one */
-    else if (r->path)
+    else if (is_wanted(r))
         timer_after(r->loop, &r->again, 0);
 }
 
@@ -134,7 +146,7 @@ void recorder_finish(struct recorder *r)
         return;
     close_one(&r->life);
     timer_after(r->loop, &r->limit, LIMIT_US);
-    if (r->path && !r->pid) /* it is being replaced */
+    if (is_wanted(r) && !r->pid) /* it is being replaced */
         timer_after(r->loop, &r->again, 0);
 }
 
@@ -152,6 +164,16 @@ static uint64_t next_wait(const struct recorder *r, bool orderly)
     return 2 * r->wait_us < WAIT_MAX_US ? 2 * r->wait_us : WAIT_MAX_US;
 }
 
+/* What nobody will write any more. */
+static void say_lost(const struct recorder *r)
+{
+    uint64_t requests = journal_waiting(r->journal), spans = spans_waiting(r->spans);
+    if (requests)
+        LOG(LOG_ERROR, "usage is lost", LOG_INT("requests", requests));
+    if (spans)
+        LOG(LOG_WARN, "spans are lost", LOG_INT("spans", spans));
+}
+
 bool recorder_reap(struct recorder *r, pid_t pid, int status)
 {
     char text[SPAWN_TEXT];
@@ -166,9 +188,11 @@ bool recorder_reap(struct recorder *r, pid_t pid, int status)
             LOG_INT("waiting", journal_waiting(r->journal)));
     if (!r->path)
         journal_say(r->journal, JOURNAL_OFF);
-    else if (!is_finishing(r) || (!orderly && ++r->n_last < LAST_DEATHS))
+    if (!is_wanted(r))
+        return true;
+    if (!is_finishing(r) || (!orderly && ++r->n_last < LAST_DEATHS))
         timer_after(r->loop, &r->again, r->wait_us);
-    else if (journal_waiting(r->journal))
-        LOG(LOG_ERROR, "usage is lost", LOG_INT("requests", journal_waiting(r->journal)));
+    else
+        say_lost(r);
     return true;
 }

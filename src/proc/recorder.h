@@ -8,14 +8,17 @@
 
 #include "config/config.h"
 #include "io/loop.h"
+#include "proc/exporter.h"
 #include "proc/sandbox.h"
 #include "store/journal.h"
 
 struct recorder {
     struct loop *loop;
     struct journal *journal;
+    struct spans *spans;
     int life, life_out; /* what workers hold; what scribes read */
     char *path;         /* NULL: nothing is recorded */
+    struct export_settings export;
     int64_t days;
     bool sandbox;
     struct sandbox_user user;
@@ -27,7 +30,8 @@ struct recorder {
     unsigned n_last;  /* deaths since recorder_finish */
 };
 
-NODISCARD bool recorder_open(struct recorder *r, struct loop *l, struct journal *j);
+NODISCARD bool recorder_open(struct recorder *r, struct loop *l, struct journal *j,
+                             struct spans *spans);
 void recorder_close(struct recorder *r);
 /* A configuration is in force: starts a scribe, or one in the place of the old one, or none. */
 void recorder_adopt(struct recorder *r, const struct config *c, const struct sandbox_user *user);

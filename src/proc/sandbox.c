@@ -48,11 +48,14 @@ static const int common[] = {
     SCMP_SYS(exit_group),   SCMP_SYS(sysinfo),      SCMP_SYS(restart_syscall),
 };
 
-/* Serving and calling: the worker and the simulator. */
+/* Serving: the worker and the simulator. */
+static const int serving[] = {SCMP_SYS(accept4)};
+
+/* Calling, and what goes over connections: those, and a scribe that exports. */
 static const int network[] = {
-    SCMP_SYS(accept4),    SCMP_SYS(connect),    SCMP_SYS(recvfrom),    SCMP_SYS(recvmsg),
-    SCMP_SYS(sendto),     SCMP_SYS(sendmsg),    SCMP_SYS(writev),      SCMP_SYS(shutdown),
-    SCMP_SYS(setsockopt), SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
+    SCMP_SYS(connect),    SCMP_SYS(recvfrom),    SCMP_SYS(recvmsg),     SCMP_SYS(sendto),
+    SCMP_SYS(sendmsg),    SCMP_SYS(writev),      SCMP_SYS(shutdown),    SCMP_SYS(setsockopt),
+    SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
 };
 
 /* Trust stores and name servers' files; newfstatat and lseek come with reading them. */
@@ -148,13 +151,15 @@ struct list_of {
         (calls), ARRAY_LEN(calls)                                                                  \
     }
 
-static const struct list_of lists[][6] = {
-    [SANDBOX_MASTER] = {LIST(common), LIST(network), LIST(files), LIST(governing), LIST(storing),
-                        LIST(asking)},
-    [SANDBOX_WORKER] = {LIST(common), LIST(network), LIST(files)},
+static const struct list_of lists[][7] = {
+    [SANDBOX_MASTER] = {LIST(common), LIST(serving), LIST(network), LIST(files), LIST(governing),
+                        LIST(storing), LIST(asking)},
+    [SANDBOX_WORKER] = {LIST(common), LIST(serving), LIST(network), LIST(files)},
     [SANDBOX_SCRIBE] = {LIST(common), LIST(files), LIST(storing)},
+    [SANDBOX_EXPORTER] = {LIST(common), LIST(network), LIST(files)},
+    [SANDBOX_SCRIBE_EXPORTING] = {LIST(common), LIST(network), LIST(files), LIST(storing)},
     [SANDBOX_REMOTE_SCRIBE] = {LIST(common), LIST(network), LIST(files), LIST(asking)},
-    [SANDBOX_SIMULATOR] = {LIST(common), LIST(network), LIST(files)},
+    [SANDBOX_SIMULATOR] = {LIST(common), LIST(serving), LIST(network), LIST(files)},
 };
 
 /* Reads /etc/passwd itself: the C library's lookup may load code and ask daemons. */
@@ -260,6 +265,11 @@ static int allow_all_of(scmp_filter_ctx f, const int *calls, size_t n)
     return error;
 }
 
+static bool is_storing(enum sandbox_kind kind)
+{
+    return kind == SANDBOX_SCRIBE || kind == SANDBOX_SCRIBE_EXPORTING;
+}
+
 static int fill(scmp_filter_ctx f, enum sandbox_kind kind)
 {
     int error = seccomp_rule_add(f, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
@@ -274,7 +284,7 @@ static int fill(scmp_filter_ctx f, enum sandbox_kind kind)
         error = allow_reading(f);
     if (!error && kind == SANDBOX_MASTER)
         error = allow_appending(f);
-    if (!error && (kind == SANDBOX_MASTER || kind == SANDBOX_SCRIBE))
+    if (!error && (kind == SANDBOX_MASTER || is_storing(kind)))
         error = allow_updating(f);
     if (!error && (kind == SANDBOX_MASTER || kind == SANDBOX_REMOTE_SCRIBE))
         error = refuse_lookups_gently(f);

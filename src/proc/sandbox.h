@@ -13,9 +13,11 @@
 enum sandbox_kind {
     SANDBOX_MASTER,
     SANDBOX_WORKER,
-    SANDBOX_SCRIBE,
-    SANDBOX_REMOTE_SCRIBE,
-    SANDBOX_SIMULATOR
+    SANDBOX_SCRIBE,           /* with a database that is a file */
+    SANDBOX_EXPORTER,         /* a scribe that exports spans */
+    SANDBOX_SCRIBE_EXPORTING, /* one that does both */
+    SANDBOX_REMOTE_SCRIBE,    /* with a database on a server; it may export too */
+    SANDBOX_SIMULATOR,
 };
 
 struct sandbox_user {

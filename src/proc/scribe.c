@@ -38,7 +38,8 @@ static struct {
     struct loop *loop;
     struct io_watch life, signals;
     struct timer timer;
-    struct ledger *ledger; /* NULL: to be opened */
+    struct ledger *ledger;     /* NULL: to be opened */
+    struct exporter *exporter; /* NULL: no spans are exported */
     uint64_t at[JOURNAL_RINGS];
     uint64_t marked[JOURNAL_RINGS]; /* what the database says */
     uint64_t forget_at_us;
@@ -178,6 +179,8 @@ static bool forget(void)
 /* Everything that waits. False: it waits still. */
 static bool write_all(void)
 {
+    if (!self.s->path)
+        return true;
     if (!open_ledger())
         return false;
     while (journal_waiting(self.s->journal)) {
@@ -195,8 +198,9 @@ static void on_turn(struct timer *t)
 {
     bool wrote = write_all();
     say_lost();
-    bool late = self.leave_at_us && clock_us() >= self.leave_at_us;
-    if (self.quits || late || (wrote && self.leave_at_us))
+    bool leaves = self.leave_at_us != 0, late = leaves && clock_us() >= self.leave_at_us;
+    bool done = wrote && exporter_is_done(self.exporter);
+    if (late || (self.quits && !exporter_is_posting(self.exporter)) || (leaves && done))
         loop_stop(self.loop);
     else
         timer_after(self.loop, t, wrote ? TURN_US : AGAIN_US);
@@ -209,6 +213,7 @@ static void on_life(struct io_watch *w, unsigned events)
     (void)events;
     loop_unwatch(self.loop, w);
     self.leave_at_us = clock_us() + LEAVE_US;
+    exporter_hurry(self.exporter);
     timer_after(self.loop, &self.timer, 0);
 }
 
@@ -218,7 +223,30 @@ static void on_signal(struct io_watch *w, unsigned events)
     (void)events;
     while (read(w->fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
         self.quits = true;
+    self.leave_at_us = clock_us() + LEAVE_US;
+    exporter_finish(self.exporter);
     timer_after(self.loop, &self.timer, 0);
+}
+
+/* Without it, usage is recorded all the same. */
+static void set_up_exporter(void)
+{
+    char error[EXPORTER_ERROR];
+    if (!self.s->export || !export_settings_on(self.s->export))
+        return;
+    self.exporter = exporter_new(self.loop, self.s->spans, self.s->export, error);
+    if (!self.exporter)
+        LOG(LOG_ERROR, "spans cannot be exported", LOG_CSTR("error", error));
+}
+
+/* Nothing that is switched off may be done. */
+static enum sandbox_kind kind(void)
+{
+    if (ledger_is_url(str_c(self.s->path)))
+        return SANDBOX_REMOTE_SCRIBE;
+    if (!self.exporter)
+        return SANDBOX_SCRIBE;
+    return self.s->path ? SANDBOX_SCRIBE_EXPORTING : SANDBOX_EXPORTER;
 }
 
 static bool set_up(void)
@@ -231,13 +259,12 @@ static bool set_up(void)
     self.life = (struct io_watch){.fd = self.s->life, .fn = on_life, .name = "life"};
     timer_init(&self.timer, "usage", on_turn);
     timer_after(self.loop, &self.timer, 0);
+    set_up_exporter();
     (void)umask(NOT_OTHERS);
     (void)signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error like a full disk */
     return self.signals.fd >= 0 && loop_watch_level(self.loop, &self.signals) &&
            loop_watch_level(self.loop, &self.life) && sandbox_leave_root(&self.s->user) &&
-           (!self.s->sandbox ||
-            sandbox_confine(ledger_is_url(str_c(self.s->path)) ? SANDBOX_REMOTE_SCRIBE
-                                                               : SANDBOX_SCRIBE));
+           (!self.s->sandbox || sandbox_confine(kind()));
 }
 
 int scribe_run(const struct scribe *s)
@@ -253,6 +280,7 @@ int scribe_run(const struct scribe *s)
     }
     loop_run(self.loop);
     ledger_close(self.ledger);
+    exporter_free(self.exporter);
     loop_free(self.loop);
     return 0;
 }

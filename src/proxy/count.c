@@ -154,6 +154,9 @@ void count_shared(const struct meter *t, const struct shared *s)
     metrics_set(t, METRIC_UPSTREAM_UP, 0, b->upstream_failures < UPSTREAM_DOWN_AFTER);
     metrics_set(t, METRIC_USAGE_WAITING, 0, journal_waiting(s->journal));
     metrics_set(t, METRIC_USAGE_LOST, 0, journal_lost(s->journal));
+    metrics_set(t, METRIC_SPANS_WAITING, 0, spans_waiting(s->spans));
+    metrics_set(t, METRIC_SPANS_EXPORTED, 0, spans_exported(s->spans));
+    metrics_set(t, METRIC_SPANS_DROPPED, 0, spans_dropped(s->spans));
 }
 
 void count_begin(struct exchange *x)
@@ -342,7 +345,7 @@ void count_end(struct exchange *x)
         client = metrics_find(t->metrics, LABEL_CLIENT, x->client->name);
     metrics_add(t, METRIC_REQUESTS, method_value(x->verb), endpoint, status_value(status), 1);
     uint64_t took = clock_us() - x->started_us;
-    if (x->trace.known)
+    if (trace_is_sampled(&x->trace)) /* others cannot be looked up */
         metrics_observe_traced(t, METRIC_DURATION, endpoint, took, str_of(x->trace.id, TRACE_ID));
     else
         metrics_observe(t, METRIC_DURATION, endpoint, took);

@@ -24,6 +24,7 @@
 #include "proxy/proxy_int.h"
 #include "proxy/record.h"
 #include "proxy/scrape.h"
+#include "proxy/traces.h"
 
 enum { PENDING_MAX = 16 * 1024 * 1024, UPSTREAM_TEXT_MAX = 64 * 1024 * 1024 };
 
@@ -254,6 +255,7 @@ void exchange_end(struct exchange *x, enum fail ending)
     admit_body_is(x, 0);
     log_access(x);
     record_end(x);
+    traces_end(x);
     if (x->scrape)
         scrape_stop(x);
     if (x->door)

@@ -32,6 +32,7 @@
 
 struct proxy;
 struct endpoint;
+struct span;
 
 /* The steps, in the order in which an exchange walks them; exchange.c has the table. */
 enum step_id {
@@ -78,6 +79,8 @@ struct exchange {
     struct door *door;      /* a refusal that is held back; see door.c */
     struct trace trace;
     struct str tracestate;
+    bool traced;       /* its spans are exported */
+    struct span *span; /* of the attempt under way, in keep; see traces.c */
     enum h1_method verb;
     struct str method, path; /* as they came, for the log */
     struct str rest;         /* of the path, behind the endpoint's own: an id; or a model in it */

@@ -24,6 +24,7 @@
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
+#include "proxy/traces.h"
 
 enum {
     ERROR_BODY_MAX = 64 * 1024,
@@ -88,6 +89,7 @@ void relay_failed(struct exchange *x, enum fail why, const struct upstream_error
 {
     count_upstream(x->proxy, why);
     count_attempt_end(x);
+    traces_attempt_end(x, why);
     drop_call(x);
     bool about_key = is_about_key(why);
     if (about_key)
@@ -145,6 +147,7 @@ static bool adapt(struct exchange *x, struct str message)
         LOG_STR("id", x->id), LOG_STR("model", d->request->model->id), LOG_STR("without", gone));
     exchange_rewrite(x);
     count_attempt_end(x);
+    traces_attempt_end(x, FAIL_UPSTREAM_INVALID_REQUEST);
     count_retry(x, FAIL_UPSTREAM_INVALID_REQUEST);
     drop_call(x);
     send_again(x, 0);
@@ -243,6 +246,7 @@ static bool resume(struct exchange *x)
     x->rounds++;
     LOG(LOG_INFO, "answer paused, goes on", LOG_STR("id", x->id), LOG_INT("round", x->rounds));
     content_clear(&x->content);
+    traces_attempt_end(x, FAIL_DONE);
     answer_resume(&x->answer);
     exchange_rewrite(x);
     count_attempt_end(x);
@@ -269,6 +273,7 @@ static void end_answer(struct exchange *x)
     struct proxy *p = x->proxy;
     const struct dialect *d = x->endpoint->dialect;
     count_attempt_end(x);
+    traces_attempt_end(x, FAIL_DONE);
     admit_settle(x);
     if (x->decoded.stream) {
         bool ok = d->finish(x->encoder, &x->answer, reply_body_begin(x->request));
@@ -341,8 +346,10 @@ static bool take_event(void *ctx, const struct event *event)
         relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
         return false;
     }
-    if (ev->type == EVENT_MESSAGE_START)
+    if (ev->type == EVENT_MESSAGE_START) {
+        traces_answer(x, ev);
         begin_answer(x);
+    }
     if (x->step != STEP_RELAY)
         return true; /* a ping before the answer */
     if (event_is_progress(ev)) {

@@ -22,6 +22,7 @@ void shared_init(struct shared *s, const struct config *c)
         .metrics = metrics_new(),
         .penalties = penalties_new(PENALIZED),
         .journal = journal_new(),
+        .spans = spans_new(),
         .history = history_new(clock_us()),
         .recent = recent_new(),
     };
@@ -40,6 +41,7 @@ void shared_done(struct shared *s)
     metrics_free(s->metrics);
     penalties_free(s->penalties);
     journal_free(s->journal);
+    spans_free(s->spans);
     history_free(s->history);
     recent_free(s->recent);
 }

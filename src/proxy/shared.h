@@ -12,6 +12,7 @@
 #include "policy/limit.h"
 #include "policy/penalty.h"
 #include "store/journal.h"
+#include "store/spans.h"
 
 enum { BUDGETS = 3 }; /* tokens and money of a day, money of a month */
 
@@ -36,6 +37,7 @@ struct shared {
     struct metrics *metrics;
     struct penalties *penalties;
     struct journal *journal; /* for the usage database; ring n is owner n's */
+    struct spans *spans;     /* for the collector; likewise */
     struct history *history;
     struct recent *recent;
     bool owners[LIMIT_OWNERS]; /* the master's: numbers that living workers have */

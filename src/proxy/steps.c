@@ -9,6 +9,7 @@
 #include "proxy/exchange.h"
 #include "proxy/local.h"
 #include "proxy/proxy_int.h"
+#include "proxy/traces.h"
 
 enum {
     ID_MAX = 128,
@@ -55,6 +56,7 @@ static void remember_head(struct exchange *x, const struct h1_head *head)
     door_read(x, head);
     if (trace_read(h1_field(head, STR("traceparent")), &x->trace))
         x->tracestate = read_tracestate(x, head);
+    traces_begin(x);
     struct str accept = h1_field(head, STR("accept")), wanted = STR("application/openmetrics-text");
     x->openmetrics = str_find_str(accept, wanted) < accept.n;
     x->anthropic = h1_field(head, STR("anthropic-version")).n > 0;
@@ -248,9 +250,10 @@ enum step_result step_send(struct exchange *x)
     x->key = route_pick(&p->route, clock_us(), &x->keys_tried);
     struct platform_call call = p->upstream;
     call.key = p->config->upstream_keys[x->key];
+    const struct trace trace = traces_attempt(x);
     char traceparent[TRACEPARENT];
     call.betas = x->betas;
-    call.traceparent = x->trace.known ? trace_write(&x->trace, traceparent) : STR_NONE;
+    call.traceparent = trace.known ? trace_write(&trace, traceparent) : STR_NONE;
     call.tracestate = x->tracestate;
     call.body_len = rope_len(&x->upstream);
     buf_clear(&p->scratch);

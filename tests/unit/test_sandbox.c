@@ -129,6 +129,11 @@ static int try_bind(void)
     return bind(0, &any, sizeof(any));
 }
 
+static int try_accept(void)
+{
+    return accept4(0, NULL, NULL, 0) < 0;
+}
+
 static int try_unshare(void)
 {
     return (int)syscall(SYS_unshare, 0);
@@ -148,6 +153,8 @@ enum {
     MASTER = 1 << SANDBOX_MASTER,
     WORKER = 1 << SANDBOX_WORKER,
     SCRIBE = 1 << SANDBOX_SCRIBE,
+    EXPORTER = 1 << SANDBOX_EXPORTER,
+    BOTH = 1 << SANDBOX_SCRIBE_EXPORTING,
     REMOTE_SCRIBE = 1 << SANDBOX_REMOTE_SCRIBE,
     GENTLE = MASTER | REMOTE_SCRIBE, /* lookups of names are told no */
     SIMULATOR = 1 << SANDBOX_SIMULATOR,
@@ -163,9 +170,10 @@ static void test_forbidden(void **state)
     } cases[] = {
         {"execve", try_execve, 0, false},
         {"open for writing", try_open_for_writing, 0, true},
-        {"open for updating", try_open_for_updating, MASTER | SCRIBE, true},
+        {"open for updating", try_open_for_updating, MASTER | SCRIBE | BOTH, true},
         {"open and truncate", try_open_and_truncate, 0, true},
-        {"socket", try_socket, MASTER | WORKER | SIMULATOR | REMOTE_SCRIBE, false},
+        {"socket", try_socket, MASTER | WORKER | EXPORTER | BOTH | REMOTE_SCRIBE | SIMULATOR,
+         false},
         {"raw socket", try_raw_socket, 0, false},
         {"netlink", try_netlink, GENTLE, false},
         {"executable memory", try_executable_memory, GENTLE, true},
@@ -173,16 +181,18 @@ static void test_forbidden(void **state)
         {"fork", try_fork, MASTER, true},
         {"kill", try_kill, MASTER, true},
         {"ptrace", try_ptrace, 0, true},
-        {"unlink", try_unlink, MASTER | SCRIBE, false},
+        {"unlink", try_unlink, MASTER | SCRIBE | BOTH, false},
         {"setuid", try_setuid, 0, false},
         {"bind", try_bind, MASTER, false},
+        {"accept", try_accept, MASTER | WORKER | SIMULATOR, false},
         {"unshare", try_unshare, 0, false},
         {"memfd_create", try_memfd, 0, false},
         {"io_uring", try_io_uring, 0, false},
     };
 
-    static const enum sandbox_kind kinds[] = {SANDBOX_MASTER, SANDBOX_WORKER, SANDBOX_SCRIBE,
-                                              SANDBOX_REMOTE_SCRIBE, SANDBOX_SIMULATOR};
+    static const enum sandbox_kind kinds[] = {
+        SANDBOX_MASTER,           SANDBOX_WORKER,        SANDBOX_SCRIBE,   SANDBOX_EXPORTER,
+        SANDBOX_SCRIBE_EXPORTING, SANDBOX_REMOTE_SCRIBE, SANDBOX_SIMULATOR};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -239,6 +249,8 @@ static void test_allowed(void **state)
     (void)state;
     assert_int_equal(confined(SANDBOX_MASTER, live), 0);
     assert_int_equal(confined(SANDBOX_WORKER, live), 0);
+    assert_int_equal(confined(SANDBOX_EXPORTER, live), 0);
+    assert_int_equal(confined(SANDBOX_SCRIBE_EXPORTING, live), 0);
     assert_int_equal(confined(SANDBOX_SIMULATOR, live), 0);
 }
 

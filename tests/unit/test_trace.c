@@ -82,12 +82,63 @@ static void test_every_byte(void **state)
     }
 }
 
+static void assert_begun(const struct trace *t, bool sampled)
+{
+    char text[TRACEPARENT];
+    struct trace read;
+    assert_true(t->known);
+    assert_false(t->has_parent);
+    assert_true(trace_read(trace_write(t, text), &read));
+    assert_memory_equal(read.id, t->id, TRACE_ID);
+    assert_memory_equal(read.parent, t->span, TRACE_SPAN);
+    assert_int_equal(trace_is_sampled(t), sampled);
+    assert_int_equal(trace_is_sampled(&read), sampled);
+}
+
+/* A trace of our own is one that others can read, sampled as often as it should be. */
+static void test_begin(void **state)
+{
+    enum { TRIES = 20000 };
+
+    struct trace t;
+    int n = 0;
+    (void)state;
+    for (int i = 0; i < TRIES; i++) {
+        trace_begin(250000, &t);
+        n += trace_is_sampled(&t);
+    }
+    assert_in_range(n, TRIES / 4 - TRIES / 20, TRIES / 4 + TRIES / 20); /* 16 sigma */
+    trace_begin(0, &t);
+    assert_begun(&t, false);
+    trace_begin(1000000, &t);
+    assert_begun(&t, true);
+    struct trace child = t;
+    trace_child(&child);
+    assert_memory_equal(child.id, t.id, TRACE_ID);
+    assert_memory_not_equal(child.span, t.span, TRACE_SPAN);
+}
+
+/* The lowest bit of the flags alone. */
+static void test_sampled(void **state)
+{
+    static const char digits[] = "0123456789abcdef";
+    char text[] = "00-" ID "-" PARENT "-00";
+    (void)state;
+    for (size_t i = 0; i < 16; i++) {
+        struct trace t;
+        text[TRACEPARENT - 1] = digits[i];
+        assert_true(trace_read(str_of(text, TRACEPARENT), &t));
+        assert_int_equal(trace_is_sampled(&t), i & 1);
+    }
+    assert_false(trace_is_sampled(&(struct trace){.flags = {'0', '1'}}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_next_hop),
-        cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_cases),      cmocka_unit_test(test_next_hop),
+        cmocka_unit_test(test_every_byte), cmocka_unit_test(test_begin),
+        cmocka_unit_test(test_sampled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
