@@ -129,13 +129,12 @@ class Counting(Case):
     def test_waiting(self):
         release = threading.Event()
 
-        def script(call):
-            call.read_request()
+        def answer(call):
             if b"first" in call.body:
                 release.wait(harness.DEADLINE)
             call.answer()
 
-        proxy = self.proxy(self.upstream(script), CCPROXY_CONCURRENT_REQUESTS=1, CCPROXY_QUEUE_TIMEOUT="60s")
+        proxy = self.proxy(self.upstream(each_request(answer)), CCPROXY_CONCURRENT_REQUESTS=1, CCPROXY_QUEUE_TIMEOUT="60s")
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             first = pool.submit(proxy.chat, "first")
             self.counts(proxy, 2, "ccproxy_active_requests")  # the scrape, and it
