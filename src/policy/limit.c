@@ -239,8 +239,7 @@ static bool take_budget(struct limits *l, const struct limit_item *it, const str
         used = used_in(old, window);
         r->fits = used < it->limit;
         r->remaining = used < it->limit ? it->limit - used : 0;
-        r->reset_us = used > 0 ? window_left_us(it, c->wall_us) : 0;
-        r->retry_us = r->fits ? 0 : r->reset_us;
+        r->retry_us = r->reset_us = r->fits ? 0 : window_left_us(it, c->wall_us);
         if (!r->fits || !value)
             return r->fits;
     } while (!atomic_compare_exchange_weak(value, &old, packed(window, used + it->cost)));

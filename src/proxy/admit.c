@@ -286,7 +286,7 @@ static void remember(struct exchange *x)
             tell(&a->items[i], &a->results[i], &x->own_limits.tokens);
         if (rows[a->which[i]].why == FAIL_BUDGET)
             count_budget(x, a->which[i] - (unsigned)DAY_TOKENS, a->items[i].limit,
-                         a->results[i].remaining, a->results[i].reset_us);
+                         a->results[i].remaining);
     }
 }
 

@@ -5,6 +5,8 @@
  */
 #include "proxy/count.h"
 
+#include <stdatomic.h>
+
 #include "base/clock.h"
 #include "base/text.h"
 #include "llm/price.h"
@@ -136,11 +138,22 @@ static void count_lost_lines(struct proxy *p)
     p->log_lost = lost;
 }
 
+enum { DAY_TEXT = 10, MONTH_TEXT = 7 }; /* of "2026-11-23T..." */
+
+/* Whether the budget has begun anew since it was seen. */
+static bool is_over(const struct budget_seen *seen, size_t which, uint64_t now)
+{
+    char then_text[CLOCK_TEXT], now_text[CLOCK_TEXT];
+    size_t n = which == BUDGETS - 1 ? MONTH_TEXT : DAY_TEXT;
+    return !str_eq(str_head(clock_rfc3339(seen->at_us, then_text), n),
+                   str_head(clock_rfc3339(now, now_text), n));
+}
+
 static uint64_t used_ppm(const struct budget_seen *budgets, uint64_t now)
 {
     uint64_t most = 0;
     for (size_t i = 0; i < BUDGETS; i++)
-        if (budgets[i].used_ppm > most && budgets[i].until_us > now)
+        if (budgets[i].used_ppm > most && !is_over(&budgets[i], i, now))
             most = budgets[i].used_ppm;
     return most;
 }
@@ -214,15 +227,15 @@ void count_guess(struct exchange *x, uint64_t expected, uint64_t actual)
                 expected > actual ? expected - actual : actual - expected);
 }
 
-void count_budget(struct exchange *x, unsigned which, uint64_t limit, uint64_t left,
-                  uint64_t reset_us)
+void count_budget(struct exchange *x, unsigned which, uint64_t limit, uint64_t left)
 {
     unsigned client = metrics_find(x->proxy->meter.metrics, LABEL_CLIENT, x->client->name);
     struct budget_seen *seen = &x->proxy->shared->board->budgets[client][which];
+    uint64_t ppm = (uint64_t)((double)(limit - left) / (double)limit * 1e6);
     if (client == 0)
         return;
-    seen->used_ppm = (uint64_t)((double)(limit - left) / (double)limit * 1e6);
-    seen->until_us = clock_wall_us() + reset_us;
+    atomic_store_explicit(&seen->used_ppm, ppm, memory_order_relaxed);
+    atomic_store_explicit(&seen->at_us, clock_wall_us(), memory_order_relaxed);
 }
 
 void count_settled(struct exchange *x, uint64_t reserved, uint64_t taken)

@@ -30,9 +30,8 @@ void count_attempt(struct exchange *x);
 void count_attempt_end(struct exchange *x);
 /* A prompt's tokens as they were expected, and as the answer says. */
 void count_guess(struct exchange *x, uint64_t expected, uint64_t actual);
-/* What is left of one of the client's budgets, which begins anew after reset_us. */
-void count_budget(struct exchange *x, unsigned which, uint64_t limit, uint64_t left,
-                  uint64_t reset_us);
+/* What is left of one of the client's budgets, in the order of struct board. */
+void count_budget(struct exchange *x, unsigned which, uint64_t limit, uint64_t left);
 /* Tokens that an admitted request had reserved, and has taken. */
 void count_settled(struct exchange *x, uint64_t reserved, uint64_t taken);
 /* An upstream key was refused, or told to wait. */

@@ -19,7 +19,7 @@ enum { BUDGETS = 3 }; /* tokens and money of a day, money of a month */
 /* A budget as it was when a request was last judged by it. */
 struct budget_seen {
     _Atomic uint64_t used_ppm;
-    _Atomic uint64_t until_us; /* it begins anew then; since 1970 */
+    _Atomic uint64_t at_us; /* since 1970 */
 };
 
 /* Mapped. */
