@@ -19,10 +19,17 @@ void traces_begin(struct exchange *x)
     x->traced = trace_is_sampled(&x->trace);
 }
 
-/* When it was, on the wall. */
+/* When it was, on the wall: by one difference of the two clocks, so that what came later is never earlier,
+ * as long as nobody sets the wall's. */
 static uint64_t wall_us(uint64_t at_us)
 {
-    return at_us ? clock_wall_us() - (clock_us() - at_us) : 0;
+    enum { JITTER_US = 1000 };
+
+    static uint64_t difference;
+    uint64_t fresh = clock_wall_us() - clock_us();
+    if (fresh - difference + JITTER_US > 2 * (uint64_t)JITTER_US)
+        difference = fresh;
+    return at_us ? at_us + difference : 0;
 }
 
 static void put(const struct exchange *x, const struct span *s)
@@ -57,7 +64,7 @@ struct trace traces_attempt(struct exchange *x)
     *x->span = (struct span){
         .kind = SPAN_CLIENT,
         .has_parent = true,
-        .start_us = clock_wall_us(),
+        .start_us = wall_us(clock_us()),
         .attempt = x->attempts + 1,
         .max_tokens = x->decoded.request->max_tokens,
         .port = u->port,
@@ -75,7 +82,7 @@ void traces_answer(struct exchange *x, const struct event *start)
     struct span *s = x->span;
     if (!s || !s->start_us)
         return;
-    s->first_event_us = clock_wall_us();
+    s->first_event_us = wall_us(clock_us());
     journal_set(&s->answer_id, start->id);
     journal_set(&s->answer_model, start->model);
 }
@@ -121,7 +128,7 @@ void traces_attempt_end(struct exchange *x, enum fail why)
     struct span *s = x->span;
     if (!s || !s->start_us)
         return;
-    s->end_us = clock_wall_us();
+    s->end_us = wall_us(clock_us());
     s->status = x->upstream_status;
     s->failed = is_servers_fault(why) || s->status >= 400;
     if (s->status)
@@ -148,7 +155,7 @@ void traces_end(struct exchange *x)
         .has_parent = x->trace.has_parent,
         .failed = is_servers_fault(x->ending),
         .start_us = wall_us(x->started_us),
-        .end_us = clock_wall_us(),
+        .end_us = wall_us(clock_us()),
         .received_us = wall_us(x->received_us),
         .sent_us = wall_us(x->sent_at_us),
         .attempt = x->attempts,
