@@ -1,23 +1,19 @@
 /* journal.h - records of requests on their way from the workers to the database.
  *
- *   worker 1 --journal_put--> ring 0  [ tail ..... head ]  --+
- *   worker 2 --journal_put--> ring 1  [ tail ..... head ]  --+--> scribe --commit--> database
- *   worker n --journal_put--> ring .  [ tail ..... head ]  --+          \--> journal_release
+ *   worker --journal_put--> its ring (rings.h) --> scribe --commit--> database
+ *                                                       \--> journal_release
  *
- * Rings are memory that is mapped before the first fork: they survive every process that writes or
- * reads them. A worker puts a record before its exchange is over, by a copy and one store, so a
- * worker that is killed loses nothing it had put. Records stay until the database has them; a
- * scribe that is killed leaves them to the next. Positions count records from the beginning and are
- * committed with them, which is what keeps a record from being written twice (ledger.h).
- *
- * One writer and one reader for each ring, no locks. A ring that is full drops and counts.
+ * A worker puts a record before its exchange is over, so one that is killed loses nothing it had put.
+ * Records stay until the database has them; positions are committed with them, which is what keeps a
+ * record from being written twice (ledger.h).
  */
 #ifndef CCPROXY_STORE_JOURNAL_H
 #define CCPROXY_STORE_JOURNAL_H
 
 #include "base/str.h"
+#include "store/rings.h"
 
-enum { JOURNAL_RINGS = 128, JOURNAL_RECORDS = 4096, JOURNAL_TEXT = 64 };
+enum { JOURNAL_RINGS = RINGS_MAX, JOURNAL_RECORDS = 4096, JOURNAL_TEXT = 64 };
 
 struct journal_text {
     uint8_t n;

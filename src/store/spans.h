@@ -3,17 +3,16 @@
  *   worker n --spans_put--> ring n  [ tail ..... head ]  --scribe: exporter.c--> collector
  *                                                            \--> spans_release
  *
- * Rings as the journal's (journal.h): mapped before the first fork, one writer and one reader each,
- * no locks. A span stays until the collector has taken it, so a scribe that is killed leaves it to the
- * next one; what the collector took without its answer being seen is sent twice, with the same ids.
- * A ring that is full drops and counts: nobody waits for a collector.
+ * A span stays until the collector has taken it, so a scribe that is killed leaves it to the next one;
+ * what the collector took without its answer being seen is sent twice, with the same ids. A ring that is
+ * full drops and counts: nobody waits for a collector.
  */
 #ifndef CCPROXY_STORE_SPANS_H
 #define CCPROXY_STORE_SPANS_H
 
 #include "store/journal.h"
 
-enum { SPANS_RINGS = JOURNAL_RINGS, SPANS_EACH = 2048, SPAN_ID = 16, SPAN_TRACE = 32 };
+enum { SPANS_RINGS = RINGS_MAX, SPANS_EACH = 2048, SPAN_ID = 16, SPAN_TRACE = 32 };
 
 enum span_kind { SPAN_SERVER = 2, SPAN_CLIENT = 3 }; /* OTLP's numbers */
 
