@@ -9,6 +9,7 @@
 #include "store/ledger.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "store/ledger_db.h"
 #include "store/ledger_url.h"
@@ -199,13 +200,6 @@ static int compare(const void *a, const void *b)
     return order ? order : str_cmp(journal_str(&x->model), journal_str(&y->model));
 }
 
-static uint32_t mix(uint32_t h, struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        h = (h ^ (unsigned char)s.p[i]) * UINT32_C(16777619);
-    return h;
-}
-
 static bool is_of(const struct sums *s, uint64_t day, const struct journal_record *r)
 {
     return s->day == day && str_eq(journal_str(&s->client), journal_str(&r->client)) &&
@@ -216,7 +210,8 @@ static bool is_of(const struct sums *s, uint64_t day, const struct journal_recor
 static struct sums *find(struct ledger *l, const struct journal_record *r)
 {
     uint64_t day = r->at_us / day_us;
-    uint32_t at = mix(mix((uint32_t)day, journal_str(&r->client)), journal_str(&r->model)) % SLOTS;
+    size_t at =
+        (day + hash_sip(journal_str(&r->client)) + 31 * hash_sip(journal_str(&r->model))) % SLOTS;
     for (; l->slots[at]; at = (at + 1) % SLOTS)
         if (is_of(&l->sums[l->slots[at] - 1], day, r))
             return &l->sums[l->slots[at] - 1];

@@ -32,19 +32,21 @@ enum {
 #define NAME   "TEXT COLLATE \"C\" NOT NULL"
 
 /* The numbers are those of the SQLite file's; there never was a server of the first two. */
+/* clang-format off */
 static const char *const migrations[LEDGER_VERSION] = {
-    "CREATE TABLE requests(" LEDGER_REQUESTS(
-        NUMBER, NAME) ");"
-                      "CREATE INDEX requests_at ON requests USING brin(at_us);",
+    "CREATE TABLE requests(" LEDGER_REQUESTS(NUMBER, NAME) ");"
+    "CREATE INDEX requests_at ON requests USING brin(at_us);",
     "CREATE TABLE days(" LEDGER_DAYS(NUMBER, NAME) ");",
     "CREATE TABLE positions(" LEDGER_POSITIONS(NUMBER) ");",
 };
+/* clang-format on */
 
-/* The lock comes before the table, since two that make one table at once fail. */
-static const char begin_migration[] =
-    "BEGIN; SELECT pg_advisory_xact_lock(7163520418);"
-    "CREATE TABLE IF NOT EXISTS ccproxy_version(version BIGINT NOT NULL);"
-    "INSERT INTO ccproxy_version SELECT 0 WHERE NOT EXISTS(SELECT 1 FROM ccproxy_version)";
+/* The lock comes before the table, since two that make one table at once fail. Where the tables are there, no
+ * right to make any is needed. */
+static const char begin_migration[] = "BEGIN; SELECT pg_advisory_xact_lock(7163520418);"
+                                      "DO $$BEGIN IF to_regclass('ccproxy_version') IS NULL THEN"
+                                      " CREATE TABLE ccproxy_version(version BIGINT NOT NULL);"
+                                      " INSERT INTO ccproxy_version VALUES(0); END IF; END$$";
 
 struct server {
     struct ledger_db db;
@@ -267,7 +269,7 @@ static struct str made_storable(struct str s, char room[JOURNAL_TEXT])
 {
     size_t n = size_min(s.n, JOURNAL_TEXT);
     for (size_t i = 0; i < n; i++)
-        room[i] = s.p[i] > 0 ? s.p[i] : '?';
+        room[i] = s.p[i] != '\0' && (unsigned char)s.p[i] < 0x80 ? s.p[i] : '?';
     return str_of(room, n);
 }
 

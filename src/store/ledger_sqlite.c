@@ -13,23 +13,22 @@ enum { BUSY_MS = 2000 };
 #define NUMBER "INTEGER NOT NULL"
 #define NAME   "TEXT NOT NULL"
 
+/* clang-format off */
 static const char *const migrations[LEDGER_VERSION] = {
     /* Requests. */
-    "CREATE TABLE requests(" LEDGER_REQUESTS(NUMBER,
-                                             NAME) ");"
-                                                   "CREATE INDEX requests_at ON requests(at_us);",
+    "CREATE TABLE requests(" LEDGER_REQUESTS(NUMBER, NAME) ");"
+    "CREATE INDEX requests_at ON requests(at_us);",
     /* Sums, with those of what is there. */
-    "CREATE TABLE days(" LEDGER_DAYS(
-        NUMBER,
-        NAME) ") WITHOUT ROWID;"
-              "INSERT INTO days SELECT date(at_us / 1000000, 'unixepoch') AS d, client, model, "
-              "count(*),"
-              " sum(NOT done), sum(input), sum(cache_read), sum(cache_write), sum(cache_write_1h),"
-              " sum(output), sum(reasoning), sum(web_searches), sum(cost_micro_usd)"
-              " FROM requests GROUP BY d, client, model;",
+    "CREATE TABLE days(" LEDGER_DAYS(NUMBER, NAME) ") WITHOUT ROWID;"
+    "INSERT INTO days SELECT date(at_us / 1000000, 'unixepoch') AS d, client, model, count(*),"
+    " sum(NOT done), sum(input), sum(cache_read), sum(cache_write), sum(cache_write_1h),"
+    " sum(output), sum(reasoning), sum(web_searches), sum(cost_micro_usd)"
+    " FROM requests GROUP BY d, client, model;",
     /* Positions in the journals. */
     "CREATE TABLE positions(" LEDGER_POSITIONS(NUMBER) ") WITHOUT ROWID;",
 };
+
+/* clang-format on */
 
 struct file {
     struct ledger_db db;

@@ -209,12 +209,14 @@ class Killing(Case):
     def test_killed_scribe(self):
         """Killed again and again under load: nothing is missing and nothing is there twice."""
         proxy = self.recording(CCPROXY_WORKERS=2)
-        told, over = Told(), threading.Event()
+        told, over, often = Told(), threading.Event(), threading.Event()
 
         def kill():
             count = 0
             while not over.is_set():
                 count += 1
+                if count > 3:
+                    often.set()
                 pid = self.scribe(proxy, count)
                 until(lambda: over.is_set() or self.written() > 20 * count, "some to be written")
                 with contextlib.suppress(ProcessLookupError):
@@ -224,6 +226,8 @@ class Killing(Case):
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             killer = pool.submit(kill)
             self.load(proxy, told, 2000)
+            while not (often.is_set() or killer.done()):
+                self.load(proxy, told, 100)
             over.set()
             self.assertGreater(killer.result(), 2)
         self.assertEqual(proxy.stop(), 0)

@@ -146,6 +146,16 @@ class Recording(OnServer, test_usage.Recording):
         until(lambda: self.written() == 0, "old requests to be deleted")
         self.assertEqual(self.query("SELECT sum(requests) FROM days"), [(3,)])
 
+    def test_a_role_that_may_make_nothing(self):
+        """Once the tables are there, rights to their rows are enough."""
+        proxy = self.recording()
+        self.assertEqual(proxy.stop(), 0)
+        self.query("CREATE ROLE writer LOGIN PASSWORD 'w'; REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
+                   "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO writer")
+        proxy = self.node(CCPROXY_DB=self.path.replace(f"ccproxy:{PASSWORD}", "writer:w"))
+        self.ask(proxy, Told(), range(3))
+        self.reaches(3)
+
     def test_newer_tables(self):
         proxy = self.recording()
         self.assertEqual(proxy.stop(), 0)
