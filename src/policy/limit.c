@@ -348,6 +348,17 @@ static void move(struct limits *l, const struct limit_item *it, uint64_t to,
         move_budget(l, it, it->cost, to, c);
 }
 
+/* Where it stands: by taking nothing of it. */
+static void look(struct limits *l, const struct limit_item *it, const struct limit_clock *c,
+                 unsigned owner, struct limit_result *r)
+{
+    struct limit_item nothing = *it;
+    nothing.cost = 0;
+    (void)take(l, &nothing, c, owner, r);
+    r->fits = true; /* the one that did not is another */
+    r->retry_us = 0;
+}
+
 bool limits_take(struct limits *l, const struct limit_item *items, size_t n,
                  const struct limit_clock *c, unsigned owner, struct limit_result *results)
 {
@@ -357,10 +368,11 @@ bool limits_take(struct limits *l, const struct limit_item *items, size_t n,
         taken++;
     if (taken == n)
         return true;
-    for (size_t i = taken + 1; i < n; i++)
-        results[i] = (struct limit_result){.fits = true};
-    while (taken-- > 0)
-        move(l, &items[taken], 0, c, owner);
+    for (size_t i = taken; i-- > 0;)
+        move(l, &items[i], 0, c, owner);
+    for (size_t i = 0; i < n; i++)
+        if (i != taken)
+            look(l, &items[i], c, owner, &results[i]);
     return false;
 }
 

@@ -51,7 +51,8 @@ void limits_free(struct limits *l); /* NULL is fine */
 uint64_t limit_id(struct str name);
 uint64_t limit_key(uint64_t id, unsigned which);
 
-/* True: all are taken. False: none is, and at least one result does not fit. A table that is full
+/* True: all are taken. False: none is; the result of the first that did not fit says so, the others where
+ * they stand. A table that is full
  * admits (nothing is held against a client for a lack of memory). owner < LIMIT_OWNERS. */
 bool limits_take(struct limits *l, const struct limit_item *items, size_t n,
                  const struct limit_clock *c, unsigned owner, struct limit_result *results);

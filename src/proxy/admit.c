@@ -268,18 +268,11 @@ static void tell(const struct limit_item *it, const struct limit_result *r,
     };
 }
 
-/* What stands behind one that does not fit was not looked at. */
-static bool is_judged(const struct limit_result *r)
-{
-    return !r->fits || r->remaining > 0 || r->reset_us > 0;
-}
-
-static void remember(struct exchange *x)
+/* Of the first n, which were judged. */
+static void remember(struct exchange *x, size_t n)
 {
     const struct admission *a = x->admission;
-    for (size_t i = 0; i < a->n; i++) {
-        if (!is_judged(&a->results[i]))
-            continue;
+    for (size_t i = 0; i < n; i++) {
         if (a->which[i] == RPM)
             tell(&a->items[i], &a->results[i], &x->own_limits.requests);
         if (a->which[i] == TPM)
@@ -404,7 +397,7 @@ static enum verdict decide(struct exchange *x)
             return AWAY;
     set_share(x, (uint64_t)x->proxy->config->redis_nodes);
     bool fits = take_here(x, a->n_node, a->n_local);
-    remember(x);
+    remember(x, a->n_local);
     return fits ? FITS : verdict(a);
 }
 
@@ -635,7 +628,7 @@ static void on_redis(void *ctx, const struct redis_limit_answer *answer)
             a->results[i] =
                 (struct limit_result){said->fits, said->remaining, said->reset_us, said->retry_us};
         }
-        remember(x);
+        remember(x, a->n);
         a->in_redis = answer->admitted;
         v = answer->admitted ? FITS : verdict(a);
     } else {

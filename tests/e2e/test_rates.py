@@ -18,7 +18,7 @@ class Rates(harness.TestCase):
         return self.proxy(self.up, **env)
 
     def test_requests(self):
-        proxy = self.start(CCPROXY_RATE_LIMIT_RPM=3)
+        proxy = self.start(CCPROXY_RATE_LIMIT_RPM=3, CCPROXY_RATE_LIMIT_TPM=1000000)
         left = []
         for _ in range(3):
             response = proxy.chat()
@@ -32,6 +32,7 @@ class Rates(harness.TestCase):
         wait = int(response.fields["retry-after-ms"])
         self.assertTrue(15000 < wait <= 20000, wait)
         self.assertEqual(int(response.fields["retry-after"]), -(-wait // 1000))
+        self.assertGreater(int(response.fields["x-ratelimit-remaining-tokens"]), 900000)
         self.assertEqual(len(self.up.requests), 3)
         line = proxy.ended(4)
         self.assertEqual((line["ending"], line["fault"]), ("LIMIT_REQUESTS", "policy"))

@@ -175,11 +175,31 @@ static void test_all_or_nothing(void **state)
     for (int i = 0; i < 100; i++) {
         assert_false(limits_take(l, items, 3, &zero, 0, r));
         assert_true(r[0].fits && r[1].fits && !r[2].fits);
+        assert_int_equal(r[0].remaining, 9); /* and say so */
+        assert_int_equal(r[1].remaining, 500);
     }
     limits_settle(l, items, 3, actual, &zero, 0);
     assert_true(limits_take(l, items, 3, &zero, 0, r));
     assert_int_equal(r[0].remaining, 8);
     assert_int_equal(r[1].remaining, 500);
+    limits_free(l);
+}
+
+/* What stands behind the one that does not fit is told as well. */
+static void test_first_of_several(void **state)
+{
+    (void)state;
+    struct limits *l = limits_new(64);
+    struct limit_result r[3];
+    struct limit_item items[3] = {rate("rpm", 1, 1),
+                                  rate("tpm", 1000, 400),
+                                  {LIMIT_DAY, limit_key(limit_id(STR("d")), 1), 900, 0, 400}};
+    assert_true(limits_take(l, items, 3, &zero, 0, r));
+    assert_false(limits_take(l, items, 3, &zero, 0, r));
+    assert_true(!r[0].fits && r[1].fits && r[2].fits);
+    assert_int_equal(r[1].remaining, 600);
+    assert_int_equal(r[2].remaining, 500);
+    assert_true(r[0].retry_us > 0 && r[1].retry_us == 0);
     limits_free(l);
 }
 
@@ -273,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_budget),
         cmocka_unit_test(test_lease),
         cmocka_unit_test(test_all_or_nothing),
+        cmocka_unit_test(test_first_of_several),
         cmocka_unit_test(test_full_table),
         cmocka_unit_test(test_learning),
         cmocka_unit_test(test_processes),
