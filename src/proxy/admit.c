@@ -3,256 +3,22 @@
  *   node's limits --fit--> client's limits: here, or in Redis, which all nodes ask --fit--> route
  *        |                        |           \-- no answer: local, open or closed
  *        +---- no free place -----+--> queue.c --a place is free--> all of it once more
- *
- * The guess: llm/tokens.c's, corrected by how far it was off for this client and model. What an answer
- * will take: the client's own bound; without one, what nine of ten of its answers by this model have been
- * taking, so that nobody is refused for a maximum that he never uses.
  */
 #include "proxy/admit.h"
 
 #include "base/clock.h"
-#include "llm/price.h"
-#include "llm/tokens.h"
+#include "proxy/admit_int.h"
 #include "proxy/count.h"
-#include "proxy/proxy_int.h"
 
 enum {
-    OUTPUT_PRIOR = 1000,
-    PROMPT_EXACT = 1024, /* a guess that was neither too small nor too large */
     ANSWER_LEAST = 1024,
     LOWERINGS_MAX = 4,
-    LEASE_RETRY_US = 1000 * 1000,
-    MICRO = 1000 * 1000,
-    MINUTE_US = 60 * MICRO,
+    LEASE_RETRY_US = ADMIT_MICRO,
 };
-
-enum which {
-    RPM,
-    TPM,
-    OPEN,
-    DAY_TOKENS,
-    DAY_USD,
-    MONTH_USD,
-    NODE_RPM,
-    NODE_TPM,
-    NODE_OPEN,
-    MODEL_RPM,
-    MODEL_TPM,
-    MODEL_OPEN,
-    OUTPUT,
-    PROMPT,
-    WAITING,
-    BODIES
-};
-
-/* What an item counts, for settling. */
-enum unit { REQUESTS, TOKENS, MICRO_USD };
-
-/* What came of a try. */
-enum verdict { FITS, NO_PLACE, NO_PLACE_AT_ALL, REFUSED, AWAY, ASKED };
-
-/* Of the items, the node's stand first; last, those that nobody counts while Redis is away. */
-struct admission {
-    struct exchange *exchange;
-    uint64_t guess, expected; /* of the prompt's tokens: before it was corrected, and after */
-    uint64_t reserved;        /* tokens of prompt and answer */
-    struct limit_item items[LIMIT_ITEMS_MAX];
-    struct limit_result results[LIMIT_ITEMS_MAX];
-    uint8_t which[LIMIT_ITEMS_MAX];
-    size_t n, n_node, n_local;
-    size_t n_taken;        /* of them, here; the first ones */
-    struct remote *remote; /* the same limits in Redis; NULL: there is none */
-    bool in_redis;         /* they have been taken there, or may have been */
-    bool lowered;          /* the answer's bound, to what is left */
-    unsigned lowerings;
-    struct waiter waiter;
-    enum verdict waits_for;
-    struct limit_item waiting; /* who waits, for all workers to see; key 0: nobody */
-};
-
-struct remote {
-    struct redis_limit_item items[REDIS_LIMIT_ITEMS_MAX];
-    size_t n; /* one more than the client's own, when none of those is a lease */
-    struct redis_limit_ticket ticket;
-    struct redis_limit_call *call;
-};
-
-static const struct row {
-    enum limit_kind kind;
-    enum unit unit;
-    bool node; /* of all clients together */
-    enum fail why;
-    const char *key;  /* in Redis */
-    const char *name; /* for the client: "on requests per min (RPM)" */
-} rows[] = {
-    [RPM] = {LIMIT_RATE, REQUESTS, false, FAIL_LIMIT_REQUESTS, "rpm", "requests per min (RPM)"},
-    [TPM] = {LIMIT_RATE, TOKENS, false, FAIL_LIMIT_TOKENS, "tpm", "tokens per min (TPM)"},
-    [OPEN] = {LIMIT_LEASE, REQUESTS, false, FAIL_LIMIT_CONCURRENT, "open", "concurrent requests"},
-    [DAY_TOKENS] = {LIMIT_DAY, TOKENS, false, FAIL_BUDGET, "day-tokens", "tokens per day"},
-    [DAY_USD] = {LIMIT_DAY, MICRO_USD, false, FAIL_BUDGET, "day-usd", "money per day"},
-    [MONTH_USD] = {LIMIT_MONTH, MICRO_USD, false, FAIL_BUDGET, "month-usd", "money per month"},
-    [NODE_RPM] = {LIMIT_RATE, REQUESTS, true, FAIL_NODE_BUSY, "node",
-                  "requests per min of the gateway"},
-    [NODE_TPM] = {LIMIT_RATE, TOKENS, true, FAIL_NODE_BUSY, "node",
-                  "tokens per min of the gateway"},
-    [NODE_OPEN] = {LIMIT_LEASE, REQUESTS, true, FAIL_NODE_BUSY, "node",
-                   "concurrent requests of the gateway"},
-    [MODEL_RPM] = {LIMIT_RATE, REQUESTS, false, FAIL_LIMIT_REQUESTS, "model-rpm",
-                   "requests per min (RPM) of"},
-    [MODEL_TPM] = {LIMIT_RATE, TOKENS, false, FAIL_LIMIT_TOKENS, "model-tpm",
-                   "tokens per min (TPM) of"},
-    [MODEL_OPEN] = {LIMIT_LEASE, REQUESTS, false, FAIL_LIMIT_CONCURRENT, "model-open",
-                    "concurrent requests of"},
-};
-
-/* Whether a limit is of one model: its name is a part of the key, and of what the client is told. */
-static bool is_of_model(enum which which)
-{
-    return which == MODEL_RPM || which == MODEL_TPM || which == MODEL_OPEN;
-}
 
 static struct limit_clock now(void)
 {
     return (struct limit_clock){.now_us = clock_us(), .wall_us = clock_wall_us()};
-}
-
-/* --- the guess --- */
-
-/* What is learnt of one client and model; names that clients make up are one model, so that they fill no
- * table. */
-static uint64_t learnt_key(const struct exchange *x, enum which which)
-{
-    return limit_key(x->client->limit_id + count_model(x), which);
-}
-
-/* The rule of thumb, corrected by how far it was off for this client and model: between a quarter and four
- * times of it. */
-static uint64_t prompt_tokens(struct exchange *x)
-{
-    struct admission *a = x->admission;
-    uint64_t off = limits_learnt(x->proxy->shared->limits, learnt_key(x, PROMPT), PROMPT_EXACT);
-    a->guess = tokens_of_prompt(x->decoded.request, rope_len(&x->upstream));
-    a->expected = a->guess * off / PROMPT_EXACT;
-    return a->expected;
-}
-
-static void learn_prompt(struct exchange *x, uint64_t guess, uint64_t actual)
-{
-    uint64_t off = actual * PROMPT_EXACT / guess;
-    if (off < PROMPT_EXACT / 4)
-        off = PROMPT_EXACT / 4;
-    if (off > PROMPT_EXACT * 4)
-        off = PROMPT_EXACT * 4;
-    limits_learn_mean(x->proxy->shared->limits, learnt_key(x, PROMPT), PROMPT_EXACT, off);
-}
-
-static uint64_t answer_tokens(const struct exchange *x)
-{
-    if (x->decoded.max_tokens_name.n || x->proxy->config->reserve != RESERVE_USUAL)
-        return (uint64_t)x->decoded.request->max_tokens;
-    uint64_t usual = limits_learnt(x->proxy->shared->limits, learnt_key(x, OUTPUT), OUTPUT_PRIOR);
-    uint64_t most = (uint64_t)x->decoded.request->max_tokens;
-    return usual < most ? usual : most;
-}
-
-/* --- the items --- */
-
-/* Whose limit it is. */
-static uint64_t holder_of(const struct exchange *x, enum which which)
-{
-    if (rows[which].node)
-        return 0;
-    return is_of_model(which) ? x->client->limit_id ^ limit_id(x->decoded.model->id)
-                              : x->client->limit_id;
-}
-
-static void add(struct exchange *x, enum which which, int64_t limit, uint64_t tokens)
-{
-    struct admission *a = x->admission;
-    const struct row *row = &rows[which];
-    if (limit <= 0)
-        return;
-    a->which[a->n] = (uint8_t)which;
-    a->items[a->n++] = (struct limit_item){
-        .kind = row->kind,
-        .key = limit_key(holder_of(x, which), which),
-        .limit = (uint64_t)limit,
-        .period_us = MINUTE_US,
-        .cost = row->unit == REQUESTS ? 1
-                : row->unit == TOKENS ? tokens
-                                      : 0,
-    };
-}
-
-/* The client's own limit goes before the server's. */
-static int64_t or_else(int64_t own, int64_t server)
-{
-    return own >= 0 ? own : server;
-}
-
-/* The entry that means the model of this request, by whichever of its names; or one that says nothing. */
-static const struct model_limit *of_model(struct exchange *x, const struct model_limits *list)
-{
-    static const struct model_limit unsaid = {.rpm = -1, .tpm = -1, .concurrent = -1};
-    const struct model *model;
-    for (size_t i = 0; i < list->n; i++)
-        if (models_resolve(x->proxy->models, list->list[i].model, &x->scratch, &model) !=
-                MODEL_UNKNOWN &&
-            str_eq(model->id, x->decoded.model->id))
-            return &list->list[i];
-    return &unsaid;
-}
-
-/* What holds of a kind of limit while Redis is away. */
-static enum fallback fallback_of(const struct exchange *x, enum limit_kind kind)
-{
-    const struct fallbacks *f = &x->proxy->config->fallbacks;
-    if (!x->proxy->redis_limit)
-        return FALLBACK_LOCAL;
-    switch (kind) {
-    case LIMIT_RATE: return f->rates;
-    case LIMIT_DAY:
-    case LIMIT_MONTH: return f->budgets;
-    case LIMIT_LEASE: return f->concurrency;
-    }
-    UNREACHABLE();
-}
-
-static void collect_own(struct exchange *x, uint64_t tokens, bool open)
-{
-    const struct config *c = x->proxy->config;
-    const struct client_limits *own = &x->client->limits;
-    const struct model_limit *mine = of_model(x, &x->client->model_limits);
-    const struct model_limit *any = of_model(x, &c->model_limits);
-    if ((fallback_of(x, LIMIT_RATE) == FALLBACK_OPEN) == open) {
-        add(x, RPM, or_else(own->rpm, c->rate_limit_rpm), 0);
-        add(x, TPM, or_else(own->tpm, c->rate_limit_tpm), tokens);
-        add(x, MODEL_RPM, or_else(mine->rpm, any->rpm), 0);
-        add(x, MODEL_TPM, or_else(mine->tpm, any->tpm), tokens);
-    }
-    if ((fallback_of(x, LIMIT_LEASE) == FALLBACK_OPEN) == open) {
-        add(x, OPEN, or_else(own->concurrent, c->concurrent_requests), 0);
-        add(x, MODEL_OPEN, or_else(mine->concurrent, any->concurrent), 0);
-    }
-    if ((fallback_of(x, LIMIT_DAY) == FALLBACK_OPEN) == open) {
-        add(x, DAY_TOKENS, or_else(own->tokens_per_day, c->tokens_per_day), tokens);
-        add(x, DAY_USD, or_else(own->usd_per_day, c->usd_per_day * MICRO), 0);
-        add(x, MONTH_USD, or_else(own->usd_per_month, c->usd_per_month * MICRO), 0);
-    }
-}
-
-static void collect(struct exchange *x)
-{
-    const struct config *c = x->proxy->config;
-    struct admission *a = x->admission;
-    uint64_t tokens = a->reserved = prompt_tokens(x) + answer_tokens(x);
-    add(x, NODE_RPM, c->node_rpm, 0);
-    add(x, NODE_TPM, c->node_tpm, tokens);
-    add(x, NODE_OPEN, c->node_concurrent, 0);
-    a->n_node = a->n;
-    collect_own(x, tokens, false);
-    a->n_local = a->n;
-    collect_own(x, tokens, true);
 }
 
 /* --- what the client is told --- */
@@ -277,7 +43,7 @@ static void remember(struct exchange *x, size_t n)
             tell(&a->items[i], &a->results[i], &x->own_limits.requests);
         if (a->which[i] == TPM)
             tell(&a->items[i], &a->results[i], &x->own_limits.tokens);
-        if (rows[a->which[i]].why == FAIL_BUDGET)
+        if (admit_rows[a->which[i]].why == FAIL_BUDGET)
             count_budget(x, a->which[i] - (unsigned)DAY_TOKENS, a->items[i].limit,
                          a->results[i].remaining);
     }
@@ -298,7 +64,7 @@ static enum step_result refuse(struct exchange *x)
     char wait[UPSTREAM_DURATION];
     size_t i = lacking(a);
     const struct limit_item *it = &a->items[i];
-    const struct row *row = &rows[a->which[i]];
+    const struct admit_row *row = &admit_rows[a->which[i]];
     uint64_t retry_us = a->results[i].retry_us ? a->results[i].retry_us : LEASE_RETRY_US;
     x->retry_after_us = (int64_t)retry_us;
     LOG(LOG_DEBUG, "limit reached", LOG_STR("id", x->id), LOG_CSTR("limit", row->name));
@@ -306,7 +72,7 @@ static enum step_result refuse(struct exchange *x)
         return exchange_fail_with(
             x, FAIL_BUDGET, STR_NONE, STR_NONE,
             arena_printf(&x->keep, "The budget of this key is used up: %s.", row->name));
-    struct str model = is_of_model(a->which[i]) ? x->decoded.model->id : STR("");
+    struct str model = admit_is_of_model(a->which[i]) ? x->decoded.model->id : STR("");
     struct str message = arena_printf(
         &x->keep,
         "Rate limit reached on %s%s%.*s: Limit %llu, Requested %llu. Please try again in %.*s.",
@@ -340,15 +106,17 @@ static void add_remote(struct exchange *x, struct remote *r, const struct limit_
         [LIMIT_LEASE] = REDIS_LIMIT_LEASE,
     };
 
-    const uint64_t day_us = UINT64_C(86400) * MICRO;
-    uint64_t longest = (uint64_t)x->proxy->config->total_timeout + MINUTE_US;
-    const uint64_t periods[] = {
-        [LIMIT_RATE] = MINUTE_US, [LIMIT_DAY] = day_us, [LIMIT_MONTH] = 0, [LIMIT_LEASE] = longest};
-    struct str model = is_of_model(which) ? x->decoded.model->id : STR("");
+    const uint64_t day_us = UINT64_C(86400) * ADMIT_MICRO;
+    uint64_t longest = (uint64_t)x->proxy->config->total_timeout + ADMIT_MINUTE_US;
+    const uint64_t periods[] = {[LIMIT_RATE] = ADMIT_MINUTE_US,
+                                [LIMIT_DAY] = day_us,
+                                [LIMIT_MONTH] = 0,
+                                [LIMIT_LEASE] = longest};
+    struct str model = admit_is_of_model(which) ? x->decoded.model->id : STR("");
     r->items[r->n++] = (struct redis_limit_item){
         .kind = kinds[it->kind],
-        .key = arena_printf(&x->keep, "%.*s:%s%s%.*s", STR_FMT(x->client->name), rows[which].key,
-                            model.n > 0 ? ":" : "", STR_FMT(model)),
+        .key = arena_printf(&x->keep, "%.*s:%s%s%.*s", STR_FMT(x->client->name),
+                            admit_rows[which].key, model.n > 0 ? ":" : "", STR_FMT(model)),
         .limit = it->limit,
         .burst = it->limit,
         .period_us = periods[it->kind],
@@ -393,7 +161,7 @@ static enum verdict decide(struct exchange *x)
 {
     struct admission *a = x->admission;
     for (size_t i = a->n_node; i < a->n; i++)
-        if (fallback_of(x, a->items[i].kind) == FALLBACK_CLOSED)
+        if (admit_fallback(x, a->items[i].kind) == FALLBACK_CLOSED)
             return AWAY;
     set_share(x, (uint64_t)x->proxy->config->redis_nodes);
     bool fits = take_here(x, a->n_node, a->n_local);
@@ -459,7 +227,7 @@ static bool lower_to(struct exchange *x, uint64_t left)
     a->lowered = true;
     a->reserved = left;
     for (size_t i = 0; i < a->n; i++) {
-        if (rows[a->which[i]].unit != TOKENS)
+        if (admit_rows[a->which[i]].unit != TOKENS)
             continue;
         a->items[i].cost = left;
         if (a->remote && i >= a->n_node)
@@ -473,7 +241,7 @@ static void lower_to_limits(struct exchange *x)
 {
     const struct admission *a = x->admission;
     for (size_t i = 0; i < a->n; i++)
-        if (rows[a->which[i]].unit == TOKENS && a->items[i].kind == LIMIT_RATE)
+        if (admit_rows[a->which[i]].unit == TOKENS && a->items[i].kind == LIMIT_RATE)
             (void)lower_to(x, a->items[i].limit);
 }
 
@@ -483,7 +251,7 @@ static bool lower(struct exchange *x)
     static const uint64_t none[LIMIT_ITEMS_MAX];
     struct admission *a = x->admission;
     size_t i = lacking(a);
-    bool tokens = rows[a->which[i]].unit == TOKENS && a->items[i].kind == LIMIT_RATE;
+    bool tokens = admit_rows[a->which[i]].unit == TOKENS && a->items[i].kind == LIMIT_RATE;
     if (x->proxy->config->reserve != RESERVE_LOWER || !tokens)
         return false;
     give_back(x, none);
@@ -654,7 +422,7 @@ enum step_result step_admit(struct exchange *x)
     struct admission *a = x->admission = ARENA_NEW(&x->keep, struct admission);
     a->exchange = x;
     list_init(&a->waiter.node);
-    collect(x);
+    admit_collect(x);
     if (p->config->reserve == RESERVE_LOWER)
         lower_to_limits(x);
     if (p->redis_limit)
@@ -703,37 +471,6 @@ void admit_body_is(struct exchange *x, size_t bytes)
     x->body_kib = rest;
 }
 
-/* What each unit came to. Who was not answered pays for no tokens; whose answer broke off, for what
- * is known of it. */
-static uint64_t actual_of(const struct exchange *x, enum unit unit)
-{
-    const struct usage *u = &x->answer.usage;
-    if (unit == REQUESTS)
-        return 1;
-    if (x->answer.state == ANSWER_EMPTY)
-        return 0;
-    bool estimated;
-    int64_t output = exchange_output_tokens(x, &estimated);
-    if (unit == TOKENS)
-        return (uint64_t)(usage_prompt_tokens(u) + output);
-    struct usage known = *u;
-    known.output = output;
-    return (uint64_t)price_micro_usd(x->decoded.model, &known);
-}
-
-/* What the answer says of the guesses; rounds of a resumed one count their prompt several times. */
-static void learn(struct exchange *x, const struct admission *a)
-{
-    const struct usage *u = &x->answer.usage;
-    limits_learn(x->proxy->shared->limits, learnt_key(x, OUTPUT), OUTPUT_PRIOR,
-                 (uint64_t)u->output);
-    if (x->rounds > 0 || a->guess == 0)
-        return;
-    uint64_t actual = (uint64_t)usage_prompt_tokens(u);
-    learn_prompt(x, a->guess, actual);
-    count_guess(x, a->expected, actual);
-}
-
 void admit_settle(struct exchange *x)
 {
     struct admission *a = x->admission;
@@ -743,13 +480,13 @@ void admit_settle(struct exchange *x)
     leave_queue(x);
     bool policy = fail_row(x->ending)->fault == FAULT_POLICY; /* refused: it took nothing at all */
     for (size_t i = 0; i < a->n && !policy; i++)
-        actual[i] = actual_of(x, rows[a->which[i]].unit);
+        actual[i] = admit_actual(x, admit_rows[a->which[i]].unit);
     if (a->n_taken > a->n_node || a->in_redis)
-        count_settled(x, a->reserved, actual_of(x, TOKENS));
+        count_settled(x, a->reserved, admit_actual(x, TOKENS));
     give_back(x, actual);
     x->admission = NULL;
     if (x->proxy->queue)
         queue_poke(x->proxy->queue);
     if (x->answer.state == ANSWER_DONE && x->answer.usage.output >= 0)
-        learn(x, a);
+        admit_learn(x, a);
 }

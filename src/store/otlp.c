@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "wire/h1.h"
 
 enum { FLAG_SAMPLED = 0x001, FLAG_KNOWS_REMOTE = 0x100, FLAG_REMOTE = 0x200 };
 
@@ -247,27 +248,6 @@ uint64_t otlp_refused(struct json *doc, struct str body)
     return str_to_u64(json_str_raw(refused), &n) ? n : 0;
 }
 
-/* What a field's value may hold: no line can be ended by it. */
-static bool is_value(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] < ' ' || s.p[i] > '~')
-            return false;
-    return s.n > 0;
-}
-
-static bool is_name(struct str s)
-{
-    static const struct str others = STR_INIT("!#$%&'*+-.^_`|~");
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        bool plain = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-        if (!plain && str_find(others, c) == others.n)
-            return false;
-    }
-    return s.n > 0;
-}
-
 /* Those that the exporter writes itself, or that would change how the request is read. */
 static bool is_ours(struct str name)
 {
@@ -286,10 +266,11 @@ static bool add_header(struct str item, struct arena *a, struct buf *out)
 {
     size_t end = str_find(item, '=');
     struct str name = str_trim(str_head(item, end)), value;
-    if (end == item.n || !is_name(name) || is_ours(name) ||
+    if (end == item.n || !h1_is_token(name) || is_ours(name) ||
         !text_percent_decode(a, str_trim(str_skip(item, end + 1)), &value))
         return false;
-    bool ok = is_value(value) && buf_printf(out, "%.*s: %.*s\r\n", STR_FMT(name), STR_FMT(value));
+    bool ok = value.n && h1_is_field_value(value) &&
+              buf_printf(out, "%.*s: %.*s\r\n", STR_FMT(name), STR_FMT(value));
     if (value.p < item.p || value.p > item.p + item.n) /* decoded into the arena */
         mem_wipe((void *)(uintptr_t)value.p, value.n);
     return ok;

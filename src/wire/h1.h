@@ -176,7 +176,9 @@ bool h1_write_field_u64(struct buf *out, struct str name, uint64_t value);
 bool h1_write_chunk(struct buf *out, struct str data); /* data may not be empty */
 const char *h1_reason(int status);
 
-/* Whether a value may stand in a field line: no control characters but HTAB. */
+/* Whether a name, or another token, and a value may stand in a field line (RFC 9110 section 5.6.2): not empty;
+ * no control characters but HTAB. */
+bool h1_is_token(struct str s);
 bool h1_is_field_value(struct str s);
 
 #endif

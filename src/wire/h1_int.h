@@ -30,8 +30,6 @@ static inline int hex_value(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-bool h1_is_token(struct str s); /* and not empty */
-
 /* Whether a name is one of framing or credentials, wherever its '-' and '_' stand. */
 bool h1_is_sensitive(struct str name);
 
