@@ -33,7 +33,7 @@ format:
 
 bench: all
 	@tools/install-packages.sh bench
-	@ninja -C build --quiet estimate load translate
+	@ninja -C build --quiet estimate load scrape translate
 	@bench/run.py
 
 docs: all

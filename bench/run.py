@@ -433,6 +433,14 @@ def bench_estimate(bench):
     print(f"  mean error {before:.0%}, after twenty answers of the kind {after:.0%}")
 
 
+def bench_scrape(bench):
+    print("A page of 10,000 series, in the worker that writes it for /metrics")
+    out = subprocess.run(pinned(0, bench.args.scrape), check=True, capture_output=True, text=True).stdout
+    series, whole, longest = map(int, out.split("\t"))
+    verdict("page", whole / 1000, 10, f"{series} series in {whole / 1000:.1f} ms")
+    verdict("turn", longest / 1000, 1, f"at most {longest} us between two turns of the loop")
+
+
 def bench_start(bench):
     print("Start")
     times = []
@@ -476,7 +484,8 @@ def bench_soak(bench):
 
 
 PARTS = {"short": bench_short, "admission": bench_admission, "observability": bench_observability, "events": bench_events, "latency": bench_latency,
-         "memory": bench_memory, "translation": bench_translation, "start": bench_start, "estimate": bench_estimate}
+         "memory": bench_memory, "translation": bench_translation, "start": bench_start, "estimate": bench_estimate,
+         "scrape": bench_scrape}
 BY_NAME = {**PARTS, "soak": bench_soak}
 
 
@@ -488,6 +497,7 @@ def main():
     parser.add_argument("--load", default="build/load")
     parser.add_argument("--translate", default="build/translate")
     parser.add_argument("--estimate", default="build/estimate")
+    parser.add_argument("--scrape", default="build/scrape")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=20000)
     parser.add_argument("--minutes", type=int, default=10, help="of the soak")

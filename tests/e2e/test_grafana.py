@@ -10,7 +10,6 @@ import pathlib
 import re
 import tempfile
 import threading
-import time
 
 import harness
 from harness import KEY, until
@@ -68,7 +67,10 @@ class Files(harness.TestCase):
 class Live(harness.TestCase):
     """Everything that the dashboards show happens, again and again."""
 
-    def nodes(self):
+    def node(self):
+        """A node, and two semaphores: a held request has arrived upstream; it may be answered."""
+        arrived, release = threading.Semaphore(0), threading.Semaphore(0)
+
         def script(call):
             while True:
                 call.read_request()
@@ -76,8 +78,9 @@ class Live(harness.TestCase):
                     call.error(529, "overloaded_error", "no")
                 elif b"endless" in call.body:
                     call.wait_closed()
-                elif b"slow" in call.body:
-                    time.sleep(0.1)
+                elif b"held" in call.body:
+                    arrived.release()
+                    release.acquire(timeout=harness.DEADLINE)
                     call.answer()
                 else:
                     call.start()
@@ -89,25 +92,41 @@ class Live(harness.TestCase):
 
         clients = {"ops": {"hash": "sha256:" + hashlib.sha256(KEY_OF_OPS.encode()).hexdigest(), "rights": ["metrics"]},
                    "few": {"rpm": 1}, "one": {"concurrent_requests": 1, "tokens_per_day": 1000000}}
-        return [self.proxy(self.upstream(script), CCPROXY_RETRIES=1, CCPROXY_TOTAL_TIMEOUT="2s", CCPROXY_QUEUE_TIMEOUT="1s",
-                           CCPROXY_API_KEYS=f"tester:{KEY},few:{KEY_OF_FEW},one:{KEY_OF_ONE}", CCPROXY_CLIENTS=json.dumps(clients))
-                for _ in range(2)]
+        return self.proxy(self.upstream(script), CCPROXY_RETRIES=1, CCPROXY_TOTAL_TIMEOUT="2s", CCPROXY_QUEUE_TIMEOUT="1s",
+                          CCPROXY_API_KEYS=f"tester:{KEY},few:{KEY_OF_FEW},one:{KEY_OF_ONE}",
+                          CCPROXY_CLIENTS=json.dumps(clients)), arrived, release
 
     @staticmethod
-    def everything(node):
+    def everything(node, arrived, release):
         """What happens to a node."""
-        def limited(key, prompt):
+        def ask(client, key, prompt):
+            client.request("POST", "/v1/chat/completions", {"model": "gpt-4o", "messages": [
+                {"role": "user", "content": prompt}]}, key=key)
+
+        def limited():
             with contextlib.closing(node.client()) as client:
-                client.request("POST", "/v1/chat/completions", {"model": "gpt-4o", "messages": [
-                    {"role": "user", "content": prompt}]}, key=key)
+                ask(client, KEY_OF_FEW, "hello")
                 client.response()
 
-        def one():
-            limited(KEY_OF_ONE, "slow")
+        def waits():
+            """Requests that wait, and that have waited."""
+            page = node.get("/metrics", key=None).body.decode()
+            return sum(int(n) for n in re.findall(r"(?m)^ccproxy_queue(?:d_requests|_wait_seconds_count) (\d+)$", page))
+
+        def one_waits():
+            before = waits()
+            with contextlib.closing(node.client()) as first, contextlib.closing(node.client()) as second:
+                ask(first, KEY_OF_ONE, "held")
+                arrived.acquire(timeout=harness.DEADLINE)
+                ask(second, KEY_OF_ONE, "hello")
+                until(lambda: waits() > before, "the second to wait")
+                release.release()
+                first.response()
+                second.response()
 
         return [lambda: node.chat(stream=True), lambda: node.chat("overloaded"), lambda: node.chat("endless"),
                 lambda: node.chat(temperature="warm"), lambda: node.get("/v1/models", key="wrong"),
-                lambda: limited(KEY_OF_FEW, "hello"), one, one]
+                limited, one_waits]
 
     def has_data(self, prometheus, expression):
         for variable, value in (("$__rate_interval", "10s"), ("$__range", "1m"), ("$instance", "127.0.0.1:.*")):
@@ -116,8 +135,8 @@ class Live(harness.TestCase):
         return data and any(math.isfinite(float(sample["value"][1])) for sample in data["result"])
 
     def test_every_expression_has_data(self):
-        over, nodes = threading.Event(), self.nodes()
-        prometheus = Prometheus(self.directory(), [node.text_address for node in nodes])
+        over, nodes = threading.Event(), [self.node() for _ in range(2)]
+        prometheus = Prometheus(self.directory(), [node.text_address for node, *_ in nodes])
         self.addCleanup(prometheus.stop)
 
         def again(what):
@@ -125,7 +144,7 @@ class Live(harness.TestCase):
                 what()
 
         with concurrent.futures.ThreadPoolExecutor(20) as pool:
-            busy = [pool.submit(again, what) for node in nodes for what in self.everything(node)]
+            busy = [pool.submit(again, what) for node in nodes for what in self.everything(*node)]
             try:
                 for panel, expression in expressions():
                     until(lambda e=expression: self.has_data(prometheus, e), f"data of {panel}: {expression}")
