@@ -84,7 +84,7 @@ class Case(harness.TestCase):
                 extra = {"stream_options": {"include_usage": True}} if stream else {}
                 c.chat(str(n), stream=stream, **extra)
                 response = c.response()
-                self.assertEqual(response.status, 200, response.body)
+                self.assertEqual(response.status, 200, (response.body, proxy.raw[-2000:]))
                 told.add(response.frames()[-2]["usage"] if stream else response.json()["usage"])
 
     def load(self, proxy, told, total, each=0, clients=8):
