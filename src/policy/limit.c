@@ -123,9 +123,15 @@ static uint64_t ticks_each(const struct limit_item *it)
     return n ? n : 1;
 }
 
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Ticks of a whole period's units; it divides, so it is never 0. */
 static uint64_t burst_of(const struct limit_item *it)
 {
-    return it->limit * ticks_each(it);
+    return later(it->limit * ticks_each(it), 1);
 }
 
 static uint64_t cut(__uint128_t n)
@@ -147,11 +153,6 @@ static uint64_t us_of(const struct limit_item *it, uint64_t ticks)
 {
     uint64_t burst = burst_of(it);
     return (uint64_t)(((__uint128_t)ticks * it->period_us + burst - 1) / burst);
-}
-
-static uint64_t later(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
 }
 
 static void judge_rate(const struct limit_item *it, uint64_t tat, uint64_t now, uint64_t needed,
