@@ -34,6 +34,7 @@ LIBRARIES = {
     r"seccomp\.h": "proc/sandbox.c",
     r"yaml\.h": "config/yaml.c",
     r"hiredis/.*": "store/redis_reply.c",
+    r"nghttp2/.*": "http/client_h2.c",
     r"sqlite3\.h": "store/ledger.c",
 }
 
