@@ -87,7 +87,7 @@ static void run(struct loop *l, struct pool *p, const int ends[2], uint8_t how, 
         results[i].call = call_start(p, STR(GET), NULL, &handler, &results[i]);
     }
     turns(l, ends[1]);
-    say(l, ends[1], bytes, how & 4 ? 1 + how / 8 : SIZE_MAX);
+    say(l, ends[1], bytes, how & 4 ? 1 + (size_t)how / 8 : SIZE_MAX);
     for (size_t i = 0; i < CALLS; i++)
         if (results[i].call && results[i].pauses)
             call_resume(results[i].call);
