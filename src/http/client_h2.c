@@ -117,6 +117,7 @@ static void lose(struct session *s, const char *error, bool bad)
 
 /* --- the request ---------------------------------------------------------------------------- */
 
+/* NOLINTNEXTLINE(readability-function-size): the parameters are nghttp2's */
 static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *to, size_t room, uint32_t *flags,
                          nghttp2_data_source *source, void *ctx)
 {
@@ -238,6 +239,7 @@ static void end_if_whole(struct call *c)
     c->handler->on_end(c->ctx);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the parameters are nghttp2's */
 static int on_field(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name,
                     size_t name_n, const uint8_t *value, size_t value_n, uint8_t flags, void *ctx)
 {
