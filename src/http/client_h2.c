@@ -27,8 +27,7 @@ enum {
     CONNECTION_WINDOW = 16 * 1024 * 1024,
     OUT_ENOUGH = 16 * 1024, /* gathered into one write, a TLS record */
     OUT_MAX = 64 * 1024,
-    STREAMS_FIRST = 100, /* before the upstream has said what it takes */
-    STREAMS_MAX = 1000,  /* on one connection, whatever it says */
+    STREAMS_MAX = 1000, /* on one connection, whatever it says */
     READS_PER_TURN = 4,
     PING_AFTER_US = 15 * 1000 * 1000, /* of silence; twice that and the connection is dead */
 };
@@ -370,11 +369,12 @@ static const struct call_transport transport = {.go_on = go_on, .drop = drop};
 
 /* --- the connection ------------------------------------------------------------------------- */
 
-/* How many streams it takes. */
+/* How many streams it takes. Until this connection's SETTINGS have come, as many as others took; on
+ * the very first one call goes ahead, so that no burst is refused. */
 static size_t streams_max(const struct session *s)
 {
     if (!s->settled)
-        return STREAMS_FIRST;
+        return s->pool->per_dial <= STREAMS_MAX ? s->pool->per_dial : 1;
     return size_min(STREAMS_MAX, nghttp2_session_get_remote_settings(
                                      s->ng, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS));
 }
@@ -545,7 +545,7 @@ static nghttp2_session *new_ng(struct session *s)
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(on, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(on, on_close);
     nghttp2_option_set_no_auto_window_update(option, 1);
-    nghttp2_option_set_peer_max_concurrent_streams(option, STREAMS_FIRST);
+    nghttp2_option_set_peer_max_concurrent_streams(option, STREAMS_MAX);
     ok = nghttp2_session_client_new2(&ng, on, s, option) == 0;
     ASSERT(ok);
     nghttp2_session_callbacks_del(on);

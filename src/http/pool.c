@@ -135,6 +135,8 @@ static void start_dial(struct pool *p);
 
 void pool_redial(struct pool *p)
 {
+    if (p->per_dial == UNKNOWN && !list_empty(&p->sessions))
+        return; /* the first session's SETTINGS are about to say how much it takes */
     while (p->n_dials * p->per_dial < p->n_waiting)
         start_dial(p);
 }

@@ -163,6 +163,12 @@ class Streams(H2Case):
         self.front_ = self.front(self.up)
         return self.http2(self.front_)
 
+    def assert_cut(self, client):
+        rest = b""
+        while piece := client.frame():
+            rest += piece
+        self.assertIn(b"upstream_incomplete", rest)
+
     def test_client_that_leaves_cancels_its_stream_alone(self):
         closed = threading.Event()
 
@@ -206,10 +212,18 @@ class Streams(H2Case):
         slow.close()
 
     def test_upstream_that_breaks_off(self):
-        proxy = self.begun(lambda call: call.reset())
+        seen = threading.Event()
+
+        def then(call):
+            seen.wait(harness.DEADLINE)
+            call.reset()
+
+        proxy = self.begun(then)
         client = self.client(proxy)
-        client.chat(stream=True)
-        self.assertIn(b"upstream_incomplete", client.response().body)
+        client.stream()
+        client.text("begun")
+        seen.set()
+        self.assert_cut(client)
 
     def test_front_that_is_killed(self):
         proxy = self.begun(lambda call: call.wait_closed())
@@ -217,7 +231,4 @@ class Streams(H2Case):
         client.stream()
         client.text("begun")
         self.front_.process.kill()
-        rest = b""
-        while piece := client.frame():
-            rest += piece
-        self.assertIn(b"upstream_incomplete", rest)
+        self.assert_cut(client)
