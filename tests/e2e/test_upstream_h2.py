@@ -1,4 +1,4 @@
-"""HTTP/2 to the upstream: nghttpx terminates it in front of a scripted upstream, over TLS and without."""
+"""HTTP/2 to the upstream: nghttpx ends it in front of a scripted one, over TLS and without."""
 import contextlib
 import shutil
 import socket
