@@ -8,12 +8,14 @@ A spinner of lowest priority keeps each core awake. CPU is what the kernel charg
 worker (/proc/PID/schedstat). Absolute times depend on the machine; the ratios are what counts.
 """
 import argparse
+import contextlib
 import http.server
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -161,7 +163,6 @@ class Bench:
 
 
 def free_port():
-    import socket
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
@@ -412,6 +413,53 @@ def bench_memory(bench):
         bench.procs.end(sim)
 
 
+def tls_front(bench, backend):
+    """nghttpx on core 1, which ends TLS and HTTP/2 or 1.1, whichever is asked for."""
+    cert, key = bench.tmp / "front.pem", bench.tmp / "front.key"
+    if not cert.exists():
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                        "-nodes", "-keyout", key, "-out", cert, "-subj", "/CN=front", "-days", "2",
+                        "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    port = free_port()
+    p = bench.procs.start(
+        pinned(1, "nghttpx", "--conf=/dev/null", "--workers=1", f"--frontend=127.0.0.1,{port}",
+               f"--backend=127.0.0.1,{backend};;proto=http/1.1", "--backlog=16384",
+               f"--errorlog-file={bench.tmp}/nghttpx.log", key, cert),
+        stderr=subprocess.DEVNULL)
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return p, port, cert
+        time.sleep(0.01)
+
+
+def bench_upstream(bench):
+    print("HTTP/1.1 and HTTP/2 to the upstream, over TLS: CPU and memory of the workers per open stream")
+    for n, workers in ((1000, 1), (9900, 2)):  # nghttpx holds two descriptors a stream, of 20000
+        sim, port = bench.simulator("--event-delay", "1s", "--answer-tokens", "60")
+        front, tls_port, cert = tls_front(bench, port)
+        for http in ("1.1", "2"):
+            c = bench.ccproxy(port, workers, ANTHROPIC_BASE_URL=f"https://127.0.0.1:{tls_port}",
+                              CCPROXY_CA_FILE=str(cert), CCPROXY_UPSTREAM_HTTP=http,
+                              CCPROXY_CONNECT_TIMEOUT="60s")
+            request = bench.request_file("hold", "/v1/chat/completions", chat(True))
+            idle, before = rss_kib(c.workers), cpu_us(c.workers)
+            load = subprocess.Popen(
+                pinned(1, bench.args.load, "--to", f"127.0.0.1:{c.port}", "--request", request,
+                       "--connections", n, "--hold"), stdout=subprocess.PIPE, text=True)
+            if load.stdout.readline().strip() != "all open":
+                sys.exit(f"bench: HTTP/{http} did not open {n} streams")
+            opened = cpu_us(c.workers)
+            time.sleep(5)
+            flowing = (cpu_us(c.workers) - opened) / n / 5
+            print(f"  {n} streams, HTTP/{http}: {(opened - before) / n:.0f} us to open, {flowing:.1f} us a second "
+                  f"while open, {(rss_kib(c.workers) - idle) / n:.1f} KiB each", flush=True)
+            load.kill()
+            load.wait()
+            bench.procs.end(c.process)
+        bench.procs.end(front)
+        bench.procs.end(sim)
+
+
 def bench_translation(bench):
     print("Translation, CPU in one process")
     out = subprocess.run(pinned(0, bench.args.translate), check=True, capture_output=True, text=True)
@@ -484,8 +532,8 @@ def bench_soak(bench):
 
 
 PARTS = {"short": bench_short, "admission": bench_admission, "observability": bench_observability, "events": bench_events, "latency": bench_latency,
-         "memory": bench_memory, "translation": bench_translation, "start": bench_start, "estimate": bench_estimate,
-         "scrape": bench_scrape}
+         "memory": bench_memory, "upstream": bench_upstream, "translation": bench_translation, "start": bench_start,
+         "estimate": bench_estimate, "scrape": bench_scrape}
 BY_NAME = {**PARTS, "soak": bench_soak}
 
 

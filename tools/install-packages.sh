@@ -8,13 +8,14 @@ build=(gcc libc6-dev make meson ninja-build pkg-config python3
        ca-certificates libssl-dev libc-ares-dev libhiredis-dev libseccomp-dev
        libpq-dev libsqlite3-dev libyaml-dev)
 test=(libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck
-      chromium-headless-shell curl git openssl postgresql procps prometheus python3-venv redis-server)
-bench=(nginx-light redis-server util-linux)
+      chromium-headless-shell curl git nghttp2-proxy openssl postgresql procps prometheus
+      python3-venv redis-server)
+bench=(nghttp2-proxy nginx-light openssl redis-server util-linux)
 
 # Whichever Node.js is there will do, from Debian's 18 on.
 command -v node >/dev/null || test+=(nodejs)
 command -v npm >/dev/null || test+=(npm)
-! command -v nginx >/dev/null || bench=(redis-server util-linux)
+! command -v nginx >/dev/null || bench=(nghttp2-proxy openssl redis-server util-linux)
 
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;

@@ -35,6 +35,7 @@ LIBRARIES = {
     r"yaml\.h": "config/yaml.c",
     r"hiredis/.*": "store/redis_reply.c",
     r"libpq-fe\.h": "store/ledger_pg.c",
+    r"nghttp2/.*": "http/client_h2.c",
     r"sqlite3\.h": "store/ledger_sqlite.c",
 }
 

@@ -183,6 +183,34 @@ static void check_jwt(struct config *c, struct report *r)
                      "CCPROXY_JWKS, CCPROXY_JWKS_URL or CCPROXY_OIDC_ISSUER");
 }
 
+static void check_protocol(struct config *c, struct report *r)
+{
+    static const struct {
+        struct str name;
+        enum upstream_protocol protocol;
+    } words[] = {
+        {STR_INIT("1.1"), UPSTREAM_HTTP_1},
+        {STR_INIT("auto"), UPSTREAM_HTTP_AUTO},
+        {STR_INIT("2"), UPSTREAM_HTTP_2},
+        {STR_INIT("h2c"), UPSTREAM_HTTP_2},
+    };
+
+    bool tls = c->anthropic_base_url.scheme == URL_HTTPS;
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (!str_eq(c->upstream_http, words[i].name))
+            continue;
+        c->protocol = words[i].protocol;
+        bool clear = str_eq(c->upstream_http, STR("h2c"));
+        if (c->protocol == UPSTREAM_HTTP_2 && clear == tls)
+            report_fault(r, where(c, OPT_upstream_http),
+                         clear ? "h2c is for an upstream without TLS"
+                               : "2 needs an https upstream; h2c is for one without TLS");
+        return;
+    }
+    report_fault(r, where(c, OPT_upstream_http), "\"%.*s\" is not 1.1, 2, auto or h2c",
+                 STR_FMT(c->upstream_http));
+}
+
 static void check_method(struct config *c, struct report *r)
 {
     static const struct {
@@ -514,6 +542,7 @@ static void check_spans(struct config *c, struct report *r)
 void check_config(struct config *c, struct report *r)
 {
     check_keys(c, r);
+    check_protocol(c, r);
     check_host(c, r);
     check_dns_servers(c, r);
     check_trusted_proxies(c, r);

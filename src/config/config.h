@@ -30,6 +30,8 @@ enum reserve {
     RESERVE_LOWER, /* that, and it may take no more than is left */
 };
 
+enum upstream_protocol { UPSTREAM_HTTP_1, UPSTREAM_HTTP_AUTO, UPSTREAM_HTTP_2 };
+
 enum auth_method {
     AUTH_BY_KEY,   /* api_key: keys of clients */
     AUTH_BY_TOKEN, /* bearer_token: one token for all */
@@ -64,7 +66,8 @@ struct config {
     size_t n_upstream_keys;
     struct clients clients; /* named "client-1" and so on where no name is given */
     enum auth_method auth;
-    struct redis_url redis; /* when redis_url is given */
+    enum upstream_protocol protocol; /* of the upstream */
+    struct redis_url redis;          /* when redis_url is given */
     struct address_blocks proxies;
     struct model_limits model_limits;
     struct fallbacks fallbacks;

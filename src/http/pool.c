@@ -1,8 +1,12 @@
-/* pool.c - see pool.h. Calls wait in one line; connections, new or given back, serve its head. */
+/* pool.c - see pool.h. Calls wait in one line; connections, new or given back, serve its head. How
+ * many dials a line is worth depends on what a connection takes: one call by HTTP/1.1, many by
+ * HTTP/2. While it is unknown which of them the upstream speaks, one dial is made to find out. */
 #include "http/pool_int.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
+
+enum { UNKNOWN = 1 << 20 }; /* calls per dial, before the upstream's protocol is known */
 
 struct dialing {
     struct pool *pool;
@@ -92,7 +96,7 @@ static void offer(struct pconn *c)
     p->n_waiting--;
     list_push(&p->busy, &c->node);
     p->n_busy++;
-    call_take(first, c);
+    call_take_h1(first, c);
 }
 
 void pconn_give_back(struct pconn *c)
@@ -116,26 +120,64 @@ static void forget_dialing(struct dialing *d)
     loop_defer(d->pool->loop, &d->funeral);
 }
 
+static void add_h1(struct pool *p, struct stream *s)
+{
+    struct pconn *c = mem_zalloc(sizeof(*c));
+    c->pool = p;
+    c->stream = s;
+    list_init(&c->node);
+    timer_init(&c->timer, "upstream idle", on_idle_timer);
+    stream_set_owner(s, &owner, c);
+    offer(c);
+}
+
+static void start_dial(struct pool *p);
+
+void pool_redial(struct pool *p)
+{
+    if (p->per_dial == UNKNOWN && !list_empty(&p->sessions))
+        return; /* the first session's SETTINGS are about to say how much it takes */
+    while (p->n_dials * p->per_dial < p->n_waiting)
+        start_dial(p);
+}
+
+/* The dial has failed, and with it the calls that no other dial is there for. */
+static void refuse_waiting(struct pool *p, const char *error)
+{
+    while (p->n_waiting > p->n_dials * p->per_dial) {
+        struct list *first = list_pop(&p->waiting);
+        p->n_waiting--;
+        bool more = p->n_waiting > p->n_dials * p->per_dial;
+        call_no_connection(first, error);
+        if (!more)
+            return;
+    }
+}
+
+static bool speaks_h2(const struct pool *p, const struct stream *s)
+{
+    if (stream_is_tls(s))
+        return str_eq(stream_protocol(s), STR("h2"));
+    return p->options.http == POOL_HTTP_2;
+}
+
 static void on_dialed(void *ctx, struct stream *s, const char *error)
 {
     struct dialing *d = ctx;
     struct pool *p = d->pool;
     forget_dialing(d);
-    if (s) {
-        struct pconn *c = mem_zalloc(sizeof(*c));
-        c->pool = p;
-        c->stream = s;
-        list_init(&c->node);
-        timer_init(&c->timer, "upstream idle", on_idle_timer);
-        stream_set_owner(s, &owner, c);
-        offer(c);
-        return;
+    if (!s) {
+        refuse_waiting(p, error);
+    } else if (speaks_h2(p, s)) {
+        pool_serve(p, session_new(p, s));
+    } else if (p->options.http == POOL_HTTP_2) {
+        stream_close(&s);
+        refuse_waiting(p, "the upstream does not speak HTTP/2");
+    } else {
+        p->per_dial = 1;
+        add_h1(p, s);
+        pool_redial(p);
     }
-    if (p->n_waiting <= p->n_dials)
-        return; /* each call still has a dial to wait for */
-    struct list *first = list_pop(&p->waiting);
-    p->n_waiting--;
-    call_no_connection(first, error);
 }
 
 static void start_dial(struct pool *p)
@@ -148,30 +190,56 @@ static void start_dial(struct pool *p)
                          on_dialed, d);
 }
 
+/* --- calls ---------------------------------------------------------------------------------- */
+
+/* Of the sessions with room the one with the fewest streams. */
+static struct session *pick_session(struct pool *p)
+{
+    struct session *best = NULL;
+    list_each (node, &p->sessions) {
+        struct session *s = session_of(node);
+        if (session_has_room(s) && (!best || session_load(s) < session_load(best)))
+            best = s;
+    }
+    return best;
+}
+
+void pool_serve(struct pool *p, struct session *s)
+{
+    while (p->n_waiting > 0 && session_has_room(s)) {
+        p->n_waiting--;
+        call_take_h2(list_pop(&p->waiting), s);
+    }
+}
+
 void pool_want(struct pool *p, struct list *waiting_node)
 {
+    struct session *s = pick_session(p);
+    if (s) {
+        call_take_h2(waiting_node, s);
+        return;
+    }
     struct list *idle = p->idle.next;
     if (idle != &p->idle) {
         struct pconn *c = CONTAINER_OF(idle, struct pconn, node);
         leave_list(c);
         list_push(&p->busy, &c->node);
         p->n_busy++;
-        call_take(waiting_node, c);
+        call_take_h1(waiting_node, c);
         return;
     }
     list_push(&p->waiting, waiting_node);
     p->n_waiting++;
-    if (p->n_dials < p->n_waiting)
-        start_dial(p);
+    pool_redial(p);
 }
 
 void pool_unwant(struct pool *p, struct list *waiting_node)
 {
     list_remove(waiting_node);
     p->n_waiting--;
-    if (p->n_dials > p->n_waiting) { /* the newest dial is for nobody now */
+    if (p->n_dials > 0 && (p->n_dials - 1) * p->per_dial >= p->n_waiting) {
         struct dialing *d = CONTAINER_OF(p->dials.prev, struct dialing, node);
-        dial_cancel(d->dial);
+        dial_cancel(d->dial); /* the newest dial is for nobody now */
         forget_dialing(d);
     }
 }
@@ -188,12 +256,18 @@ struct pool *pool_new(struct loop *l, struct dns *dns, const struct pool_options
     list_init(&p->busy);
     list_init(&p->dials);
     list_init(&p->waiting);
+    list_init(&p->sessions);
+    bool may_be_either = o->http == POOL_HTTP_AUTO && o->target.url.scheme == URL_HTTPS;
+    p->per_dial = may_be_either || o->http == POOL_HTTP_2 ? UNKNOWN : 1;
     return p;
 }
 
 void pool_free(struct pool *p)
 {
     ASSERT(p->n_busy == 0 && p->n_waiting == 0);
+    list_each_safe (session, &p->sessions) {
+        session_free(session_of(session));
+    }
     list_each_safe (node, &p->idle) {
         pconn_close(CONTAINER_OF(node, struct pconn, node));
     }
@@ -205,12 +279,28 @@ void pool_free(struct pool *p)
     mem_free(p);
 }
 
+static size_t busy_sessions(const struct pool *p)
+{
+    size_t n = 0;
+    list_each (node, &p->sessions)
+        n += session_load(session_of(node)) > 0;
+    return n;
+}
+
+static size_t all_sessions(const struct pool *p)
+{
+    size_t n = 0;
+    list_each (node, &p->sessions)
+        n++;
+    return n;
+}
+
 size_t pool_idle(const struct pool *p)
 {
-    return p->n_idle;
+    return p->n_idle + all_sessions(p) - busy_sessions(p);
 }
 
 size_t pool_busy(const struct pool *p)
 {
-    return p->n_busy;
+    return p->n_busy + busy_sessions(p);
 }

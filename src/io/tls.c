@@ -296,17 +296,23 @@ static bool add_client_cert(SSL_CTX *ssl, const struct tls_options *o, char *ret
     return true;
 }
 
-static void configure(SSL_CTX *ssl, bool no_alpn)
+static void offer_protocols(SSL_CTX *ssl, const struct tls_options *o)
 {
-    static const unsigned char alpn[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+    static const unsigned char both[] = {2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+    const unsigned char *first = o->alpn == ALPN_HTTP_1 ? both + 3 : both;
 
+    if (!o->no_alpn)
+        (void)SSL_CTX_set_alpn_protos(ssl, first, (unsigned)(both + sizeof(both) - first));
+}
+
+static void configure(SSL_CTX *ssl, const struct tls_options *o)
+{
     (void)SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
     (void)SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     (void)SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
                                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_read_ahead(ssl, 1); /* header and body of a record in one call */
-    if (!no_alpn)
-        (void)SSL_CTX_set_alpn_protos(ssl, alpn, sizeof(alpn));
+    offer_protocols(ssl, o);
     SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
     (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
@@ -321,7 +327,7 @@ struct tls_ctx *tls_ctx_new(const struct tls_options *o, char *ret_error, size_t
     list_init(&c->sessions);
     c->ssl = SSL_CTX_new(TLS_client_method());
     ASSERT(c->ssl);
-    configure(c->ssl, o->no_alpn);
+    configure(c->ssl, o);
     if (!roots)
         load_roots();
     trust(c->ssl, roots);
@@ -500,6 +506,15 @@ void tls_end_write(struct tls *t)
     ERR_clear_error();
     (void)SSL_shutdown(t->ssl); /* best effort: when the socket is full, FIN alone has to do */
     ERR_clear_error();
+}
+
+struct str tls_protocol(const struct tls *t)
+{
+    const unsigned char *name = NULL;
+    unsigned n = 0;
+
+    SSL_get0_alpn_selected(t->ssl, &name, &n);
+    return n > 0 ? str_of((const char *)name, n) : STR("");
 }
 
 const char *tls_error_text(const struct tls *t)

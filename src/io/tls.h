@@ -13,11 +13,16 @@
 struct tls_ctx;
 struct tls; /* one connection's state */
 
+/* What is offered. */
+enum tls_alpn { ALPN_HTTP_1, ALPN_EITHER };
+
 struct tls_options {
     const char *ca_file;   /* PEM certificates trusted besides the system's; NULL for none */
     const char *cert_file; /* client certificate chain, PEM; NULL for none */
     const char *key_file;  /* its key */
-    bool no_alpn;          /* what is spoken is not HTTP/1.1 */
+    bool no_alpn;          /* what is spoken is not HTTP */
+
+    enum tls_alpn alpn;
 };
 
 /* NULL, and the reason in ret_error, when a file cannot be used. */
@@ -31,6 +36,7 @@ int tls_handshake(struct tls *t); /* 1 done, STREAM_AGAIN, STREAM_ERROR */
 ssize_t tls_read(struct tls *t, void *p, size_t n);
 ssize_t tls_writev(struct tls *t, const struct iovec *iov, int n);
 void tls_end_write(struct tls *t);
+struct str tls_protocol(const struct tls *t); /* that ALPN chose; empty when none */
 const char *tls_error_text(const struct tls *t);
 
 #endif

@@ -106,10 +106,17 @@ static bool init_tls(struct proxy *p, char *ret_error, size_t error_size)
                   str_starts_nocase(c->oidc_issuer, STR("https:"));
     if (c->anthropic_base_url.scheme != URL_HTTPS && !others)
         return true;
+
+    static const enum tls_alpn alpn[] = {
+        [UPSTREAM_HTTP_1] = ALPN_HTTP_1,
+        [UPSTREAM_HTTP_AUTO] = ALPN_EITHER,
+        [UPSTREAM_HTTP_2] = ALPN_EITHER, /* the same trust reaches identity providers */
+    };
     const struct tls_options options = {
         .ca_file = c->ca_file.p,
         .cert_file = c->client_cert.p,
         .key_file = c->client_key.p,
+        .alpn = alpn[c->protocol],
     };
     p->tls = tls_ctx_new(&options, ret_error, error_size);
     return p->tls != NULL;
@@ -171,7 +178,14 @@ static bool use_proxy(const struct config *c, struct url *ret_proxy)
 static void init_pool(struct proxy *p)
 {
     const struct config *c = p->config;
+
+    static const enum pool_http http[] = {
+        [UPSTREAM_HTTP_1] = POOL_HTTP_1,
+        [UPSTREAM_HTTP_AUTO] = POOL_HTTP_AUTO,
+        [UPSTREAM_HTTP_2] = POOL_HTTP_2,
+    };
     struct pool_options options = {
+        .http = http[c->protocol],
         .target = {.url = c->anthropic_base_url, .tls = p->tls},
         .connect_timeout_us = (uint64_t)c->connect_timeout,
         .idle_timeout_us = (uint64_t)c->upstream_idle,

@@ -1,0 +1,234 @@
+"""HTTP/2 to the upstream: nghttpx ends it in front of a scripted one, over TLS and without."""
+import contextlib
+import shutil
+import socket
+import subprocess
+import threading
+
+import harness
+from harness import Gone, each_request, message_start, text_delta, text_start, until
+from test_upstream_tls import Case, server_context
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Front:
+    """nghttpx on a free port; its access log says what came by which connection."""
+
+    def __init__(self, directory, backend, pair=None, *more):
+        self.port = free_port()
+        self.url = f"{'https' if pair else 'http'}://127.0.0.1:{self.port}"
+        self.log = directory / f"access-{self.port}.log"
+        frontend = f"127.0.0.1,{self.port}" + ("" if pair else ";no-tls")
+        command = [shutil.which("nghttpx"), "--conf=/dev/null", "--workers=1",
+                   f"--frontend={frontend}", f"--backend=127.0.0.1,{backend.port};;proto=http/1.1",
+                   f"--accesslog-file={self.log}", "--accesslog-format=$alpn $remote_port $status",
+                   f"--errorlog-file={directory}/error-{self.port}.log", *more]
+        if pair:
+            command += [pair[1], pair[0]]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
+                                        stderr=subprocess.DEVNULL)
+        until(self._listens, "nghttpx listens")
+
+    def _listens(self):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+            return True
+        return False
+
+    def lines(self):
+        """(protocol, client's port, status) of each request that is over."""
+        return [tuple(line.split()) for line in self.log.read_text().splitlines()]
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(harness.DEADLINE)
+
+
+class H2Case(Case):
+    def front(self, backend, *more, tls=True):
+        front = Front(self.directory(), backend, self.local if tls else None, *more)
+        self.addCleanup(front.close)
+        return front
+
+    def http2(self, front, how="auto", **env):
+        return self.https(front.url, CCPROXY_UPSTREAM_HTTP=how, **env)
+
+
+class Shared(H2Case):
+    def test_alpn_chooses_h2_and_many_share_a_connection(self):
+        gate = threading.Barrier(20, timeout=harness.DEADLINE)
+
+        def together(call):
+            gate.wait()  # so that all twenty are in flight at a time
+            call.answer()
+
+        front = self.front(self.upstream(each_request(together)))
+        proxy = self.http2(front)
+        statuses = []
+        threads = [threading.Thread(target=lambda: statuses.append(proxy.chat(stream=True).status))
+                   for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(statuses, [200] * 20)
+        until(lambda: len(front.lines()) == 20, "all are in the access log")
+        self.assertEqual({line[0] for line in front.lines()}, {"h2"})
+        self.assertEqual(len({line[1] for line in front.lines()}), 1)
+
+    def test_without_tls_by_prior_knowledge(self):
+        front = self.front(self.upstream(each_request(lambda call: call.answer())), tls=False)
+        proxy = self.proxy(front.url, CCPROXY_UPSTREAM_HTTP="h2c")
+        for stream in (False, True):
+            self.assertEqual(proxy.chat(stream=stream).status, 200)
+        until(lambda: len(front.lines()) == 2, "both are in the access log")
+        self.assertEqual(len({line[1] for line in front.lines()}), 1)
+
+    def test_streams_the_upstream_allows(self):
+        gate = threading.Barrier(6, timeout=harness.DEADLINE)
+
+        def together(call):
+            gate.wait()
+            call.answer()
+
+        front = self.front(self.upstream(each_request(together)),
+                           "--frontend-http2-max-concurrent-streams=2")
+        proxy = self.http2(front, CCPROXY_RETRIES=3)
+        statuses = []
+        threads = [threading.Thread(target=lambda: statuses.append(proxy.chat().status))
+                   for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(statuses, [200] * 6)
+        until(lambda: sum(l[2] == "200" for l in front.lines()) == 6, "six in the access log")
+        ports = [line[1] for line in front.lines() if line[2] == "200"]
+        self.assertLessEqual(max(ports.count(p) for p in ports), 2)
+
+    def test_large_request(self):
+        up = self.upstream(each_request(lambda call: call.answer()))
+        proxy = self.http2(self.front(up))
+        text = "a long prompt " * 100000
+        self.assertEqual(proxy.chat(messages=[{"role": "user", "content": text}]).status, 200)
+        self.assertIn(text.encode(), up.requests[0])
+
+
+class Fallback(H2Case):
+    def test_upstream_without_h2(self):
+        for offers in (None, ["http/1.1"]):
+            context = server_context(self.local)
+            if offers:
+                context.set_alpn_protocols(offers)
+            up = self.upstream(each_request(lambda call: call.answer()), tls=context)
+            proxy = self.http2(up)
+            for stream in (True, False):
+                self.assertEqual(proxy.chat(stream=stream).status, 200)
+
+    def test_h2_or_nothing(self):
+        up = self.serve(each_request(lambda call: call.answer()))
+        proxy = self.http2(up, "2")
+        self.assert_refused(proxy, "does not speak HTTP/2")
+        self.assertEqual(up.requests, [])
+
+    def test_one_says_no_h2(self):
+        front = self.front(self.upstream(each_request(lambda call: call.answer())))
+        self.assertEqual(self.http2(front, "1.1").chat().status, 200)
+        until(lambda: front.lines(), "it is in the access log")
+        self.assertEqual(front.lines()[0][0], "http/1.1")
+
+    def test_words_that_do_not_fit(self):
+        for url, word in (("https://localhost", "h2c"), ("http://localhost", "2"),
+                          ("https://localhost", "3")):
+            ran = harness.run("check", ANTHROPIC_BASE_URL=url, CCPROXY_UPSTREAM_HTTP=word)
+            self.assertNotEqual(ran.returncode, 0)
+            self.assertIn("CCPROXY_UPSTREAM_HTTP", ran.stdout + ran.stderr)
+
+
+class Streams(H2Case):
+    def begun(self, then):
+        """An upstream that begins an answer and goes on with then(call), behind nghttpx."""
+        def script(call):
+            call.read_request()
+            call.start()
+            for event in (message_start(), text_start(), text_delta("begun")):
+                call.event(event)
+            then(call)
+
+        self.up = self.upstream(script)
+        self.front_ = self.front(self.up)
+        return self.http2(self.front_)
+
+    def assert_cut(self, client):
+        rest = b""
+        while piece := client.frame():
+            rest += piece
+        self.assertIn(b"upstream_incomplete", rest)
+
+    def test_client_that_leaves_cancels_its_stream_alone(self):
+        closed = threading.Event()
+
+        def then(call):
+            if b"leaves" not in call.body:
+                call.event(text_delta("more"))
+                call.wait_closed()
+            with contextlib.suppress(Gone):
+                call.wait_closed()
+            closed.set()
+
+        proxy = self.begun(then)
+        stays, leaves = self.client(proxy), self.client(proxy)
+        stays.stream(content="stays")
+        leaves.stream(content="leaves")
+        stays.text("more")
+        leaves.text("begun")
+        leaves.close()
+        self.assertTrue(closed.wait(harness.DEADLINE), "the upstream call was not cancelled")
+        self.assertEqual(proxy.ended(1)["ending"], "CLIENT_GONE")
+        self.assertEqual(len(proxy.logs("request")), 1)
+
+    def test_reader_that_stalls_does_not_stall_others(self):
+        def then(call):
+            if b"slow" in call.body:
+                with contextlib.suppress(Gone):
+                    while True:  # until nobody takes more
+                        call.event(text_delta("x" * 10000))
+            call.event(text_delta("quick"))
+            call.wait_closed()
+
+        proxy = self.begun(then)
+        slow = self.client(proxy, receive_buffer=4096)
+        slow.stream(content="slow")
+        slow.text("begun")
+        for _ in range(20):
+            other = self.client(proxy)
+            other.stream(content="other")
+            other.text("quick")
+            other.close()
+        slow.close()
+
+    def test_upstream_that_breaks_off(self):
+        seen = threading.Event()
+
+        def then(call):
+            seen.wait(harness.DEADLINE)
+            call.reset()
+
+        proxy = self.begun(then)
+        client = self.client(proxy)
+        client.stream()
+        client.text("begun")
+        seen.set()
+        self.assert_cut(client)
+
+    def test_front_that_is_killed(self):
+        proxy = self.begun(lambda call: call.wait_closed())
+        client = self.client(proxy)
+        client.stream()
+        client.text("begun")
+        self.front_.process.kill()
+        self.assert_cut(client)
