@@ -19,6 +19,7 @@
 
 #include "base/mem.h"
 #include "config/options.h"
+#include "io/tls.h"
 #include "policy/route.h"
 #include "store/ledger_url.h"
 #include "store/otlp.h"
@@ -359,6 +360,49 @@ static void check_files(const struct config *c, struct report *r)
         report_fault(r, where(c, OPT_client_key), "needs CCPROXY_CLIENT_CERT as well");
 }
 
+/* The parts of a list of paths, terminated. */
+static const char **split_paths(struct config *c, struct str list, size_t *ret_n)
+{
+    size_t n = list.n ? count_parts(list) : 0;
+    const char **paths = arena_zalloc(&c->arena, (n + 1) * sizeof(*paths));
+    struct str part;
+    *ret_n = 0;
+    while (list.n && str_split(&list, ',', &part))
+        paths[(*ret_n)++] = arena_printf(&c->arena, "%.*s", STR_FMT(str_trim(part))).p;
+    return paths;
+}
+
+static void read_tls(struct config *c, struct report *r)
+{
+    struct tls_server_options o = {.modern = str_eq(c->tls_profile, STR("modern"))};
+    size_t n_keys;
+    const char **certs = split_paths(c, c->tls_cert, &o.n);
+    const char **keys = split_paths(c, c->tls_key, &n_keys);
+    struct tls_files *files = arena_zalloc(&c->arena, (o.n + 1) * sizeof(*files));
+    char error[TLS_ERROR];
+    if (n_keys && n_keys != o.n) {
+        report_fault(r, where(c, OPT_tls_key), "names %zu keys for %zu certificates", n_keys, o.n);
+        return;
+    }
+    if (!o.n)
+        return;
+    for (size_t i = 0; i < o.n; i++)
+        files[i] = (struct tls_files){.cert = certs[i], .key = n_keys ? keys[i] : NULL};
+    o.files = files;
+    c->tls = tls_server_new(&o, error, sizeof(error));
+    if (!c->tls)
+        report_fault(r, where(c, OPT_tls_cert), "%s", error);
+}
+
+static void check_tls(struct config *c, struct report *r)
+{
+    if (!str_eq(c->tls_profile, STR("modern")) && !str_eq(c->tls_profile, STR("intermediate")))
+        report_fault(r, where(c, OPT_tls_profile), "\"%.*s\" is not intermediate or modern",
+                     STR_FMT(c->tls_profile));
+    else
+        read_tls(c, r);
+}
+
 static bool read_fallback(struct str word, enum fallback *ret)
 {
     static const struct {
@@ -521,6 +565,7 @@ void check_config(struct config *c, struct report *r)
     check_origins(c, r);
     check_proxy(c, r);
     check_files(c, r);
+    check_tls(c, r);
     check_reserve(c, r);
     check_redis(c, r);
     check_db(c, r);

@@ -17,6 +17,7 @@
 #include "wire/url.h"
 
 struct config_given;
+struct tls_server;
 
 enum fallback { FALLBACK_LOCAL, FALLBACK_OPEN, FALLBACK_CLOSED };
 
@@ -66,6 +67,7 @@ struct config {
     enum auth_method auth;
     struct redis_url redis; /* when redis_url is given */
     struct address_blocks proxies;
+    struct tls_server *tls; /* NULL: no certificate */
     struct model_limits model_limits;
     struct fallbacks fallbacks;
     enum reserve reserve;

@@ -87,6 +87,8 @@ static void init_server(struct proxy *p)
         .body_timeout_us = (uint64_t)c->body_timeout,
         .idle_timeout_us = (uint64_t)c->idle_timeout,
         .write_timeout_us = (uint64_t)c->write_timeout,
+        .handshake_timeout_us = (uint64_t)c->handshake_timeout,
+        .handshakes_max = (size_t)c->max_handshakes,
     };
     const struct server_handler handler = {
         .ctx = p,
@@ -97,6 +99,7 @@ static void init_server(struct proxy *p)
         .on_drained = on_drained,
     };
     p->server = server_new(p->loop, &limits, &handler);
+    p->door = (struct server_door){.tls = c->tls};
 }
 
 static bool init_tls(struct proxy *p, char *ret_error, size_t error_size)
@@ -273,7 +276,7 @@ bool proxy_upstream_works(const struct proxy *p)
 
 bool proxy_listen(struct proxy *p, int fd)
 {
-    return server_listen(p->server, fd);
+    return server_listen_at(p->server, fd, &p->door);
 }
 
 void proxy_unready(struct proxy *p)
