@@ -14,7 +14,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -238,17 +237,48 @@ static bool is_ip(struct str s)
     return inet_pton(AF_INET, text, &unused) == 1 || inet_pton(AF_INET6, text, &unused) == 1;
 }
 
-static void check_host(const struct config *c, struct report *r)
+static bool is_listened_at(const struct config *c, const struct listen *l)
 {
-    const struct str prefix = STR("unix:/");
-    bool ok = is_ip(c->host);
+    for (size_t i = 0; i < c->n_listen; i++)
+        if (str_eq(c->listen[i].host, l->host) && c->listen[i].port == l->port)
+            return l->port || str_starts(l->host, STR("unix:"));
+    return false;
+}
 
-    if (str_starts(c->host, prefix))
-        ok = c->host.n > prefix.n &&
-             c->host.n - (prefix.n - 1) < sizeof(((struct sockaddr_un *)0)->sun_path);
-    if (!ok)
+static void add_listen(struct config *c, struct report *r, struct str entry)
+{
+    struct str at = where(c, OPT_listen_list);
+    const char *expected;
+    struct listen l;
+
+    if (!listen_parse(entry, &l, &expected))
+        report_fault(r, at, "\"%.*s\" is not %s", STR_FMT(entry), expected);
+    else if (l.tls && !c->tls_cert.n)
+        report_fault(r, at, "\"%.*s\" needs a certificate: CCPROXY_TLS_CERT", STR_FMT(entry));
+    else if (is_listened_at(c, &l))
+        report_fault(r, at, "\"%.*s\" stands there twice", STR_FMT(entry));
+    else if (c->n_listen == LISTEN_MAX)
+        report_fault(r, at, "has more than %d addresses", LISTEN_MAX);
+    else
+        c->listen[c->n_listen++] = l;
+}
+
+static void check_listen(struct config *c, struct report *r)
+{
+    struct str rest = c->listen_list, entry;
+
+    while (rest.n && str_split(&rest, ',', &entry))
+        add_listen(c, r, str_trim(entry));
+    if (c->listen_list.n)
+        return;
+    if (!listen_is_host(c->host))
         report_fault(r, where(c, OPT_host), "\"%.*s\" is not an IPv4 or IPv6 address or unix:/path",
                      STR_FMT(c->host));
+    c->n_listen = 1;
+    c->listen[0] = (struct listen){.host = c->host,
+                                   .port = (uint16_t)c->port,
+                                   .tls = c->tls_cert.n > 0,
+                                   .serves = SERVES_CLIENTS | SERVES_OPERATORS};
 }
 
 /* 1.2.3.4, 1.2.3.4:53, 2001:db8::1 or [2001:db8::1]:53 */
@@ -558,7 +588,7 @@ static void check_spans(struct config *c, struct report *r)
 void check_config(struct config *c, struct report *r)
 {
     check_keys(c, r);
-    check_host(c, r);
+    check_listen(c, r);
     check_dns_servers(c, r);
     check_trusted_proxies(c, r);
     check_model_limits(c, r);

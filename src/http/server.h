@@ -29,6 +29,7 @@ struct tls_server;
 /* What a listener is like; its connections and their requests point to it. */
 struct server_door {
     struct tls_server *tls; /* NULL: plain */
+    unsigned serves;        /* the handler's */
 };
 
 struct request {

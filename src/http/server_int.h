@@ -4,7 +4,7 @@
 
 #include "http/server.h"
 
-enum { LISTENERS_MAX = 256 };
+enum { LISTENERS_MAX = 2048 };
 
 struct listener {
     struct io_watch watch; /* its fd is -1 while accepting is paused */

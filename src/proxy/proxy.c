@@ -99,7 +99,11 @@ static void init_server(struct proxy *p)
         .on_drained = on_drained,
     };
     p->server = server_new(p->loop, &limits, &handler);
-    p->door = (struct server_door){.tls = c->tls};
+    for (size_t i = 0; i < c->n_listen; i++)
+        p->doors[i] = (struct server_door){
+            .tls = c->listen[i].tls ? c->tls : NULL,
+            .serves = c->listen[i].serves,
+        };
 }
 
 static bool init_tls(struct proxy *p, char *ret_error, size_t error_size)
@@ -274,9 +278,9 @@ bool proxy_upstream_works(const struct proxy *p)
     return p->shared->board->upstream_failures < UPSTREAM_DOWN_AFTER;
 }
 
-bool proxy_listen(struct proxy *p, int fd)
+bool proxy_listen(struct proxy *p, int fd, size_t entry)
 {
-    return server_listen_at(p->server, fd, &p->door);
+    return server_listen_at(p->server, fd, &p->doors[entry]);
 }
 
 void proxy_unready(struct proxy *p)
