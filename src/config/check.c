@@ -14,11 +14,11 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "config/options.h"
+#include "io/tls.h"
 #include "policy/route.h"
 #include "store/ledger_url.h"
 #include "store/otlp.h"
@@ -265,17 +265,48 @@ static bool is_ip(struct str s)
     return inet_pton(AF_INET, text, &unused) == 1 || inet_pton(AF_INET6, text, &unused) == 1;
 }
 
-static void check_host(const struct config *c, struct report *r)
+static bool is_listened_at(const struct config *c, const struct listen *l)
 {
-    const struct str prefix = STR("unix:/");
-    bool ok = is_ip(c->host);
+    for (size_t i = 0; i < c->n_listen; i++)
+        if (str_eq(c->listen[i].host, l->host) && c->listen[i].port == l->port)
+            return l->port || str_starts(l->host, STR("unix:"));
+    return false;
+}
 
-    if (str_starts(c->host, prefix))
-        ok = c->host.n > prefix.n &&
-             c->host.n - (prefix.n - 1) < sizeof(((struct sockaddr_un *)0)->sun_path);
-    if (!ok)
+static void add_listen(struct config *c, struct report *r, struct str entry)
+{
+    struct str at = where(c, OPT_listen_list);
+    const char *expected;
+    struct listen l;
+
+    if (!listen_parse(entry, &l, &expected))
+        report_fault(r, at, "\"%.*s\" is not %s", STR_FMT(entry), expected);
+    else if (l.tls && !c->tls_cert.n)
+        report_fault(r, at, "\"%.*s\" needs a certificate: CCPROXY_TLS_CERT", STR_FMT(entry));
+    else if (is_listened_at(c, &l))
+        report_fault(r, at, "\"%.*s\" stands there twice", STR_FMT(entry));
+    else if (c->n_listen == LISTEN_MAX)
+        report_fault(r, at, "has more than %d addresses", LISTEN_MAX);
+    else
+        c->listen[c->n_listen++] = l;
+}
+
+static void check_listen(struct config *c, struct report *r)
+{
+    struct str rest = c->listen_list, entry;
+
+    while (rest.n && str_split(&rest, ',', &entry))
+        add_listen(c, r, str_trim(entry));
+    if (c->listen_list.n)
+        return;
+    if (!listen_is_host(c->host))
         report_fault(r, where(c, OPT_host), "\"%.*s\" is not an IPv4 or IPv6 address or unix:/path",
                      STR_FMT(c->host));
+    c->n_listen = 1;
+    c->listen[0] = (struct listen){.host = c->host,
+                                   .port = (uint16_t)c->port,
+                                   .tls = c->tls_cert.n > 0,
+                                   .serves = SERVES_CLIENTS | SERVES_OPERATORS};
 }
 
 /* 1.2.3.4, 1.2.3.4:53, 2001:db8::1 or [2001:db8::1]:53 */
@@ -385,6 +416,49 @@ static void check_files(const struct config *c, struct report *r)
         report_fault(r, where(c, OPT_client_cert), "needs CCPROXY_CLIENT_KEY as well");
     if (c->client_key.n && !c->client_cert.n)
         report_fault(r, where(c, OPT_client_key), "needs CCPROXY_CLIENT_CERT as well");
+}
+
+/* The parts of a list of paths, terminated. */
+static const char **split_paths(struct config *c, struct str list, size_t *ret_n)
+{
+    size_t n = list.n ? count_parts(list) : 0;
+    const char **paths = arena_zalloc(&c->arena, (n + 1) * sizeof(*paths));
+    struct str part;
+    *ret_n = 0;
+    while (list.n && str_split(&list, ',', &part))
+        paths[(*ret_n)++] = arena_printf(&c->arena, "%.*s", STR_FMT(str_trim(part))).p;
+    return paths;
+}
+
+static void read_tls(struct config *c, struct report *r)
+{
+    struct tls_server_options o = {.modern = str_eq(c->tls_profile, STR("modern"))};
+    size_t n_keys;
+    const char **certs = split_paths(c, c->tls_cert, &o.n);
+    const char **keys = split_paths(c, c->tls_key, &n_keys);
+    struct tls_files *files = arena_zalloc(&c->arena, (o.n + 1) * sizeof(*files));
+    char error[TLS_ERROR];
+    if (n_keys && n_keys != o.n) {
+        report_fault(r, where(c, OPT_tls_key), "names %zu keys for %zu certificates", n_keys, o.n);
+        return;
+    }
+    if (!o.n)
+        return;
+    for (size_t i = 0; i < o.n; i++)
+        files[i] = (struct tls_files){.cert = certs[i], .key = n_keys ? keys[i] : NULL};
+    o.files = files;
+    c->tls = tls_server_new(&o, error, sizeof(error));
+    if (!c->tls)
+        report_fault(r, where(c, OPT_tls_cert), "%s", error);
+}
+
+static void check_tls(struct config *c, struct report *r)
+{
+    if (!str_eq(c->tls_profile, STR("modern")) && !str_eq(c->tls_profile, STR("intermediate")))
+        report_fault(r, where(c, OPT_tls_profile), "\"%.*s\" is not intermediate or modern",
+                     STR_FMT(c->tls_profile));
+    else
+        read_tls(c, r);
 }
 
 static bool read_fallback(struct str word, enum fallback *ret)
@@ -543,13 +617,14 @@ void check_config(struct config *c, struct report *r)
 {
     check_keys(c, r);
     check_protocol(c, r);
-    check_host(c, r);
+    check_listen(c, r);
     check_dns_servers(c, r);
     check_trusted_proxies(c, r);
     check_model_limits(c, r);
     check_origins(c, r);
     check_proxy(c, r);
     check_files(c, r);
+    check_tls(c, r);
     check_reserve(c, r);
     check_redis(c, r);
     check_db(c, r);

@@ -21,6 +21,7 @@
 #include "config/parse.h"
 #include "config/report.h"
 #include "config/yaml.h"
+#include "io/tls.h"
 
 enum {
     FILE_MAX = 1024 * 1024,
@@ -389,6 +390,7 @@ void config_free(struct config *c)
     }
     if (c->jwt_keys)
         jwt_keys_done(c->jwt_keys);
+    tls_server_free(c->tls);
     arena_done(&c->arena);
     mem_free(c);
 }

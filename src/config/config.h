@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "config/listen.h"
 #include "policy/address.h"
 #include "policy/auth.h"
 #include "policy/jwt.h"
@@ -17,6 +18,7 @@
 #include "wire/url.h"
 
 struct config_given;
+struct tls_server;
 
 enum fallback { FALLBACK_LOCAL, FALLBACK_OPEN, FALLBACK_CLOSED };
 
@@ -66,9 +68,12 @@ struct config {
     size_t n_upstream_keys;
     struct clients clients; /* named "client-1" and so on where no name is given */
     enum auth_method auth;
-    enum upstream_protocol protocol; /* of the upstream */
-    struct redis_url redis;          /* when redis_url is given */
+    enum upstream_protocol protocol;  /* of the upstream */
+    struct redis_url redis;           /* when redis_url is given */
+    struct listen listen[LISTEN_MAX]; /* at least one */
+    size_t n_listen;
     struct address_blocks proxies;
+    struct tls_server *tls; /* NULL: no certificate */
     struct model_limits model_limits;
     struct fallbacks fallbacks;
     enum reserve reserve;

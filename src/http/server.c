@@ -1,4 +1,5 @@
-/* server.c - listening, accepting, and the set of connections; server_h1.c is one of them. */
+/* server.c - listening, accepting, and the set of connections; server_h1.c is one of them, arrival.c what
+ * is not yet one. */
 #include "http/server_int.h"
 
 #include <errno.h>
@@ -9,6 +10,9 @@
 enum { ACCEPTS_PER_TURN = 64, ACCEPTS_AT_DRAIN = 65536 };
 
 static const uint64_t EMFILE_PAUSE_US = 100 * 1000;
+
+static const struct server_door plain_door = {.tls = NULL};
+static const struct stream_owner nobody = {.name = "client"};
 
 /* The connection idle longest, or NULL when all are at work. */
 static struct conn *idlest(struct server *s)
@@ -40,6 +44,15 @@ static bool is_exhaustion(int error)
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+static void begin(const struct listener *l, int fd, const struct sock_addr *peer)
+{
+    struct stream *stream = stream_accept(l->server->loop, fd, peer, &nobody, NULL);
+    if (l->door->tls)
+        arrival_begin(l->server, stream, l->door);
+    else
+        conn_begin(l->server, stream, l->door);
+}
+
 static void accept_some(struct listener *l, int max)
 {
     struct server *s = l->server;
@@ -54,10 +67,10 @@ static void accept_some(struct listener *l, int max)
         }
         if (fd < 0)
             return;
-        if (s->n_conns >= s->limits.connections_max && !shed_one(s))
+        if (server_connections(s) >= s->limits.connections_max && !shed_one(s))
             (void)sys_close(fd);
         else
-            conn_begin(s, fd, &peer);
+            begin(l, fd, &peer);
     }
 }
 
@@ -90,18 +103,25 @@ struct server *server_new(struct loop *l, const struct server_limits *limits,
     s->limits = *limits;
     s->handler = *handler;
     list_init(&s->conns);
+    list_init(&s->arrivals);
     timer_init(&s->pause, "accept pause", on_pause_over);
     return s;
 }
 
-bool server_listen(struct server *s, int fd)
+bool server_listen_at(struct server *s, int fd, const struct server_door *door)
 {
     ASSERT(s->n_listeners < LISTENERS_MAX);
     struct listener *l = &s->listeners[s->n_listeners++];
     l->server = s;
     l->fd = fd;
+    l->door = door;
     watch_listener(l);
     return l->watch.fd >= 0;
+}
+
+bool server_listen(struct server *s, int fd)
+{
+    return server_listen_at(s, fd, &plain_door);
 }
 
 static void stop_listening(struct server *s)
@@ -131,15 +151,16 @@ void server_drain(struct server *s)
 
 size_t server_connections(const struct server *s)
 {
-    return s->n_conns;
+    return s->n_conns + s->n_arrivals;
 }
 
 void server_free(struct server *s)
 {
     stop_listening(s);
+    arrivals_end(s);
     list_each_safe (node, &s->conns) {
         conn_kill(conn_of_node(node));
     }
-    ASSERT(s->n_conns == 0);
+    ASSERT(server_connections(s) == 0);
     mem_free(s);
 }

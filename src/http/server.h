@@ -24,14 +24,22 @@
 
 struct server;
 struct conn;
+struct tls_server;
+
+/* What a listener is like; its connections and their requests point to it. */
+struct server_door {
+    struct tls_server *tls; /* NULL: plain */
+    unsigned serves;        /* the handler's */
+};
 
 struct request {
     struct conn *conn;
     const struct h1_head *head; /* during on_head only; NULL afterwards */
     struct buf body;            /* whole when on_request is called; the handler may take it */
     struct sock_addr peer;
-    uint64_t started_us; /* first byte of the head */
-    void *user;          /* the handler's; NULL at first */
+    const struct server_door *door; /* it came in through */
+    uint64_t started_us;            /* first byte of the head */
+    void *user;                     /* the handler's; NULL at first */
 
     /* The transport's. */
     bool is_head, http10; /* the method is HEAD; the version is 1.0 */
@@ -84,12 +92,16 @@ struct server_limits {
     uint64_t head_timeout_us; /* from the first byte of a head to its end */
     uint64_t body_timeout_us; /* a whole body, and as much again for each MiB that has come */
     uint64_t idle_timeout_us; /* between requests on a connection */
-    uint64_t write_timeout_us; /* without any byte taken by the client */
+    uint64_t write_timeout_us;     /* without any byte taken by the client */
+    uint64_t handshake_timeout_us; /* from accepting to the end of a TLS handshake */
+    size_t handshakes_max;         /* under way; above it the oldest one is closed */
 };
 
 struct server *server_new(struct loop *l, const struct server_limits *limits,
                           const struct server_handler *handler);
-/* Takes a listening descriptor and accepts from it. EMFILE pauses accepting, it never spins. */
+/* Takes a listening descriptor and accepts from it. EMFILE pauses accepting, it never spins. The
+ * door must live as long as the server; server_listen is for a plain one. */
+NODISCARD bool server_listen_at(struct server *s, int fd, const struct server_door *door);
 NODISCARD bool server_listen(struct server *s, int fd);
 /* Accepts what is queued and then no more, closes idle connections, and ends the others after their
  * reply. */

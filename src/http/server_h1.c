@@ -118,6 +118,7 @@ static struct request *new_request(struct conn *c)
     struct request *r = mem_zalloc(sizeof(*r));
     r->conn = c;
     r->peer = *stream_peer(c->stream);
+    r->door = c->door;
     r->started_us = c->head_began_us;
     buf_init(&r->body, size_max(c->server->limits.body_max, 1));
     c->request = r;
@@ -513,7 +514,7 @@ static void on_timer(struct timer *t)
 
 static const struct stream_owner owner = {.on_ready = on_ready, .name = "client"};
 
-void conn_begin(struct server *s, int fd, const struct sock_addr *peer)
+void conn_begin(struct server *s, struct stream *stream, const struct server_door *door)
 {
     struct conn *c = mem_zalloc(sizeof(*c));
     c->server = s;
@@ -523,8 +524,10 @@ void conn_begin(struct server *s, int fd, const struct sock_addr *peer)
     deferred_init(&c->work, on_work);
     list_push(&s->conns, &c->node);
     s->n_conns++;
-    c->stream = stream_accept(s->loop, fd, peer, &owner, c);
-    conn_set_deadline(c, s->limits.idle_timeout_us);
+    c->door = door;
+    c->stream = stream;
+    stream_set_owner(stream, &owner, c);
+    conn_set_deadline(c, s->draining ? RETIRE_US : s->limits.idle_timeout_us);
 }
 
 struct conn *conn_of_node(struct list *node)

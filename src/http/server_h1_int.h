@@ -8,6 +8,7 @@ struct conn {
     struct server *server;
     struct list node;
     struct stream *stream;
+    const struct server_door *door;
 
     enum {
         CONN_IDLE, /* nothing of a request has come */

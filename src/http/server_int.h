@@ -4,12 +4,13 @@
 
 #include "http/server.h"
 
-enum { LISTENERS_MAX = 256 };
+enum { LISTENERS_MAX = 2048 };
 
 struct listener {
     struct io_watch watch; /* its fd is -1 while accepting is paused */
     int fd;
     struct server *server;
+    const struct server_door *door;
 };
 
 struct server {
@@ -21,11 +22,17 @@ struct server {
     struct timer pause; /* after EMFILE */
     struct list conns;  /* those idle longest first */
     size_t n_conns;
+    struct list arrivals; /* the oldest first */
+    size_t n_arrivals;
     bool draining;
 };
 
-/* server_h1.c: one connection, which is a node of server->conns. */
-void conn_begin(struct server *s, int fd, const struct sock_addr *peer);
+/* arrival.c: a connection that has to prove itself before it carries requests. */
+void arrival_begin(struct server *s, struct stream *stream, const struct server_door *door);
+void arrivals_end(struct server *s); /* closes them all */
+
+/* server_h1.c: one connection, which is a node of server->conns. Takes the stream. */
+void conn_begin(struct server *s, struct stream *stream, const struct server_door *door);
 struct conn *conn_of_node(struct list *node);
 bool conn_is_idle(const struct conn *c);
 void conn_kill(struct conn *c);   /* closes it; on_gone for an open request */

@@ -2,7 +2,7 @@
  *
  *   stream_accept ----------------------------------------------v
  *   stream_connect --> CONNECTING --> (on_open) ---------------> OPEN --> CLOSED --> freed
- *                          |             stream_start_tls |       ^          ^
+ *                          |        start_tls, accept_tls |       ^          ^
  *                          v                              v       | on_open  | stream_close
  *                       FAILED <------------------- HANDSHAKING --+        any state
  *
@@ -175,12 +175,22 @@ struct stream *stream_connect(struct loop *l, const struct sock_addr *addr,
     return s;
 }
 
-void stream_start_tls(struct stream *s, struct tls_ctx *tls, struct str server_name)
+static void handshake(struct stream *s, struct tls *tls)
 {
     ASSERT(!s->tls && s->owner->on_open);
     enter(s, STREAM_HANDSHAKING);
-    s->tls = tls_client(tls, s->watch.fd, server_name);
-    loop_defer(s->loop, &s->later); /* the edge for writing has been and gone */
+    s->tls = tls;
+    loop_defer(s->loop, &s->later); /* edges may have been and gone */
+}
+
+void stream_start_tls(struct stream *s, struct tls_ctx *tls, struct str server_name)
+{
+    handshake(s, tls_client(tls, s->watch.fd, server_name));
+}
+
+void stream_accept_tls(struct stream *s, struct tls_server *tls)
+{
+    handshake(s, tls_accept(tls, s->watch.fd));
 }
 
 void stream_set_owner(struct stream *s, const struct stream_owner *owner, void *ctx)

@@ -25,13 +25,13 @@ enum {
 
 struct stream;
 struct tls_ctx;
+struct tls_server;
 
 struct stream_owner {
     /* events: IO_READ, IO_WRITE, IO_HUP. HUP also comes when the peer only ended its sending side.
      */
     void (*on_ready)(struct stream *s, void *ctx, unsigned events);
-    /* For streams that were made by stream_connect or stream_start_tls: once, before any on_ready.
-     */
+    /* For stream_connect, stream_start_tls and stream_accept_tls: once, before any on_ready. */
     void (*on_open)(struct stream *s, void *ctx, bool ok);
     const char *name; /* for the watchdog */
 };
@@ -45,6 +45,9 @@ struct stream *stream_connect(struct loop *l, const struct sock_addr *addr,
 /* Puts TLS on an open stream, as a client; server_name is for SNI and verification (a name or an IP
  * address), and sessions are kept and reused under it. on_open comes again. */
 void stream_start_tls(struct stream *s, struct tls_ctx *tls, struct str server_name);
+
+/* The same as a server, on a stream that was accepted. */
+void stream_accept_tls(struct stream *s, struct tls_server *tls);
 
 /* Events are not repeated for the new owner: it tries first. */
 void stream_set_owner(struct stream *s, const struct stream_owner *owner, void *ctx);

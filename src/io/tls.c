@@ -1,4 +1,4 @@
-/* tls.c - TLS 1.2 and 1.3 as a client: trust, the handshake, records, and sessions to resume.
+/* tls.c - TLS 1.2 and 1.3: the handshake, records, and as a client trust and sessions to resume.
  *
  *   stream.c --tls_read/tls_writev--> SSL --> our BIO --> sys_recv/sys_writev --> socket
  *
@@ -6,7 +6,8 @@
  * Everything is read from files in tls_ctx_new (the system's roots once per process, shared by all
  * contexts), because a worker has no file access later. Each call here leaves OpenSSL's error queue
  * empty. A tls belongs to its stream; a saved session belongs to the context, which must outlive
- * its connections. The descriptor, deadlines and retries are left to stream.c and above.
+ * its connections. The descriptor, deadlines and retries are left to stream.c and above. What a server
+ * adds stands in tls_server.c.
  */
 #include "io/tls.h"
 
@@ -21,6 +22,7 @@
 #include "io/sock.h"
 #include "io/stream.h"
 #include "io/sys.h"
+#include "io/tls_int.h"
 
 enum {
     RECORD_MAX = 16 * 1024, /* RFC 8446 section 5.1 */
@@ -38,17 +40,6 @@ struct tls_ctx {
 struct saved {
     struct list node;
     SSL_SESSION *session;
-    char name[];
-};
-
-struct tls {
-    SSL *ssl;
-    struct tls_ctx *ctx;
-    char *error; /* NULL while nothing went wrong; nothing is written after that */
-    int fd;
-    int err; /* errno of the last call to sys.h that failed */
-    bool eof;
-    bool dead; /* the protocol failed. A socket that takes no more may still give an answer. */
     char name[];
 };
 
@@ -208,7 +199,7 @@ static void resume(struct tls *t)
 
 /* --- the context --- */
 
-static int no_passphrase(char *out, int size, int writing, void *ctx)
+int tls_no_passphrase(char *out, int size, int writing, void *ctx)
 {
     (void)writing;
     (void)ctx;
@@ -217,16 +208,14 @@ static int no_passphrase(char *out, int size, int writing, void *ctx)
     return -1; /* fail rather than ask on the terminal */
 }
 
-/* Every certificate in a PEM file; NULL, with the reason queued, when there is none or a broken
- * one. */
-static STACK_OF(X509) * read_certs(const char *path)
+STACK_OF(X509) * tls_read_certs(const char *path)
 {
     BIO *in = BIO_new_file(path, "r");
     STACK_OF(X509) *certs = sk_X509_new_null();
     X509 *cert;
 
     ASSERT(certs);
-    while (in && (cert = PEM_read_bio_X509_AUX(in, NULL, no_passphrase, NULL)) != NULL)
+    while (in && (cert = PEM_read_bio_X509_AUX(in, NULL, tls_no_passphrase, NULL)) != NULL)
         ASSERT(sk_X509_push(certs, cert) > 0);
     (void)BIO_free(in);
     if (sk_X509_num(certs) > 0 && ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) {
@@ -254,7 +243,7 @@ static void load_roots(void)
     tzset();
     for (size_t i = 0; i < ARRAY_LEN(paths) && !roots; i++) {
         if (paths[i])
-            roots = read_certs(paths[i]);
+            roots = tls_read_certs(paths[i]);
         ERR_clear_error();
     }
 }
@@ -267,7 +256,7 @@ static void trust(SSL_CTX *ssl, const STACK_OF(X509) * certs)
         (void)X509_STORE_add_cert(store, sk_X509_value(certs, i));
 }
 
-static bool set_failed(char *ret_error, size_t size, const char *what, const char *path)
+bool tls_set_failed(char *ret_error, size_t size, const char *what, const char *path)
 {
     (void)snprintf(ret_error, size, "%s %s: %s", what, path, queue_text());
     ERR_clear_error();
@@ -276,10 +265,10 @@ static bool set_failed(char *ret_error, size_t size, const char *what, const cha
 
 static bool add_ca(SSL_CTX *ssl, const char *path, char *ret_error, size_t size)
 {
-    STACK_OF(X509) *certs = read_certs(path);
+    STACK_OF(X509) *certs = tls_read_certs(path);
 
     if (!certs)
-        return set_failed(ret_error, size, "cannot read certificates from", path);
+        return tls_set_failed(ret_error, size, "cannot read certificates from", path);
     trust(ssl, certs);
     sk_X509_pop_free(certs, X509_free);
     return true;
@@ -290,10 +279,19 @@ static bool add_client_cert(SSL_CTX *ssl, const struct tls_options *o, char *ret
     const char *key_file = o->key_file ? o->key_file : o->cert_file; /* both may be in one file */
 
     if (SSL_CTX_use_certificate_chain_file(ssl, o->cert_file) != 1)
-        return set_failed(ret_error, size, "cannot use certificate", o->cert_file);
+        return tls_set_failed(ret_error, size, "cannot use certificate", o->cert_file);
     if (SSL_CTX_use_PrivateKey_file(ssl, key_file, SSL_FILETYPE_PEM) != 1)
-        return set_failed(ret_error, size, "cannot use key", key_file);
+        return tls_set_failed(ret_error, size, "cannot use key", key_file);
     return true;
+}
+
+void tls_configure(SSL_CTX *ssl)
+{
+    (void)SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
+    (void)SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+    (void)SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(ssl, 1); /* header and body of a record in one call */
 }
 
 static void offer_protocols(SSL_CTX *ssl, const struct tls_options *o)
@@ -301,19 +299,15 @@ static void offer_protocols(SSL_CTX *ssl, const struct tls_options *o)
     static const unsigned char both[] = {2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
     const unsigned char *first = o->alpn == ALPN_HTTP_1 ? both + 3 : both;
 
-    if (!o->no_alpn)
+    if (o->alpn != ALPN_NONE)
         (void)SSL_CTX_set_alpn_protos(ssl, first, (unsigned)(both + sizeof(both) - first));
 }
 
 static void configure(SSL_CTX *ssl, const struct tls_options *o)
 {
-    (void)SSL_CTX_set_min_proto_version(ssl, TLS1_2_VERSION);
-    (void)SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
-    (void)SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
-    SSL_CTX_set_read_ahead(ssl, 1); /* header and body of a record in one call */
+    tls_configure(ssl);
     offer_protocols(ssl, o);
-    SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
+    SSL_CTX_set_default_passwd_cb(ssl, tls_no_passphrase);
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, NULL);
     (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(ssl, on_session);
@@ -350,6 +344,21 @@ void tls_ctx_free(struct tls_ctx *c)
 
 /* --- the connection --- */
 
+struct tls *tls_new(SSL_CTX *ctx, int fd, struct str name)
+{
+    struct tls *t = mem_zalloc(sizeof(*t) + name.n + 1);
+    BIO *bio;
+
+    t->fd = fd;
+    memcpy(t->name, name.p, name.n);
+    t->ssl = SSL_new(ctx);
+    ASSERT(t->ssl);
+    bio = new_bio(t);
+    SSL_set_bio(t->ssl, bio, bio);
+    (void)SSL_set_app_data(t->ssl, t);
+    return t;
+}
+
 /* RFC 6066 section 3: no trailing dot in SNI, "Literal IPv4 and IPv6 addresses are not permitted".
  */
 static bool set_name(struct tls *t)
@@ -377,19 +386,9 @@ struct tls *tls_client(struct tls_ctx *c, int fd, struct str server_name)
 {
     struct str name = bare_name(server_name);
     bool usable = name.n > 0 && name.n <= NAME_MAX_LEN && str_find(name, '\0') == name.n;
-    size_t n = usable ? name.n : 0;
-    struct tls *t = mem_zalloc(sizeof(*t) + n + 1);
-    BIO *bio;
+    struct tls *t = tls_new(c->ssl, fd, usable ? name : STR(""));
 
     t->ctx = c;
-    t->fd = fd;
-    if (usable)
-        memcpy(t->name, name.p, n);
-    t->ssl = SSL_new(c->ssl);
-    ASSERT(t->ssl);
-    bio = new_bio(t);
-    SSL_set_bio(t->ssl, bio, bio);
-    (void)SSL_set_app_data(t->ssl, t);
     SSL_set_connect_state(t->ssl);
     if (usable && set_name(t))
         resume(t);

@@ -1,7 +1,8 @@
-/* tls.h - TLS 1.2 and 1.3 as a client, on OpenSSL. The only file that knows SSL_*.
+/* tls.h - TLS 1.2 and 1.3 on OpenSSL. What knows SSL_* stands behind it: tls.c, tls_server.c.
  *
- * One context per upstream target and worker: trust, client certificate, and the sessions to
- * resume.
+ * As a client, one context per upstream target and worker: trust, client certificate, and the
+ * sessions to resume. As a server, one for all listeners: it is made with the configuration, before
+ * the workers are forked, because they read no files.
  */
 #ifndef CCPROXY_IO_TLS_H
 #define CCPROXY_IO_TLS_H
@@ -11,17 +12,18 @@
 #include "base/str.h"
 
 struct tls_ctx;
+struct tls_server;
 struct tls; /* one connection's state */
 
-/* What is offered. */
-enum tls_alpn { ALPN_HTTP_1, ALPN_EITHER };
+/* What is offered; none where HTTP is not what is spoken. */
+enum tls_alpn { ALPN_HTTP_1, ALPN_EITHER, ALPN_NONE };
+
+enum { TLS_ERROR = 512 };
 
 struct tls_options {
     const char *ca_file;   /* PEM certificates trusted besides the system's; NULL for none */
     const char *cert_file; /* client certificate chain, PEM; NULL for none */
     const char *key_file;  /* its key */
-    bool no_alpn;          /* what is spoken is not HTTP */
-
     enum tls_alpn alpn;
 };
 
@@ -29,8 +31,25 @@ struct tls_options {
 struct tls_ctx *tls_ctx_new(const struct tls_options *o, char *ret_error, size_t error_size);
 void tls_ctx_free(struct tls_ctx *c);
 
+/* A server's certificate, with the chain behind it, and its key; PEM. */
+struct tls_files {
+    const char *cert, *key; /* the key may be in the same file, and then NULL */
+};
+
+struct tls_server_options {
+    const struct tls_files *files; /* the first one also serves names that none has */
+    size_t n;
+    bool modern; /* TLS 1.3 only */
+};
+
+/* NULL, and the reason in ret_error, when a file cannot be used. */
+struct tls_server *tls_server_new(const struct tls_server_options *o, char *ret_error,
+                                  size_t error_size);
+void tls_server_free(struct tls_server *c); /* NULL is fine */
+
 /* For stream.c. Results of read and writev are stream.h's codes. */
 struct tls *tls_client(struct tls_ctx *c, int fd, struct str server_name);
+struct tls *tls_accept(struct tls_server *c, int fd);
 void tls_free(struct tls *t);
 int tls_handshake(struct tls *t); /* 1 done, STREAM_AGAIN, STREAM_ERROR */
 ssize_t tls_read(struct tls *t, void *p, size_t n);

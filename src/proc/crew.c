@@ -47,8 +47,8 @@ struct crew {
 static void on_again(struct timer *t);
 static void on_limit(struct timer *t);
 
-NORETURN static void become_worker(const struct member *m, const int *fds, size_t n_fds,
-                                   int channel)
+NORETURN static void become_worker(const struct member *m, const int *fds, const uint8_t *entries,
+                                   size_t n_fds, int channel)
 {
     const struct worker w = {
         .number = m->number,
@@ -57,6 +57,7 @@ NORETURN static void become_worker(const struct member *m, const int *fds, size_
         .owner = m->owner,
         .user = m->crew->o.user,
         .fds = fds,
+        .entries = entries,
         .n_fds = n_fds,
         .channel = channel,
     };
@@ -118,8 +119,9 @@ static void on_channel(struct io_watch *w, unsigned events)
 static bool start(struct member *m)
 {
     struct crew *c = m->crew;
-    int fds[LISTENERS_MAX + 1], channel;
-    size_t n_fds = listeners_of(c->o.listeners, m->number - 1, c->o.n, fds);
+    int fds[DOORS_SOCKETS + 1], channel;
+    uint8_t entries[DOORS_SOCKETS];
+    size_t n_fds = doors_of(c->o.doors, m->number - 1, c->o.n, fds, entries);
     m->owner = shared_join(c->o.shared);
     fds[n_fds] = c->o.life;
     pid_t pid = spawn(fds, n_fds + 1, &channel);
@@ -129,7 +131,7 @@ static bool start(struct member *m)
         return false;
     }
     if (pid == 0)
-        become_worker(m, fds, n_fds, channel);
+        become_worker(m, fds, entries, n_fds, channel);
     m->pid = pid;
     m->born_us = clock_us();
     m->channel.fd = channel;

@@ -12,7 +12,7 @@
 
 #include "config/config.h"
 #include "io/loop.h"
-#include "proc/listeners.h"
+#include "proc/doors.h"
 #include "proc/sandbox.h"
 #include "proxy/shared.h"
 
@@ -27,9 +27,9 @@ struct crew_handler {
 
 struct crew_options {
     struct loop *loop;
-    struct config *config;             /* the crew's from now on */
-    struct shared *shared;             /* of all crews */
-    const struct listeners *listeners; /* must live while the crew is not leaving */
+    struct config *config;     /* the crew's from now on */
+    struct shared *shared;     /* of all crews */
+    const struct doors *doors; /* must live while the crew is not leaving */
     struct sandbox_user user;
     int life; /* kept open by every worker while it lives (recorder.h) */
     size_t n;

@@ -57,12 +57,21 @@ bool listeners_open(struct listeners *l, struct str host, uint16_t port, size_t 
                        STR_FMT(host));
         return false;
     }
+    l->asked = l->addr;
     if (alone && !is_unix(l) && port && !is_free(&l->addr))
         return fail(&l->addr, errno, error);
     if (listeners_grow(l, n, error))
         return true;
     listeners_close(l);
     return false;
+}
+
+bool listeners_are_for(const struct listeners *l, struct str host, uint16_t port)
+{
+    struct sock_addr addr;
+
+    return parse(host, port, &addr) && addr.len == l->asked.len &&
+           memcmp(&addr.sa, &l->asked.sa, addr.len) == 0;
 }
 
 bool listeners_grow(struct listeners *l, size_t n, char error[LISTENERS_ERROR])

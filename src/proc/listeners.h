@@ -12,15 +12,21 @@
 enum { LISTENERS_MAX = 256, LISTENERS_ERROR = 256 };
 
 struct listeners {
-    struct sock_addr addr; /* the real one, also for port 0 */
+    struct sock_addr asked, addr; /* addr is the real one, also for port 0 */
     int fds[LISTENERS_MAX];
     size_t n;
+
+    /* The owner's: doors.c. */
+    unsigned held;
+    size_t n_served;
 };
 
 /* Opens n sockets on host (options.def) and port. alone: another process that listens there is an
  * error. On failure nothing is open and error says why, naming the address. */
 NODISCARD bool listeners_open(struct listeners *l, struct str host, uint16_t port, size_t n,
                               bool alone, char error[LISTENERS_ERROR]);
+/* Whether they were opened for that host and port. */
+bool listeners_are_for(const struct listeners *l, struct str host, uint16_t port);
 /* More of them, when there are fewer than n. */
 NODISCARD bool listeners_grow(struct listeners *l, size_t n, char error[LISTENERS_ERROR]);
 /* Gives back all but the first n: what queued on the others is lost. */

@@ -40,9 +40,8 @@ static struct {
     struct io_watch signals;
     struct crew *crews[CREWS_MAX];
     struct crew *serving, *starting;
-    struct listeners *listeners; /* of the serving crew */
-    size_t n_served;             /* how many of them it serves */
-    struct listeners *fresh;     /* of the starting one, when its address is another */
+    struct doors *doors; /* of the serving crew */
+    struct doors *fresh; /* of the starting one */
     struct demo demo;
     bool has_demo;
     struct timer demo_again, remember;
@@ -83,12 +82,12 @@ static bool has_crews(void)
     return false;
 }
 
-static void drop_listeners(struct listeners **l)
+static void drop_doors(struct doors **d)
 {
-    if (*l)
-        listeners_close(*l);
-    mem_free(*l);
-    *l = NULL;
+    if (*d)
+        doors_close(*d);
+    mem_free(*d);
+    *d = NULL;
 }
 
 static void stop_if_done(void)
@@ -106,9 +105,9 @@ static void reload(void);
 
 static void say_ready(const struct crew *c, const char *event)
 {
-    char text[SOCK_TEXT];
+    char text[DOORS_TEXT];
 
-    LOG(LOG_INFO, event, LOG_STR("address", sock_addr_text(&self.listeners->addr, text)),
+    LOG(LOG_INFO, event, LOG_STR("address", doors_text(self.doors, text)),
         LOG_INT("workers", crew_size(c)), LOG_CSTR("version", CCPROXY_VERSION),
         LOG_BOOL("demo", crew_config(c)->demo));
 }
@@ -149,12 +148,10 @@ static void on_ready(struct crew *c)
     count_reload(true);
     self.serving = c;
     self.starting = NULL;
-    if (self.fresh) {
-        drop_listeners(&self.listeners);
-        self.listeners = self.fresh;
-        self.fresh = NULL;
-    }
-    self.n_served = self.listeners->n;
+    doors_serve(self.fresh);
+    drop_doors(&self.doors);
+    self.doors = self.fresh;
+    self.fresh = NULL;
     recorder_adopt(&self.recorder, crew_config(c), crew_user(c));
     log_init(crew_config(c)->log_level, crew_config(c)->log_format, "master");
     if (!old)
@@ -162,7 +159,7 @@ static void on_ready(struct crew *c)
     if (old)
         crew_leave(old, SIGQUIT, patience_us(crew_config(old)));
     else if (crew_config(c)->demo)
-        demo_say(&self.demo, &self.listeners->addr);
+        demo_say(&self.demo, &self.doors->list[0]->addr);
     if (self.reload_again)
         reload();
 }
@@ -179,9 +176,7 @@ static void on_quiet(struct crew *c)
 static void forget_start(void)
 {
     self.starting = NULL;
-    drop_listeners(&self.fresh);
-    if (self.listeners)
-        listeners_shrink(self.listeners, self.n_served);
+    drop_doors(&self.fresh);
 }
 
 static void on_failed(struct crew *c)
@@ -225,11 +220,6 @@ static size_t workers_of(const struct config *c)
     return size_min((size_t)CPU_COUNT(&cpus), LISTENERS_MAX);
 }
 
-static bool same_address(const struct config *a, const struct config *b)
-{
-    return str_eq(a->host, b->host) && a->port == b->port;
-}
-
 static bool find_user(const struct config *c, struct sandbox_user *ret, char error[LISTENERS_ERROR])
 {
     *ret = (struct sandbox_user){0};
@@ -241,26 +231,14 @@ static bool find_user(const struct config *c, struct sandbox_user *ret, char err
     return false;
 }
 
-static struct listeners *grow(size_t n, char error[LISTENERS_ERROR])
+/* The sockets for a configuration: those that are open, and fresh ones for other addresses. */
+static bool open_doors(const struct config *c, char error[LISTENERS_ERROR])
 {
-    if (listeners_grow(self.listeners, n, error))
-        return self.listeners;
-    forget_start();
-    return NULL;
-}
-
-/* The sockets for a configuration: those that are open, or fresh ones for another address. */
-static struct listeners *listeners_for(const struct config *c, char error[LISTENERS_ERROR])
-{
-    bool first = !self.serving;
-
-    if (!first && same_address(c, crew_config(self.serving)))
-        return grow(workers_of(c), error);
     self.fresh = mem_zalloc(sizeof(*self.fresh));
-    if (listeners_open(self.fresh, c->host, (uint16_t)c->port, workers_of(c), first, error))
-        return self.fresh;
-    drop_listeners(&self.fresh);
-    return NULL;
+    if (doors_open(self.fresh, c, self.doors, workers_of(c), !self.serving, error))
+        return true;
+    drop_doors(&self.fresh);
+    return false;
 }
 
 static bool start_crew(struct config *c, char error[LISTENERS_ERROR])
@@ -280,9 +258,9 @@ static bool start_crew(struct config *c, char error[LISTENERS_ERROR])
     }
     if (!find_user(c, &o.user, error))
         return false;
-    o.listeners = listeners_for(c, error);
-    if (!o.listeners)
+    if (!open_doors(c, error))
         return false;
+    o.doors = self.fresh;
     if (c->demo)
         demo_apply(&self.demo, c);
     shared_adopt(&self.shared, c);
@@ -342,8 +320,8 @@ static void stop(void)
     LOG(LOG_INFO, again ? "stopping at once" : "stopping");
     timer_stop(self.loop, &self.demo_again);
     timer_stop(self.loop, &self.remember);
-    drop_listeners(&self.listeners);
-    drop_listeners(&self.fresh);
+    drop_doors(&self.doors);
+    drop_doors(&self.fresh);
     for (size_t i = 0; i < CREWS_MAX; i++) {
         struct crew *c = self.crews[i];
 
@@ -496,8 +474,8 @@ static void give_back(void)
     if (self.has_demo)
         listeners_close(&self.demo.listeners);
     recorder_close(&self.recorder);
-    drop_listeners(&self.listeners);
-    drop_listeners(&self.fresh);
+    drop_doors(&self.doors);
+    drop_doors(&self.fresh);
     shared_done(&self.shared);
     loop_free(self.loop);
 }

@@ -14,7 +14,7 @@
 
 #include "base/rand.h"
 
-enum { KEEP_MAX = 1024 };
+enum { KEEP_MAX = 2304 };
 
 static int by_number(const void *a, const void *b)
 {

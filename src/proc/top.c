@@ -213,10 +213,24 @@ static bool watch_terminal(void)
 
 /* --- where to ask --------------------------------------------------------------------------- */
 
+/* Where the configuration has operators come in, without TLS if there is such a place. */
+static const struct listen *operators_door(void)
+{
+    const struct listen *best = &self.config->listen[0];
+    for (size_t i = self.config->n_listen; i-- > 0;) {
+        const struct listen *l = &self.config->listen[i];
+        bool better = !(best->serves & SERVES_OPERATORS) || best->tls || !l->tls;
+        if (l->serves & SERVES_OPERATORS && better)
+            best = l;
+    }
+    return best;
+}
+
 /* The address that the configuration makes a server listen on, from this machine. */
 static void put_own_url(struct buf *out)
 {
-    struct str host = self.config->host;
+    const struct listen *l = operators_door();
+    struct str host = l->host;
     if (str_starts(host, STR("unix:"))) {
         buf_append(out, host);
         return;
@@ -224,8 +238,8 @@ static void put_own_url(struct buf *out)
     bool any4 = str_eq(host, STR("0.0.0.0")), any6 = str_eq(host, STR("::"));
     bool six = str_find(host, ':') < host.n;
     struct str to = any4 ? STR("127.0.0.1") : any6 ? STR("::1") : host;
-    buf_printf(out, six ? "http://[%.*s]:%lld" : "http://%.*s:%lld", STR_FMT(to),
-               (long long)self.config->port);
+    buf_printf(out, six ? "%s://[%.*s]:%u" : "%s://%.*s:%u", l->tls ? "https" : "http", STR_FMT(to),
+               (unsigned)l->port);
 }
 
 static void put_head(const struct url *u)

@@ -120,7 +120,7 @@ static int fail(const char *what, const char *why)
 static bool listen_all(const struct worker *w)
 {
     for (size_t i = 0; i < w->n_fds; i++)
-        if (!proxy_listen(self.proxy, w->fds[i]))
+        if (!proxy_listen(self.proxy, w->fds[i], w->entries[i]))
             return false;
     return true;
 }

@@ -18,6 +18,7 @@ struct worker {
     unsigned owner;           /* of what it takes of the shared memory */
     struct sandbox_user user; /* to become, when started as root */
     const int *fds;           /* listening sockets; the worker's from now on */
+    const uint8_t *entries;   /* of config->listen that they are for */
     size_t n_fds;
     int channel; /* spawn.h */
 };

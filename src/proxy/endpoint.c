@@ -1,6 +1,7 @@
 /* endpoint.c - see endpoint.h. */
 #include "proxy/endpoint.h"
 
+#include "config/listen.h"
 #include "proxy/dashboard.h"
 #include "proxy/local.h"
 #include "proxy/scrape.h"
@@ -124,6 +125,19 @@ size_t endpoint_index(const struct endpoint *e)
 bool endpoint_is_clients(const struct endpoint *e)
 {
     return !e || e->right & (RIGHT_CHAT | RIGHT_MODELS);
+}
+
+static unsigned whose(const struct endpoint *e)
+{
+    if (endpoint_is_clients(e))
+        return SERVES_CLIENTS;
+    bool operators = e->right || str_starts(e->path, STR("/dashboard"));
+    return operators ? SERVES_OPERATORS : SERVES_CLIENTS | SERVES_OPERATORS;
+}
+
+bool endpoint_is_at(const struct endpoint *e, unsigned serves)
+{
+    return whose(e) & serves;
 }
 
 bool endpoint_allows(const struct endpoint *e, const struct h1_head *head)

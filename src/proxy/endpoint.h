@@ -33,6 +33,8 @@ const struct endpoint *endpoint_at(size_t i);
 size_t endpoint_index(const struct endpoint *e);
 /* Whether it is what clients come for, and no probe or operators' page; NULL, an unknown one, is. */
 bool endpoint_is_clients(const struct endpoint *e);
+/* Whether a door that is for those (enum serves) has it: probes are at every door. */
+bool endpoint_is_at(const struct endpoint *e, unsigned serves);
 bool endpoint_allows(const struct endpoint *e, const struct h1_head *head);
 const char *endpoint_allow_list(const struct endpoint *e); /* for Allow; NULL: anywhere */
 

@@ -87,6 +87,8 @@ static void init_server(struct proxy *p)
         .body_timeout_us = (uint64_t)c->body_timeout,
         .idle_timeout_us = (uint64_t)c->idle_timeout,
         .write_timeout_us = (uint64_t)c->write_timeout,
+        .handshake_timeout_us = (uint64_t)c->handshake_timeout,
+        .handshakes_max = (size_t)c->max_handshakes,
     };
     const struct server_handler handler = {
         .ctx = p,
@@ -97,6 +99,11 @@ static void init_server(struct proxy *p)
         .on_drained = on_drained,
     };
     p->server = server_new(p->loop, &limits, &handler);
+    for (size_t i = 0; i < c->n_listen; i++)
+        p->doors[i] = (struct server_door){
+            .tls = c->listen[i].tls ? c->tls : NULL,
+            .serves = c->listen[i].serves,
+        };
 }
 
 static bool init_tls(struct proxy *p, char *ret_error, size_t error_size)
@@ -141,7 +148,7 @@ static bool init_redis(struct proxy *p, char *ret_error, size_t error_size)
     if (!c->redis_url.n)
         return true;
     if (c->redis.server.scheme == URL_HTTPS) {
-        const struct tls_options tls = {.ca_file = c->ca_file.p, .no_alpn = true};
+        const struct tls_options tls = {.ca_file = c->ca_file.p, .alpn = ALPN_NONE};
         p->redis_tls = tls_ctx_new(&tls, ret_error, error_size);
         if (!p->redis_tls)
             return false;
@@ -285,9 +292,9 @@ bool proxy_upstream_works(const struct proxy *p)
     return p->shared->board->upstream_failures < UPSTREAM_DOWN_AFTER;
 }
 
-bool proxy_listen(struct proxy *p, int fd)
+bool proxy_listen(struct proxy *p, int fd, size_t entry)
 {
-    return server_listen(p->server, fd);
+    return server_listen_at(p->server, fd, &p->doors[entry]);
 }
 
 void proxy_unready(struct proxy *p)

@@ -16,7 +16,8 @@ struct proxy;
  * read). */
 struct proxy *proxy_new(struct loop *l, const struct config *c, const struct shared *s,
                         unsigned owner, char *ret_error, size_t error_size);
-NODISCARD bool proxy_listen(struct proxy *p, int fd);
+/* A socket that listens for that entry of the configuration's list. */
+NODISCARD bool proxy_listen(struct proxy *p, int fd, size_t entry);
 /* From now on /readyz fails. */
 void proxy_unready(struct proxy *p);
 /* Stops accepting and lets open exchanges finish. */

@@ -30,6 +30,7 @@ struct proxy {
     struct meter meter;
     uint64_t log_lost; /* lines, as far as they are counted */
     struct server *server;
+    struct server_door doors[LISTEN_MAX]; /* as config->listen */
     struct dns *dns;
     struct tls_ctx *tls;
     struct pool *pool;

@@ -63,6 +63,8 @@ void reply_head(struct exchange *x, int status, struct str content_type)
     reply_field(r, STR("X-Request-Id"), x->id);
     for (size_t i = 0; i < ARRAY_LEN(security_fields); i++)
         reply_field(r, security_fields[i].name, security_fields[i].value);
+    if (r->door->tls) /* browsers are not to try without */
+        reply_field(r, STR("Strict-Transport-Security"), STR("max-age=63072000"));
     reply_field(r, STR("Content-Security-Policy"), x->is_page ? own_page : no_page);
     door_reply_origin(x);
     if (x->endpoint && x->endpoint->dialect) {

@@ -101,6 +101,8 @@ enum step_result step_identify(struct exchange *x)
     struct str rest = STR_NONE;
     const char *unsupported = NULL;
     x->endpoint = endpoint_find(head->path, &rest, &unsupported);
+    if (x->endpoint && !endpoint_is_at(x->endpoint, x->request->door->serves))
+        x->endpoint = NULL;
     if (!x->endpoint && head->method != H1_OTHER)
         return fail_unknown_url(x, unsupported);
     x->rest = arena_dup(&x->keep, rest);

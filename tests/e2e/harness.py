@@ -489,8 +489,9 @@ class Proxy:
             self.process.kill()
             self.process.wait()
             raise
-        self.text_address = ready["address"]
-        self.address = self._parse_address(ready["address"])
+        self.text_address = ready["address"].split(", ")[0]
+        self.addresses = [self._parse_address(a) for a in ready["address"].split(", ")]
+        self.address = self.addresses[0]
 
     @staticmethod
     def _parse_address(text):
@@ -539,8 +540,8 @@ class Proxy:
     def client(self, **kwargs):
         return Client(self.address, **kwargs)
 
-    def get(self, path, **kwargs):
-        with contextlib.closing(self.client()) as c:
+    def get(self, path, at=0, **kwargs):
+        with contextlib.closing(Client(self.addresses[at])) as c:
             c.request("GET", path, **kwargs)
             return c.response()
 

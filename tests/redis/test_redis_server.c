@@ -127,7 +127,7 @@ static void test_tls(void **state)
     server_start(&server, words);
     (void)snprintf(url, sizeof(url), "rediss://127.0.0.1:%s", port);
 
-    struct tls_options o = {.ca_file = cert, .no_alpn = true};
+    struct tls_options o = {.ca_file = cert, .alpn = ALPN_NONE};
     struct tls_ctx *trusting = tls_ctx_new(&o, error, sizeof(error));
     o.ca_file = other_cert;
     struct tls_ctx *strict = tls_ctx_new(&o, error, sizeof(error));

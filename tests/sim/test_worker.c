@@ -783,7 +783,7 @@ static void run(uint64_t seed)
     struct sock_addr at = local_addr(PORT), up = local_addr(UPSTREAM_PORT);
     world_serve(&up, up_accept, NULL);
     int fd = world_listen(&at);
-    bool listening = proxy_listen(p, fd);
+    bool listening = proxy_listen(p, fd, 0);
     ASSERT(listening);
     for (unsigned i = 0; i < CLIENTS; i++)
         client_next(&clients[i]);

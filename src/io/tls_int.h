@@ -1,0 +1,33 @@
+/* tls_int.h - what client and server sides of TLS share: tls.c is the connection and the client,
+ * tls_server.c the server. */
+#ifndef CCPROXY_IO_TLS_INT_H
+#define CCPROXY_IO_TLS_INT_H
+
+#include <openssl/ssl.h>
+
+#include "io/tls.h"
+
+struct tls {
+    SSL *ssl;
+    struct tls_ctx *ctx; /* NULL: we are the server */
+    char *error;         /* NULL while nothing went wrong; nothing is written after that */
+    int fd;
+    int err; /* errno of the last call to sys.h that failed */
+    bool eof;
+    bool dead; /* the protocol failed. A socket that takes no more may still give an answer. */
+    char name[];
+};
+
+/* A connection over our BIO; name is kept. */
+struct tls *tls_new(SSL_CTX *ctx, int fd, struct str name);
+/* What both sides keep to: versions, no compression, no renegotiation, memory. */
+void tls_configure(SSL_CTX *ssl);
+/* Every certificate in a PEM file; NULL, with the reason queued, when there is none or a broken
+ * one. */
+STACK_OF(X509) * tls_read_certs(const char *path);
+/* A callback for passphrases: fails rather than asks on the terminal. */
+int tls_no_passphrase(char *out, int size, int writing, void *ctx);
+/* "what path: reason", the reason from OpenSSL's queue. False. */
+bool tls_set_failed(char *ret_error, size_t size, const char *what, const char *path);
+
+#endif

@@ -1,0 +1,213 @@
+"""The TLS listener: what is offered and refused, who gets in, and what the official clients make of it."""
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+
+import harness
+from harness import KEY, each_request
+from test_clients import INSTALLED, PROGRAMS, Simulator
+from test_upstream_tls import Authority
+
+GOOD = ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-CHACHA20-POLY1305"]
+WEAK = ["ECDHE-ECDSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA",
+        "ECDHE-ECDSA-AES128-CCM", "AES128-GCM-SHA256", "AES128-SHA", "ECDHE-ECDSA-NULL-SHA"]
+
+
+class Case(harness.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.files = tempfile.mkdtemp(prefix="ccproxy-e2e-")
+        cls.addClassCleanup(shutil.rmtree, cls.files)
+        cls.ca = Authority(cls.files, "ours")
+        cls.local = cls.ca.issue("local", "IP:127.0.0.1,DNS:localhost")
+        cls.up = cls.shared_upstream(each_request(lambda call: call.answer()))
+
+    def serve(self, pair=None, upstream=None, **env):
+        cert, key = pair or self.local
+        return self.proxy(upstream or self.up,
+                          **{"CCPROXY_TLS_CERT": cert, "CCPROXY_TLS_KEY": key, **env})
+
+    def context(self, version=None, alpn=("http/1.1",), ca=None):
+        context = ssl.create_default_context(cafile=(ca or self.ca).pem)
+        if version:
+            context.minimum_version = context.maximum_version = version
+        if alpn:
+            context.set_alpn_protocols(alpn)
+        return context
+
+    def connect(self, proxy, context=None, name="localhost", session=None):
+        """A client whose handshake is done."""
+        client = self.client(proxy)
+        client.sock = (context or self.context()).wrap_socket(client.sock, server_hostname=name,
+                                                              session=session)
+        return client
+
+    def ask(self, proxy, *args, **kwargs):
+        client = self.connect(proxy, *args, **kwargs)
+        client.chat()
+        response = client.response()
+        self.assertEqual(response.status, 200)
+        return client, response
+
+    def refused(self, proxy, context=None):
+        """What OpenSSL says of a handshake that comes to nothing."""
+        with self.assertRaises(ssl.SSLError) as caught:
+            self.connect(proxy, context)
+        return str(caught.exception)
+
+
+class Listener(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cert, key = cls.local
+        cls.one = cls.shared_proxy(cls.up, CCPROXY_TLS_CERT=cert, CCPROXY_TLS_KEY=key)
+
+    def test_both_versions(self):
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            client, response = self.ask(self.one, self.context(version))
+            self.assertEqual(client.sock.selected_alpn_protocol(), "http/1.1")
+            self.assertEqual(response.fields["strict-transport-security"], "max-age=63072000")
+            client.stream()  # and once more on the same connection
+            client.text("Hello!")
+
+    def test_old_versions_are_refused(self):
+        for version in ("-tls1", "-tls1_1"):
+            self.assertIn("alert protocol version", self.s_client(self.one, version, "-cipher",
+                                                                  "ALL:@SECLEVEL=0"))
+
+    def s_client(self, proxy, *args, text=""):
+        done = subprocess.run(["openssl", "s_client", "-connect", proxy.text_address, "-CAfile",
+                               self.ca.pem, *args], input=text, text=True, capture_output=True,
+                              timeout=harness.DEADLINE, check=False)
+        return done.stdout + done.stderr
+
+    def test_suites(self):
+        for suite in GOOD:
+            self.assertIn(f"Cipher is {suite}",
+                          self.s_client(self.one, "-tls1_2", "-cipher", suite))
+        for suite in WEAK:
+            self.assertIn("handshake failure", self.s_client(
+                self.one, "-tls1_2", "-cipher", f"{suite}:@SECLEVEL=0"), suite)
+
+    def test_groups(self):
+        for group in ("X25519", "P-256", "P-384"):
+            self.assertIn("Verify return code: 0",
+                          self.s_client(self.one, "-tls1_3", "-groups", group))
+        self.assertIn("handshake failure", self.s_client(self.one, "-tls1_3", "-groups", "P-521"))
+
+    def test_what_is_never_offered(self):
+        said = self.s_client(self.one, "-tls1_2", "-legacy_renegotiation")
+        self.assertIn("Compression: NONE", said)
+        self.assertIn("Secure Renegotiation IS supported", said)
+        self.assertIn("Max Early Data: 0", self.s_client(self.one, "-tls1_3", "-ign_eof",
+                                                         text="GET / HTTP/1.0\r\n\r\n"))
+
+    def test_renegotiation_is_refused(self):
+        said = self.s_client(self.one, "-tls1_2", text="R\n")
+        self.assertIn("RENEGOTIATING", said)
+        self.assertIn("no renegotiation", said)
+
+    def test_protocols(self):
+        """Who names only protocols that are not served is told so; who names none gets HTTP/1.1."""
+        self.assertIn("no application protocol",
+                      self.refused(self.one, self.context(alpn=["spdy/3"])))
+        client, _ = self.ask(self.one, self.context(alpn=None))
+        self.assertIsNone(client.sock.selected_alpn_protocol())
+        client, _ = self.ask(self.one, self.context(alpn=["spdy/3", "http/1.1"]))
+        self.assertEqual(client.sock.selected_alpn_protocol(), "http/1.1")
+
+    def test_plain_requests_get_nothing(self):
+        client = self.client(self.one)
+        client.chat()
+        self.assertNotIn(b"HTTP/", client.rest())
+
+    def test_bytes_one_by_one(self):
+        """Records, handshake included, that come in segments of a byte."""
+        into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self.context().wrap_bio(into, out, server_hostname="localhost")
+        client = self.client(self.one)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                client.trickle(out.read())
+                into.write(client.sock.recv(65536))
+        tls.write(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        client.trickle(out.read())
+        into.write(client.rest())
+        self.assertIn(b"200 OK", tls.read())
+
+    def test_curl(self):
+        url = f"https://{self.one.text_address}/v1/models"
+        said = subprocess.run(["curl", "-sS", "--cacert", self.ca.pem, "-H",
+                               f"Authorization: Bearer {KEY}", "-w", "%{http_version} %{http_code}",
+                               "-o", os.devnull, url, "-o", os.devnull, url],
+                              text=True, capture_output=True, timeout=harness.DEADLINE, check=False)
+        self.assertEqual(said.stdout, "1.1 2001.1 200", said.stderr)
+
+
+class Profiles(Case):
+    def test_modern(self):
+        proxy = self.serve(CCPROXY_TLS_PROFILE="modern")
+        self.assertIn("alert protocol version",
+                      self.refused(proxy, self.context(ssl.TLSVersion.TLSv1_2)))
+        self.ask(proxy, self.context(ssl.TLSVersion.TLSv1_3))
+
+
+class Files(Case):
+    def refuses(self, **env):
+        done = harness.run(**env)
+        self.assertEqual(done.returncode, 1)
+        return done.stderr
+
+    def test_what_cannot_be_used(self):
+        cert, key = self.local
+        other = self.ca.issue("other")
+        empty = os.path.join(self.files, "empty")
+        open(empty, "w").close()
+        for env, said in (
+                ({"CCPROXY_TLS_CERT": "/nowhere", "CCPROXY_TLS_KEY": key},
+                 "CCPROXY_TLS_CERT: cannot read certificates from /nowhere: no such file"),
+                ({"CCPROXY_TLS_CERT": empty, "CCPROXY_TLS_KEY": key}, "no start line"),
+                ({"CCPROXY_TLS_CERT": cert}, "cannot read a key from"),
+                ({"CCPROXY_TLS_CERT": cert, "CCPROXY_TLS_KEY": other[1]}, "private key mismatch"),
+                ({"CCPROXY_TLS_CERT": cert, "CCPROXY_TLS_KEY": f"{key},{key}"},
+                 "CCPROXY_TLS_KEY: names 2 keys for 1 certificates"),
+                ({"CCPROXY_TLS_KEY": key}, "CCPROXY_TLS_KEY: names 1 keys for 0 certificates"),
+                ({"CCPROXY_TLS_PROFILE": "old"}, "CCPROXY_TLS_PROFILE: \"old\" is not")):
+            self.assertIn(said, self.refuses(**env))
+
+    def test_weak_keys(self):
+        weak = os.path.join(self.files, "weak")
+        Authority.openssl("req", "-x509", "-newkey", "rsa:1024", "-nodes", "-subj", "/CN=weak",
+                          "-keyout", f"{weak}.key", "-out", f"{weak}.pem")
+        self.assertIn("key too small", self.refuses(CCPROXY_TLS_CERT=f"{weak}.pem",
+                                                    CCPROXY_TLS_KEY=f"{weak}.key"))
+
+    def test_one_file_with_both(self):
+        both = os.path.join(self.files, "both.pem")
+        with open(both, "w") as f:
+            for path in self.local:
+                f.write(open(path).read())
+        self.ask(self.proxy(self.up, CCPROXY_TLS_CERT=both))
+
+
+class OpenaiPython(Case):
+    """Everything that the client does over plain HTTP."""
+
+    def test_all(self):
+        simulator = Simulator()
+        self.addCleanup(simulator.close)
+        proxy = self.serve(upstream=simulator.url, CCPROXY_REFRESH_MODELS="true")
+        env = {"PATH": os.environ["PATH"], "CCPROXY_URL": f"https://{proxy.text_address}",
+               "CCPROXY_KEY": KEY, "SIM_URL": simulator.url, "SSL_CERT_FILE": self.ca.pem}
+        done = subprocess.run([INSTALLED / "venv/bin/python", PROGRAMS / "openai_python.py"], env=env,
+                              text=True, capture_output=True, timeout=200, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertGreater(done.stdout.count("ok "), 10, done.stdout)
