@@ -1,7 +1,7 @@
 /* server.h - requests from clients, whatever carries them.
  *
- * The transport (server_h1.c) parses a head, makes one struct request and tells the handler; it
- * collects the body, within limits, and tells the handler again. The handler answers through the
+ * The transport (server_h1.c, server_h2.c) parses a head, makes one struct request and tells the
+ * handler; it collects the body, within limits, and tells the handler again. The handler answers through the
  * reply_* functions, at once or later, and never sees framing. What violates the protocol is
  * reported to the handler too, so that even a 400 has the API's shape.
  *
@@ -23,10 +23,9 @@
 #include "wire/h1.h"
 
 struct server;
-struct conn;
+struct transport;
 
 struct request {
-    struct conn *conn;
     const struct h1_head *head; /* during on_head only; NULL afterwards */
     struct buf body;            /* whole when on_request is called; the handler may take it */
     struct sock_addr peer;
@@ -34,6 +33,8 @@ struct request {
     void *user;          /* the handler's; NULL at first */
 
     /* The transport's. */
+    const struct transport *transport;
+    struct buf *out;      /* where the reply gathers */
     bool is_head, http10; /* the method is HEAD; the version is 1.0 */
 
     enum {
@@ -114,6 +115,9 @@ void reply_end(struct request *r);
 void reply_abort(struct request *r);
 /* Bytes queued and not yet taken by the client's socket. */
 size_t reply_queued(const struct request *r);
+
+/* "HTTP/1.1", "HTTP/1.0" or "HTTP/2", for logs. */
+struct str request_protocol(const struct request *r);
 
 static inline bool reply_started(const struct request *r)
 {

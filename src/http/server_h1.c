@@ -29,7 +29,6 @@ enum {
     OUT_KEPT = 2048, /* an empty output buffer up to this size is kept */
     LINGER_BYTES = 64 * 1024,
     RETIRE_US = 1000 * 1000, /* for a request that left before the client saw us go */
-    BODY_SCALE = 1 << 20,    /* body_timeout_us is for this many bytes */
 };
 
 static const uint64_t LINGER_US = 2 * 1000 * 1000;
@@ -45,13 +44,6 @@ void conn_set_deadline(struct conn *c, uint64_t delay_us)
         timer_set(c->server->loop, &c->timer, c->deadline_us);
 }
 
-/* When the body must be whole: what counts is what has come, not what was announced. */
-static uint64_t body_due_us(const struct conn *c)
-{
-    uint64_t base = c->server->limits.body_timeout_us;
-    return c->body_began_us + base + base / BODY_SCALE * buf_len(&c->request->body);
-}
-
 /* --- the end of things ---------------------------------------------------------------------- */
 
 static void free_request(struct deferred *d)
@@ -65,7 +57,7 @@ void conn_drop_request(struct conn *c)
 {
     struct request *r = c->request;
     c->request = NULL;
-    r->conn = NULL;
+    r->out = NULL;
     deferred_init(&r->funeral, free_request);
     loop_defer(c->server->loop, &r->funeral);
 }
@@ -86,8 +78,7 @@ void conn_die(struct conn *c)
         stream_close(&c->stream);
     timer_stop(c->server->loop, &c->timer);
     deferred_cancel(&c->work);
-    list_remove(&c->node);
-    c->server->n_conns--;
+    link_end(c->server, &c->link);
     deferred_init(&c->funeral, free_conn);
     loop_defer(c->server->loop, &c->funeral);
 }
@@ -106,9 +97,9 @@ static void lose(struct conn *c)
     conn_die(c);
 }
 
-void conn_kill(struct conn *c)
+void conn_kill(struct link *link)
 {
-    lose(c);
+    lose(CONTAINER_OF(link, struct conn, link));
 }
 
 /* --- requests ------------------------------------------------------------------------------- */
@@ -116,7 +107,8 @@ void conn_kill(struct conn *c)
 static struct request *new_request(struct conn *c)
 {
     struct request *r = mem_zalloc(sizeof(*r));
-    r->conn = c;
+    r->transport = &transport_h1;
+    r->out = &c->out;
     r->peer = *stream_peer(c->stream);
     r->started_us = c->head_began_us;
     buf_init(&r->body, size_max(c->server->limits.body_max, 1));
@@ -142,11 +134,9 @@ static void complete(struct conn *c)
     h->on_request(h->ctx, c->request);
 }
 
-/* Whether this worker may hold n more bytes of this body; what they have memory for is counted. */
 static bool has_room(const struct conn *c, size_t n)
 {
-    size_t spare = c->request->body.cap - c->request->body.end;
-    return buf_total() + (n > spare ? n - spare : 0) <= c->server->limits.total_max;
+    return server_has_room(c->server, &c->request->body, n);
 }
 
 static bool append_body(struct conn *c, struct str data)
@@ -388,8 +378,7 @@ static void after_reply(struct conn *c)
 {
     c->state = CONN_IDLE;
     conn_set_deadline(c, c->server->draining ? RETIRE_US : c->server->limits.idle_timeout_us);
-    list_remove(&c->node);
-    list_push(&c->server->conns, &c->node);
+    link_is_idle(c->server, &c->link);
 }
 
 static void after_last_reply(struct conn *c)
@@ -483,7 +472,7 @@ static void on_write_stalled(struct conn *c)
 
 static void on_body_late(struct conn *c)
 {
-    uint64_t due = body_due_us(c);
+    uint64_t due = server_body_due_us(c->server, c->body_began_us, &c->request->body);
     if (due > clock_us())
         conn_set_deadline(c, due - clock_us());
     else
@@ -513,7 +502,7 @@ static void on_timer(struct timer *t)
 
 static const struct stream_owner owner = {.on_ready = on_ready, .name = "client"};
 
-void conn_begin(struct server *s, int fd, const struct sock_addr *peer)
+void h1_begin(struct server *s, int fd, const struct sock_addr *peer)
 {
     struct conn *c = mem_zalloc(sizeof(*c));
     c->server = s;
@@ -521,27 +510,23 @@ void conn_begin(struct server *s, int fd, const struct sock_addr *peer)
     buf_init(&c->out, OUT_MAX);
     timer_init(&c->timer, "client", on_timer);
     deferred_init(&c->work, on_work);
-    list_push(&s->conns, &c->node);
-    s->n_conns++;
+    link_begin(s, &c->link, &transport_h1);
     c->stream = stream_accept(s->loop, fd, peer, &owner, c);
     conn_set_deadline(c, s->limits.idle_timeout_us);
 }
 
-struct conn *conn_of_node(struct list *node)
+bool conn_is_idle(struct link *link)
 {
-    return CONTAINER_OF(node, struct conn, node);
-}
-
-bool conn_is_idle(const struct conn *c)
-{
+    const struct conn *c = CONTAINER_OF(link, struct conn, link);
     return c->state == CONN_IDLE || c->state == CONN_HEAD;
 }
 
 /* Its next reply says that the connection closes. A request may be here that nobody has looked at,
  * or on its way: closing now would break it off, and so would closing behind a reply that did not
  * say so. */
-void conn_retire(struct conn *c)
+void conn_retire(struct link *link)
 {
+    struct conn *c = CONTAINER_OF(link, struct conn, link);
     if (c->state == CONN_IDLE)
         read_all(c);
     if (c->state == CONN_IDLE)

@@ -5,8 +5,8 @@
 #include "http/server_int.h"
 
 struct conn {
+    struct link link;
     struct server *server;
-    struct list node;
     struct stream *stream;
 
     enum {
@@ -34,6 +34,19 @@ struct conn {
     struct timer timer;
     struct deferred work, funeral;
 };
+
+/* The connection of a request that is not over. */
+static inline struct conn *conn_of(const struct request *r)
+{
+    return CONTAINER_OF(r->out, struct conn, out);
+}
+
+/* server_h1_reply.c: the framing of replies. */
+extern const struct transport transport_h1;
+
+bool conn_is_idle(struct link *link);
+void conn_kill(struct link *link);
+void conn_retire(struct link *link);
 
 /* The time from now at which the current state has lasted too long. */
 void conn_set_deadline(struct conn *c, uint64_t delay_us);
