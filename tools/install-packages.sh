@@ -6,9 +6,9 @@ set -euo pipefail
 
 build=(gcc libc6-dev make meson ninja-build pkg-config python3
        ca-certificates libssl-dev libc-ares-dev libhiredis-dev libseccomp-dev
-       libpq-dev libsqlite3-dev libyaml-dev)
+       libnghttp2-dev libpq-dev libsqlite3-dev libyaml-dev)
 test=(libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck
-      chromium-headless-shell curl git openssl postgresql procps prometheus python3-venv redis-server)
+      chromium-headless-shell curl git nghttp2-client openssl postgresql procps prometheus python3-venv redis-server)
 bench=(nginx-light redis-server util-linux)
 
 # Whichever Node.js is there will do, from Debian's 18 on.

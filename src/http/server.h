@@ -59,6 +59,21 @@ enum server_refusal {
     SERVER_SLOW_BODY,
 };
 
+/* Why an HTTP/2 connection was ended: what its client did too much of. */
+enum server_flood {
+    FLOOD_NONE,
+    FLOOD_RESETS,       /* streams reset, by either side */
+    FLOOD_CONTROL,      /* PING, SETTINGS, GOAWAY */
+    FLOOD_EMPTY,        /* DATA without content */
+    FLOOD_UPDATES,      /* WINDOW_UPDATE */
+    FLOOD_PRIORITY,     /* PRIORITY, PRIORITY_UPDATE */
+    FLOOD_CONTINUATION, /* frames of a header block */
+    FLOOD_HEAD,         /* bytes of it, twice those for which 431 is the answer */
+    FLOOD_SLOW_HEAD,    /* time for it */
+    FLOOD_GLITCHES,     /* frames that are unknown or wrong */
+    FLOOD_COUNT,
+};
+
 struct server_handler {
     void *ctx;
     /* The head is complete. Reply now to refuse without reading the body; else return. */
@@ -72,9 +87,29 @@ struct server_handler {
     void (*on_gone)(void *ctx, struct request *r);
     /* What was queued has gone below the low mark, after having been above the high one. */
     void (*on_drained)(void *ctx, struct request *r);
+    /* An HTTP/2 connection ends for that; may be NULL. on_gone follows for its requests. */
+    void (*on_flood)(void *ctx, const struct sock_addr *peer, enum server_flood why);
 };
 
 enum { SERVER_HIGH_MARK = 64 * 1024, SERVER_LOW_MARK = 16 * 1024 };
+
+/* Of one HTTP/2 connection. What is said of HTTP/1.1 below holds too: head_max for a request's fields,
+ * the deadlines of heads and bodies and of answers for each stream, idle_timeout_us without streams. */
+struct h2_limits {
+    bool on;
+    uint32_t streams;       /* at a time */
+    uint32_t stream_window; /* bytes of a body that may come before its request was let in */
+    uint32_t window;        /* bytes of all bodies on their way */
+    uint32_t table;         /* bytes of HPACK's table, either way */
+    unsigned fields;        /* of a head: 431 above */
+    unsigned continuations; /* of a header block */
+    unsigned resets, resets_per_s;
+    unsigned controls, controls_per_s; /* PING, SETTINGS, GOAWAY */
+    unsigned empties;                  /* DATA without content, in a row */
+    unsigned priorities;               /* a stream, and as many again */
+    unsigned updates;                  /* pairs of WINDOW_UPDATE for a DATA frame */
+    unsigned glitches;
+};
 
 struct server_limits {
     size_t head_max;          /* bytes of a request head: 431 above */
@@ -86,6 +121,7 @@ struct server_limits {
     uint64_t body_timeout_us; /* a whole body, and as much again for each MiB that has come */
     uint64_t idle_timeout_us; /* between requests on a connection */
     uint64_t write_timeout_us; /* without any byte taken by the client */
+    struct h2_limits h2;
 };
 
 struct server *server_new(struct loop *l, const struct server_limits *limits,

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "http/server_h1_int.h"
+#include "wire/h2.h"
 
 enum {
     SCRATCH = 64 * 1024,
@@ -200,6 +201,7 @@ static void begin_request(struct conn *c, const struct h1_head *head, bool more_
 {
     const struct server_handler *h = &c->server->handler;
     struct request *r = new_request(c);
+    c->has_begun = true;
     r->is_head = head->method == H1_HEAD;
     r->http10 = head->http10;
     /* Nothing serves other methods, and what follows a CONNECT need not be HTTP. */
@@ -224,16 +226,41 @@ static void begin_request(struct conn *c, const struct h1_head *head, bool more_
         expect_body(c, head, more_is_here);
 }
 
+/* Whether the first bytes are HTTP/2's. ALPN goes before what they look like. */
+static enum h2_preface is_h2(const struct conn *c, struct str in)
+{
+    struct str protocol = stream_protocol(c->stream);
+    if (!c->server->limits.h2.on || c->has_begun || str_eq(protocol, STR("http/1.1")))
+        return H2_NOT;
+    return str_eq(protocol, STR("h2")) ? H2_YES : h2_preface(in);
+}
+
+/* The stream goes on without this connection. */
+static void become_h2(struct conn *c, struct str in)
+{
+    struct stream *s = c->stream;
+    c->stream = NULL;
+    conn_die(c);
+    h2_begin(c->server, s, in);
+}
+
 static size_t take_head(struct conn *c, struct str in)
 {
     static struct h1_head head;
     size_t used;
     enum h1_error error;
+    enum h2_preface preface = is_h2(c, in);
     if (c->state == CONN_IDLE) {
         c->state = CONN_HEAD;
         c->scanned = 0;
         c->head_began_us = clock_us();
         conn_set_deadline(c, c->server->limits.head_timeout_us);
+    }
+    if (preface == H2_MAYBE)
+        return 0;
+    if (preface == H2_YES) {
+        become_h2(c, in);
+        return in.n;
     }
     switch (h1_parse_request(in, c->server->limits.head_max, &c->scanned, &head, &used, &error)) {
     case H1_MORE: return 0;

@@ -24,6 +24,7 @@ struct conn {
     bool is_chunked;
     struct h1_chunked chunks;
     uint64_t body_left; /* of a sized body */
+    bool has_begun;     /* there was a request: it is HTTP/1.1 to its end */
     bool readable;      /* the socket has not yet answered AGAIN */
     bool hup;           /* the client has ended its side: read on until that shows */
     bool close_after;   /* no further request on this connection */

@@ -67,5 +67,7 @@ uint64_t server_body_due_us(const struct server *s, uint64_t began_us, const str
 
 /* server_h1.c: a connection that was accepted. */
 void h1_begin(struct server *s, int fd, const struct sock_addr *peer);
+/* server_h2.c: one that turns out to be HTTP/2, with what has been read of it. */
+void h2_begin(struct server *s, struct stream *stream, struct str bytes);
 
 #endif

@@ -275,6 +275,11 @@ bool stream_is_tls(const struct stream *s)
     return s->tls != NULL;
 }
 
+struct str stream_protocol(const struct stream *s)
+{
+    return s->tls ? tls_protocol(s->tls) : STR("");
+}
+
 const struct sock_addr *stream_peer(const struct stream *s)
 {
     return &s->peer;

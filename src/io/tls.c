@@ -502,6 +502,15 @@ void tls_end_write(struct tls *t)
     ERR_clear_error();
 }
 
+struct str tls_protocol(const struct tls *t)
+{
+    const unsigned char *name = NULL;
+    unsigned n = 0;
+
+    SSL_get0_alpn_selected(t->ssl, &name, &n);
+    return n > 0 ? str_of((const char *)name, n) : STR("");
+}
+
 const char *tls_error_text(const struct tls *t)
 {
     return t->error ? t->error : "no error";

@@ -31,6 +31,7 @@ int tls_handshake(struct tls *t); /* 1 done, STREAM_AGAIN, STREAM_ERROR */
 ssize_t tls_read(struct tls *t, void *p, size_t n);
 ssize_t tls_writev(struct tls *t, const struct iovec *iov, int n);
 void tls_end_write(struct tls *t);
+struct str tls_protocol(const struct tls *t); /* that ALPN chose; empty when none */
 const char *tls_error_text(const struct tls *t);
 
 #endif

@@ -75,6 +75,27 @@ static void on_drained(void *ctx, struct request *r)
 
 /* --- parts ---------------------------------------------------------------------------------- */
 
+static struct h2_limits h2_limits(const struct config *c)
+{
+    return (struct h2_limits){
+        .on = c->http2,
+        .streams = (uint32_t)c->h2_streams,
+        .stream_window = (uint32_t)c->h2_stream_window,
+        .window = (uint32_t)c->h2_window,
+        .table = (uint32_t)c->h2_table,
+        .fields = (unsigned)c->h2_fields,
+        .continuations = (unsigned)c->h2_continuations,
+        .resets = (unsigned)c->h2_resets,
+        .resets_per_s = (unsigned)c->h2_resets_per_second,
+        .controls = (unsigned)c->h2_controls,
+        .controls_per_s = (unsigned)c->h2_controls_per_second,
+        .empties = (unsigned)c->h2_empties,
+        .priorities = (unsigned)c->h2_priorities,
+        .updates = (unsigned)c->h2_updates,
+        .glitches = (unsigned)c->h2_glitches,
+    };
+}
+
 static void init_server(struct proxy *p)
 {
     const struct config *c = p->config;
@@ -87,6 +108,7 @@ static void init_server(struct proxy *p)
         .body_timeout_us = (uint64_t)c->body_timeout,
         .idle_timeout_us = (uint64_t)c->idle_timeout,
         .write_timeout_us = (uint64_t)c->write_timeout,
+        .h2 = h2_limits(c),
     };
     const struct server_handler handler = {
         .ctx = p,
