@@ -71,6 +71,7 @@ enum server_flood {
     FLOOD_HEAD,         /* bytes of it, twice those for which 431 is the answer */
     FLOOD_SLOW_HEAD,    /* time for it */
     FLOOD_GLITCHES,     /* frames that are unknown or wrong */
+    FLOOD_CLOSED,       /* any frame of a request behind the end of its stream */
     FLOOD_COUNT,
 };
 

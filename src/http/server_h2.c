@@ -28,6 +28,7 @@ enum {
     LINGER_BYTES = 64 * 1024,
     LINGER_US = 2 * 1000 * 1000,
     LEAVE_US = 1000 * 1000, /* between the two GOAWAYs, without an answer to PING */
+    CROSSING_US = 10 * 1000 * 1000,
 };
 
 static char scratch[SCRATCH];
@@ -70,7 +71,6 @@ static void lose(struct h2_conn *c)
     link_end(c->server, &c->link);
     h2_drop_head(c);
     h2_lose_streams(c);
-    timer_stop(c->server->loop, &c->timer);
     deferred_init(&c->funeral, free_conn);
     loop_defer(c->server->loop, &c->funeral);
 }
@@ -99,31 +99,51 @@ static void punish(struct h2_conn *c)
     const struct server_handler *h = &c->server->handler;
     if (h->on_flood)
         h->on_flood(h->ctx, stream_peer(c->stream), c->flood);
-    (void)nghttp2_session_terminate_session(c->ng, NGHTTP2_ENHANCE_YOUR_CALM);
+    (void)nghttp2_session_terminate_session(
+        c->ng, c->flood == FLOOD_CLOSED ? NGHTTP2_STREAM_CLOSED : NGHTTP2_ENHANCE_YOUR_CALM);
     end(c);
 }
 
 /* --- reading -------------------------------------------------------------------------------- */
 
-/* The bytes that may be given to nghttp2: all, or those before the frame that is too much. */
-static size_t inspect(struct h2_conn *c, struct str in)
+/* RFC 9113 section 5.1: a stream is over when both sides have ended it. Nothing of its request may
+ * come then, unless we have reset it and that crossed with the frame; nghttp2 remembers neither. */
+static bool is_stray(struct h2_conn *c, const struct h2_frame *f)
 {
-    struct h2_frame frame;
-    size_t at = 0, good = 0;
-    while (c->flood == FLOOD_NONE && h2_walk_next(&c->walk, in, &at, &frame)) {
-        c->flood = h2_guard_frame(&c->guard, &c->server->limits, &frame);
-        if (c->flood == FLOOD_NONE)
-            good = at;
+    int32_t id = (int32_t)f->stream;
+    bool crossed = c->reset_at_us && clock_us() < c->reset_at_us + CROSSING_US;
+    if (f->type != H2_HEADERS && f->type != H2_DATA)
+        return false;
+    if (id > c->last_id) {
+        c->last_id = f->type == H2_HEADERS ? id : c->last_id;
+        return false;
     }
-    return c->flood == FLOOD_NONE ? in.n : good;
+    return id > 0 && !crossed && !c->has_left && !nghttp2_session_find_stream(c->ng, id);
 }
 
-static void feed(struct h2_conn *c, struct str in)
+static void give(struct h2_conn *c, struct str in)
 {
-    size_t n = inspect(c, in);
-    ssize_t used = nghttp2_session_mem_recv(c->ng, (const uint8_t *)in.p, n);
+    ssize_t used = nghttp2_session_mem_recv(c->ng, (const uint8_t *)in.p, in.n);
     if (used < 0 && c->flood == FLOOD_NONE)
         c->flood = FLOOD_GLITCHES; /* so broken that nghttp2 gives up */
+}
+
+/* Each frame is judged when those before it have been read, and before it is. */
+static void feed(struct h2_conn *c, struct str in)
+{
+    struct h2_frame frame;
+    size_t at = 0, given = 0;
+    for (;;) {
+        bool found = h2_walk_next(&c->walk, in, &at, &frame);
+        size_t end = found ? at - 1 : in.n; /* a head is nothing to nghttp2 before its last byte */
+        give(c, str_of(in.p + given, end - given));
+        given = end;
+        if (found && c->flood == FLOOD_NONE)
+            c->flood = is_stray(c, &frame) ? FLOOD_CLOSED
+                                           : h2_guard_frame(&c->guard, &c->server->limits, &frame);
+        if (!found || c->flood != FLOOD_NONE)
+            break;
+    }
     h2_touch(c);
 }
 
@@ -267,6 +287,7 @@ static void leave(struct h2_conn *c)
 {
     int32_t last = nghttp2_session_get_last_proc_stream_id(c->ng);
     c->leave_at_us = 0;
+    c->has_left = true;
     (void)nghttp2_submit_goaway(c->ng, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0);
     h2_touch(c);
 }
@@ -440,7 +461,6 @@ static void say_settings(struct h2_conn *c)
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, l->h2.streams},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, l->h2.stream_window},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)l->head_max},
-        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
     (void)nghttp2_submit_settings(c->ng, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings));
     (void)nghttp2_session_set_local_window_size(c->ng, NGHTTP2_FLAG_NONE, 0, (int32_t)l->h2.window);

@@ -62,7 +62,10 @@ struct h2_conn {
     struct buf out;
     bool readable;           /* the socket has not yet answered AGAIN */
     bool hup;                /* the client has ended its side: read on until that shows */
+    bool has_left;           /* our last GOAWAY was said: further streams are passed over */
     enum server_flood flood; /* why it is to end */
+    int32_t last_id;         /* the highest stream that has come */
+    uint64_t reset_at_us;    /* when we last reset a stream */
     uint64_t head_began_us;
     uint64_t idle_since_us, progress_us;
     uint64_t leave_at_us; /* draining: when the last GOAWAY is due; 0: not, or it was sent */

@@ -39,6 +39,7 @@ static void reset(struct h2_stream *s, uint32_t code)
 {
     s->is_broken = true;
     s->linger_until_us = 0;
+    s->conn->reset_at_us = clock_us();
     buf_clear(&s->out);
     (void)nghttp2_submit_rst_stream(s->conn->ng, NGHTTP2_FLAG_NONE, s->id, code);
     h2_touch(s->conn);
@@ -76,7 +77,7 @@ static void bury(struct h2_stream *s)
     struct h2_conn *c = s->conn;
     lose(s);
     list_remove(&s->node);
-    if (list_empty(&c->streams)) {
+    if (list_empty(&c->streams) && c->state != H2_DEAD) {
         c->idle_since_us = clock_us();
         h2_watch(c, c->idle_since_us + c->server->limits.idle_timeout_us);
         link_is_idle(c->server, &c->link);
@@ -455,6 +456,7 @@ static int on_bad_frame(nghttp2_session *ng, const nghttp2_frame *frame, int err
     (void)ng;
     (void)error;
     struct h2_conn *c = ctx;
+    c->reset_at_us = clock_us();
     if (frame->hd.type == NGHTTP2_HEADERS)
         h2_drop_head(c);
     enum server_flood flood = h2_guard_glitch(&c->guard, &c->server->limits);
