@@ -75,6 +75,8 @@ enum server_flood {
     FLOOD_COUNT,
 };
 
+const char *server_flood_name(enum server_flood why);
+
 struct server_handler {
     void *ctx;
     /* The head is complete. Reply now to refuse without reading the body; else return. */

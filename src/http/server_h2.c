@@ -158,7 +158,7 @@ static ssize_t read_some(struct h2_conn *c)
 /* False when the connection is gone. */
 static bool read_frames(struct h2_conn *c)
 {
-    for (int reads = 0; c->readable && c->flood == FLOOD_NONE; reads++) {
+    for (int reads = 0; c->readable && (c->flood == FLOOD_NONE || c->state == H2_LINGER); reads++) {
         if (reads == READS_PER_TURN) {
             h2_touch(c); /* the others' turn */
             return true;
@@ -444,8 +444,9 @@ static nghttp2_session *new_ng(struct h2_conn *c)
     nghttp2_option_set_no_auto_window_update(option, 1);
     nghttp2_option_set_no_closed_streams(option, 1);
     nghttp2_option_set_max_deflate_dynamic_table_size(option, l->table);
-    nghttp2_option_set_max_outbound_ack(option, l->controls + 1); /* the guard comes first */
-    nghttp2_option_set_max_continuations(option, l->continuations);
+    /* The guard comes first; nghttp2 counts a frame again for each piece in which its head comes. */
+    nghttp2_option_set_max_outbound_ack(option, l->controls + 1);
+    nghttp2_option_set_max_continuations(option, (l->continuations + 1) * (H2_FRAME_HEAD + 1));
     ok = nghttp2_session_server_new3(&ng, on, c, option, &mem) == 0;
     ASSERT(ok);
     nghttp2_session_callbacks_del(on);

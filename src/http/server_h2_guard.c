@@ -14,6 +14,25 @@ enum {
     BLOCK_SCALE = 2,      /* a block this many times the largest head is not even refused */
 };
 
+const char *server_flood_name(enum server_flood why)
+{
+    static const char *const names[FLOOD_COUNT] = {
+        [FLOOD_NONE] = "none",
+        [FLOOD_RESETS] = "resets",
+        [FLOOD_CONTROL] = "control",
+        [FLOOD_EMPTY] = "empty",
+        [FLOOD_UPDATES] = "updates",
+        [FLOOD_PRIORITY] = "priority",
+        [FLOOD_CONTINUATION] = "continuation",
+        [FLOOD_HEAD] = "head",
+        [FLOOD_SLOW_HEAD] = "slow_head",
+        [FLOOD_GLITCHES] = "glitches",
+        [FLOOD_CLOSED] = "closed",
+    };
+    ASSERT((size_t)why < ARRAY_LEN(names));
+    return names[why];
+}
+
 /* One more; false when it is beyond the burst. */
 static bool take(struct h2_bucket *b, unsigned burst, unsigned per_second)
 {

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "io/tls.h"
 #include "proxy/admit.h"
+#include "proxy/count.h"
+#include "proxy/door.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
@@ -73,6 +75,18 @@ static void on_drained(void *ctx, struct request *r)
     call_resume(x->call);
 }
 
+/* There is no exchange to tell it: it was the connection. */
+static void on_flood(void *ctx, const struct sock_addr *peer, enum server_flood why)
+{
+    const struct request from = {.peer = *peer};
+    const struct address address = door_peer(&from);
+    char text[ADDRESS_TEXT];
+    count_flood(ctx, why);
+    LOG(LOG_WARN, "connection ended", LOG_STR("protocol", STR("HTTP/2")),
+        LOG_CSTR("flood", server_flood_name(why)),
+        LOG_STR("address", address_text(&address, text)));
+}
+
 /* --- parts ---------------------------------------------------------------------------------- */
 
 static struct h2_limits h2_limits(const struct config *c)
@@ -117,6 +131,7 @@ static void init_server(struct proxy *p)
         .on_refused = on_refused,
         .on_gone = on_gone,
         .on_drained = on_drained,
+        .on_flood = on_flood,
     };
     p->server = server_new(p->loop, &limits, &handler);
 }
