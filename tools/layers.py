@@ -26,7 +26,7 @@ MAY_INCLUDE = {
 }
 
 # Each library's headers stand in one file, so that it is swapped there; OpenSSL's, which are three
-# libraries, in a few.
+# libraries, and nghttp2's, which is used on both sides, in a few.
 LIBRARIES = {
     r"openssl/(ssl|err|x509.*)\.h": "io/tls.c io/tls_int.h io/tls_server.c",
     r"openssl/.*": "base/hash.c base/verify.c",
@@ -35,7 +35,7 @@ LIBRARIES = {
     r"yaml\.h": "config/yaml.c",
     r"hiredis/.*": "store/redis_reply.c",
     r"libpq-fe\.h": "store/ledger_pg.c",
-    r"nghttp2/.*": "http/client_h2.c",
+    r"nghttp2/.*": "http/client_h2.c http/server_h2_int.h",
     r"sqlite3\.h": "store/ledger_sqlite.c",
 }
 

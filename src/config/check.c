@@ -432,7 +432,10 @@ static const char **split_paths(struct config *c, struct str list, size_t *ret_n
 
 static void read_tls(struct config *c, struct report *r)
 {
-    struct tls_server_options o = {.modern = str_eq(c->tls_profile, STR("modern"))};
+    struct tls_server_options o = {
+        .modern = str_eq(c->tls_profile, STR("modern")),
+        .http2 = c->http2,
+    };
     size_t n_keys;
     const char **certs = split_paths(c, c->tls_cert, &o.n);
     const char **keys = split_paths(c, c->tls_key, &n_keys);

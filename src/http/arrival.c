@@ -51,7 +51,10 @@ static void on_open(struct stream *s, void *ctx, bool ok)
         return;
     }
     leave(a);
-    conn_begin(a->server, s, a->door);
+    if (str_eq(stream_protocol(s), STR("h2")))
+        h2_begin(a->server, s, a->door, STR(""));
+    else
+        h1_begin(a->server, s, a->door);
 }
 
 static void on_late(struct timer *t)

@@ -1,4 +1,4 @@
-/* server.c - listening, accepting, and the set of connections; server_h1.c is one of them, arrival.c what
+/* server.c - listening, accepting, and the set of connections, whatever they speak; arrival.c is what
  * is not yet one. */
 #include "http/server_int.h"
 
@@ -7,28 +7,64 @@
 #include "base/mem.h"
 #include "io/sys.h"
 
-enum { ACCEPTS_PER_TURN = 64, ACCEPTS_AT_DRAIN = 65536 };
+enum {
+    ACCEPTS_PER_TURN = 64,
+    ACCEPTS_AT_DRAIN = 65536,
+    BODY_SCALE = 1 << 20, /* body_timeout_us is for this many bytes */
+};
 
 static const uint64_t EMFILE_PAUSE_US = 100 * 1000;
 
 static const struct server_door plain_door = {.tls = NULL};
 static const struct stream_owner nobody = {.name = "client"};
 
+void link_begin(struct server *s, struct link *c, const struct transport *t)
+{
+    c->transport = t;
+    list_push(&s->conns, &c->node);
+    s->n_conns++;
+}
+
+void link_end(struct server *s, struct link *c)
+{
+    list_remove(&c->node);
+    s->n_conns--;
+}
+
+void link_is_idle(struct server *s, struct link *c)
+{
+    list_remove(&c->node);
+    list_push(&s->conns, &c->node);
+}
+
+bool server_has_room(const struct server *s, const struct buf *body, size_t n)
+{
+    size_t spare = body->cap - body->end;
+    return buf_total() + (n > spare ? n - spare : 0) <= s->limits.total_max;
+}
+
+uint64_t server_body_due_us(const struct server *s, uint64_t began_us, const struct buf *body)
+{
+    uint64_t base = s->limits.body_timeout_us;
+    return began_us + base + base / BODY_SCALE * buf_len(body);
+}
+
 /* The connection idle longest, or NULL when all are at work. */
-static struct conn *idlest(struct server *s)
+static struct link *idlest(struct server *s)
 {
     list_each (node, &s->conns) {
-        if (conn_is_idle(conn_of_node(node)))
-            return conn_of_node(node);
+        struct link *c = link_of(node);
+        if (c->transport->is_idle(c))
+            return c;
     }
     return NULL;
 }
 
 static bool shed_one(struct server *s)
 {
-    struct conn *c = idlest(s);
+    struct link *c = idlest(s);
     if (c)
-        conn_kill(c);
+        c->transport->kill(c);
     return c != NULL;
 }
 
@@ -50,7 +86,7 @@ static void begin(const struct listener *l, int fd, const struct sock_addr *peer
     if (l->door->tls)
         arrival_begin(l->server, stream, l->door);
     else
-        conn_begin(l->server, stream, l->door);
+        h1_begin(l->server, stream, l->door);
 }
 
 static void accept_some(struct listener *l, int max)
@@ -145,7 +181,7 @@ void server_drain(struct server *s)
     s->draining = true;
     stop_listening(s);
     list_each_safe (node, &s->conns) {
-        conn_retire(conn_of_node(node));
+        link_of(node)->transport->retire(link_of(node));
     }
 }
 
@@ -159,7 +195,7 @@ void server_free(struct server *s)
     stop_listening(s);
     arrivals_end(s);
     list_each_safe (node, &s->conns) {
-        conn_kill(conn_of_node(node));
+        link_of(node)->transport->kill(link_of(node));
     }
     ASSERT(server_connections(s) == 0);
     mem_free(s);

@@ -1,7 +1,7 @@
 /* server.h - requests from clients, whatever carries them.
  *
- * The transport (server_h1.c) parses a head, makes one struct request and tells the handler; it
- * collects the body, within limits, and tells the handler again. The handler answers through the
+ * The transport (server_h1.c, server_h2.c) parses a head, makes one struct request and tells the
+ * handler; it collects the body, within limits, and tells the handler again. The handler answers through the
  * reply_* functions, at once or later, and never sees framing. What violates the protocol is
  * reported to the handler too, so that even a 400 has the API's shape.
  *
@@ -23,7 +23,7 @@
 #include "wire/h1.h"
 
 struct server;
-struct conn;
+struct transport;
 struct tls_server;
 
 /* What a listener is like; its connections and their requests point to it. */
@@ -33,7 +33,6 @@ struct server_door {
 };
 
 struct request {
-    struct conn *conn;
     const struct h1_head *head; /* during on_head only; NULL afterwards */
     struct buf body;            /* whole when on_request is called; the handler may take it */
     struct sock_addr peer;
@@ -42,6 +41,8 @@ struct request {
     void *user;                     /* the handler's; NULL at first */
 
     /* The transport's. */
+    const struct transport *transport;
+    struct buf *out;      /* where the reply gathers */
     bool is_head, http10; /* the method is HEAD; the version is 1.0 */
 
     enum {
@@ -66,6 +67,24 @@ enum server_refusal {
     SERVER_SLOW_BODY,
 };
 
+/* Why an HTTP/2 connection was ended: what its client did too much of. */
+enum server_flood {
+    FLOOD_NONE,
+    FLOOD_RESETS,       /* streams reset, by either side */
+    FLOOD_CONTROL,      /* PING, SETTINGS, GOAWAY */
+    FLOOD_EMPTY,        /* DATA without content */
+    FLOOD_UPDATES,      /* WINDOW_UPDATE */
+    FLOOD_PRIORITY,     /* PRIORITY, PRIORITY_UPDATE */
+    FLOOD_CONTINUATION, /* frames of a header block */
+    FLOOD_HEAD,         /* bytes of it, twice those for which 431 is the answer */
+    FLOOD_SLOW_HEAD,    /* time for it */
+    FLOOD_GLITCHES,     /* frames that are unknown or wrong */
+    FLOOD_CLOSED,       /* any frame of a request behind the end of its stream */
+    FLOOD_COUNT,
+};
+
+const char *server_flood_name(enum server_flood why);
+
 struct server_handler {
     void *ctx;
     /* The head is complete. Reply now to refuse without reading the body; else return. */
@@ -79,9 +98,29 @@ struct server_handler {
     void (*on_gone)(void *ctx, struct request *r);
     /* What was queued has gone below the low mark, after having been above the high one. */
     void (*on_drained)(void *ctx, struct request *r);
+    /* An HTTP/2 connection ends for that; may be NULL. on_gone follows for its requests. */
+    void (*on_flood)(void *ctx, const struct sock_addr *peer, enum server_flood why);
 };
 
 enum { SERVER_HIGH_MARK = 64 * 1024, SERVER_LOW_MARK = 16 * 1024 };
+
+/* Of one HTTP/2 connection. What is said of HTTP/1.1 below holds too: head_max for a request's fields,
+ * the deadlines of heads and bodies and of answers for each stream, idle_timeout_us without streams. */
+struct h2_limits {
+    bool on;
+    uint32_t streams;       /* at a time */
+    uint32_t stream_window; /* bytes of a body that may come before its request was let in */
+    uint32_t window;        /* bytes of all bodies on their way */
+    uint32_t table;         /* bytes of HPACK's table, either way */
+    unsigned fields;        /* of a head: 431 above */
+    unsigned continuations; /* of a header block */
+    unsigned resets, resets_per_s;
+    unsigned controls, controls_per_s; /* PING, SETTINGS, GOAWAY */
+    unsigned empties;                  /* DATA without content, in a row */
+    unsigned priorities;               /* a stream, and as many again */
+    unsigned updates;                  /* pairs of WINDOW_UPDATE for a DATA frame */
+    unsigned glitches;
+};
 
 struct server_limits {
     size_t head_max;          /* bytes of a request head: 431 above */
@@ -95,6 +134,7 @@ struct server_limits {
     uint64_t write_timeout_us;     /* without any byte taken by the client */
     uint64_t handshake_timeout_us; /* from accepting to the end of a TLS handshake */
     size_t handshakes_max;         /* under way; above it the oldest one is closed */
+    struct h2_limits h2;
 };
 
 struct server *server_new(struct loop *l, const struct server_limits *limits,
@@ -126,6 +166,9 @@ void reply_end(struct request *r);
 void reply_abort(struct request *r);
 /* Bytes queued and not yet taken by the client's socket. */
 size_t reply_queued(const struct request *r);
+
+/* "HTTP/1.1", "HTTP/1.0" or "HTTP/2", for logs. */
+struct str request_protocol(const struct request *r);
 
 static inline bool reply_started(const struct request *r)
 {

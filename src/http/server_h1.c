@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "http/server_h1_int.h"
+#include "wire/h2.h"
 
 enum {
     SCRATCH = 64 * 1024,
@@ -29,7 +30,6 @@ enum {
     OUT_KEPT = 2048, /* an empty output buffer up to this size is kept */
     LINGER_BYTES = 64 * 1024,
     RETIRE_US = 1000 * 1000, /* for a request that left before the client saw us go */
-    BODY_SCALE = 1 << 20,    /* body_timeout_us is for this many bytes */
 };
 
 static const uint64_t LINGER_US = 2 * 1000 * 1000;
@@ -45,13 +45,6 @@ void conn_set_deadline(struct conn *c, uint64_t delay_us)
         timer_set(c->server->loop, &c->timer, c->deadline_us);
 }
 
-/* When the body must be whole: what counts is what has come, not what was announced. */
-static uint64_t body_due_us(const struct conn *c)
-{
-    uint64_t base = c->server->limits.body_timeout_us;
-    return c->body_began_us + base + base / BODY_SCALE * buf_len(&c->request->body);
-}
-
 /* --- the end of things ---------------------------------------------------------------------- */
 
 static void free_request(struct deferred *d)
@@ -65,7 +58,7 @@ void conn_drop_request(struct conn *c)
 {
     struct request *r = c->request;
     c->request = NULL;
-    r->conn = NULL;
+    r->out = NULL;
     deferred_init(&r->funeral, free_request);
     loop_defer(c->server->loop, &r->funeral);
 }
@@ -86,8 +79,7 @@ void conn_die(struct conn *c)
         stream_close(&c->stream);
     timer_stop(c->server->loop, &c->timer);
     deferred_cancel(&c->work);
-    list_remove(&c->node);
-    c->server->n_conns--;
+    link_end(c->server, &c->link);
     deferred_init(&c->funeral, free_conn);
     loop_defer(c->server->loop, &c->funeral);
 }
@@ -106,9 +98,9 @@ static void lose(struct conn *c)
     conn_die(c);
 }
 
-void conn_kill(struct conn *c)
+void conn_kill(struct link *link)
 {
-    lose(c);
+    lose(CONTAINER_OF(link, struct conn, link));
 }
 
 /* --- requests ------------------------------------------------------------------------------- */
@@ -116,7 +108,8 @@ void conn_kill(struct conn *c)
 static struct request *new_request(struct conn *c)
 {
     struct request *r = mem_zalloc(sizeof(*r));
-    r->conn = c;
+    r->transport = &transport_h1;
+    r->out = &c->out;
     r->peer = *stream_peer(c->stream);
     r->door = c->door;
     r->started_us = c->head_began_us;
@@ -143,11 +136,9 @@ static void complete(struct conn *c)
     h->on_request(h->ctx, c->request);
 }
 
-/* Whether this worker may hold n more bytes of this body; what they have memory for is counted. */
 static bool has_room(const struct conn *c, size_t n)
 {
-    size_t spare = c->request->body.cap - c->request->body.end;
-    return buf_total() + (n > spare ? n - spare : 0) <= c->server->limits.total_max;
+    return server_has_room(c->server, &c->request->body, n);
 }
 
 static bool append_body(struct conn *c, struct str data)
@@ -211,6 +202,7 @@ static void begin_request(struct conn *c, const struct h1_head *head, bool more_
 {
     const struct server_handler *h = &c->server->handler;
     struct request *r = new_request(c);
+    c->has_begun = true;
     r->is_head = head->method == H1_HEAD;
     r->http10 = head->http10;
     /* Nothing serves other methods, and what follows a CONNECT need not be HTTP. */
@@ -235,16 +227,40 @@ static void begin_request(struct conn *c, const struct h1_head *head, bool more_
         expect_body(c, head, more_is_here);
 }
 
+/* Whether the first bytes are HTTP/2's, by prior knowledge. Over TLS it is ALPN that says so. */
+static enum h2_preface is_h2(const struct conn *c, struct str in)
+{
+    if (!c->server->limits.h2.on || c->has_begun || stream_is_tls(c->stream))
+        return H2_NOT;
+    return h2_preface(in);
+}
+
+/* The stream goes on without this connection. */
+static void become_h2(struct conn *c, struct str in)
+{
+    struct stream *s = c->stream;
+    c->stream = NULL;
+    conn_die(c);
+    h2_begin(c->server, s, c->door, in);
+}
+
 static size_t take_head(struct conn *c, struct str in)
 {
     static struct h1_head head;
     size_t used;
     enum h1_error error;
+    enum h2_preface preface = is_h2(c, in);
     if (c->state == CONN_IDLE) {
         c->state = CONN_HEAD;
         c->scanned = 0;
         c->head_began_us = clock_us();
         conn_set_deadline(c, c->server->limits.head_timeout_us);
+    }
+    if (preface == H2_MAYBE)
+        return 0;
+    if (preface == H2_YES) {
+        become_h2(c, in);
+        return in.n;
     }
     switch (h1_parse_request(in, c->server->limits.head_max, &c->scanned, &head, &used, &error)) {
     case H1_MORE: return 0;
@@ -389,8 +405,7 @@ static void after_reply(struct conn *c)
 {
     c->state = CONN_IDLE;
     conn_set_deadline(c, c->server->draining ? RETIRE_US : c->server->limits.idle_timeout_us);
-    list_remove(&c->node);
-    list_push(&c->server->conns, &c->node);
+    link_is_idle(c->server, &c->link);
 }
 
 static void after_last_reply(struct conn *c)
@@ -484,7 +499,7 @@ static void on_write_stalled(struct conn *c)
 
 static void on_body_late(struct conn *c)
 {
-    uint64_t due = body_due_us(c);
+    uint64_t due = server_body_due_us(c->server, c->body_began_us, &c->request->body);
     if (due > clock_us())
         conn_set_deadline(c, due - clock_us());
     else
@@ -514,7 +529,7 @@ static void on_timer(struct timer *t)
 
 static const struct stream_owner owner = {.on_ready = on_ready, .name = "client"};
 
-void conn_begin(struct server *s, struct stream *stream, const struct server_door *door)
+void h1_begin(struct server *s, struct stream *stream, const struct server_door *door)
 {
     struct conn *c = mem_zalloc(sizeof(*c));
     c->server = s;
@@ -522,29 +537,25 @@ void conn_begin(struct server *s, struct stream *stream, const struct server_doo
     buf_init(&c->out, OUT_MAX);
     timer_init(&c->timer, "client", on_timer);
     deferred_init(&c->work, on_work);
-    list_push(&s->conns, &c->node);
-    s->n_conns++;
+    link_begin(s, &c->link, &transport_h1);
     c->door = door;
     c->stream = stream;
     stream_set_owner(stream, &owner, c);
     conn_set_deadline(c, s->draining ? RETIRE_US : s->limits.idle_timeout_us);
 }
 
-struct conn *conn_of_node(struct list *node)
+bool conn_is_idle(struct link *link)
 {
-    return CONTAINER_OF(node, struct conn, node);
-}
-
-bool conn_is_idle(const struct conn *c)
-{
+    const struct conn *c = CONTAINER_OF(link, struct conn, link);
     return c->state == CONN_IDLE || c->state == CONN_HEAD;
 }
 
 /* Its next reply says that the connection closes. A request may be here that nobody has looked at,
  * or on its way: closing now would break it off, and so would closing behind a reply that did not
  * say so. */
-void conn_retire(struct conn *c)
+void conn_retire(struct link *link)
 {
+    struct conn *c = CONTAINER_OF(link, struct conn, link);
     if (c->state == CONN_IDLE)
         read_all(c);
     if (c->state == CONN_IDLE)

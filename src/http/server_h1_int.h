@@ -5,8 +5,8 @@
 #include "http/server_int.h"
 
 struct conn {
+    struct link link;
     struct server *server;
-    struct list node;
     struct stream *stream;
     const struct server_door *door;
 
@@ -25,6 +25,7 @@ struct conn {
     bool is_chunked;
     struct h1_chunked chunks;
     uint64_t body_left; /* of a sized body */
+    bool has_begun;     /* there was a request: it is HTTP/1.1 to its end */
     bool readable;      /* the socket has not yet answered AGAIN */
     bool hup;           /* the client has ended its side: read on until that shows */
     bool close_after;   /* no further request on this connection */
@@ -35,6 +36,19 @@ struct conn {
     struct timer timer;
     struct deferred work, funeral;
 };
+
+/* The connection of a request that is not over. */
+static inline struct conn *conn_of(const struct request *r)
+{
+    return CONTAINER_OF(r->out, struct conn, out);
+}
+
+/* server_h1_reply.c: the framing of replies. */
+extern const struct transport transport_h1;
+
+bool conn_is_idle(struct link *link);
+void conn_kill(struct link *link);
+void conn_retire(struct link *link);
 
 /* The time from now at which the current state has lasted too long. */
 void conn_set_deadline(struct conn *c, uint64_t delay_us);

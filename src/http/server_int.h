@@ -1,4 +1,8 @@
-/* server_int.h - what the server and its transport share. */
+/* server_int.h - what the server and its transports share.
+ *
+ *   server.c --- struct link ---> a connection: HTTP/1.1 or HTTP/2
+ *   server_reply.c --- struct request ---> its transport's table ---> framing
+ */
 #ifndef CCPROXY_HTTP_SERVER_INT_H
 #define CCPROXY_HTTP_SERVER_INT_H
 
@@ -20,7 +24,7 @@ struct server {
     struct listener listeners[LISTENERS_MAX];
     size_t n_listeners;
     struct timer pause; /* after EMFILE */
-    struct list conns;  /* those idle longest first */
+    struct list conns;  /* of links, those idle longest first */
     size_t n_conns;
     struct list arrivals; /* the oldest first */
     size_t n_arrivals;
@@ -31,11 +35,47 @@ struct server {
 void arrival_begin(struct server *s, struct stream *stream, const struct server_door *door);
 void arrivals_end(struct server *s); /* closes them all */
 
-/* server_h1.c: one connection, which is a node of server->conns. Takes the stream. */
-void conn_begin(struct server *s, struct stream *stream, const struct server_door *door);
-struct conn *conn_of_node(struct list *node);
-bool conn_is_idle(const struct conn *c);
-void conn_kill(struct conn *c);   /* closes it; on_gone for an open request */
-void conn_retire(struct conn *c); /* closes it if idle, else after the current reply */
+/* A connection as the server sees it: a node of server->conns. */
+struct link {
+    struct list node;
+    const struct transport *transport;
+};
+
+/* How one protocol carries requests. What concerns a reply is called by server_reply.c in the order
+ * of server.h, with the head or the body's bytes in r->out. */
+struct transport {
+    struct str protocol; /* its name in logs */
+    bool (*is_idle)(struct link *c);
+    void (*kill)(struct link *c);   /* closes it; on_gone for open requests */
+    void (*retire)(struct link *c); /* closes it if idle, else after the current replies */
+
+    /* r->out holds a status line and fields, as in HTTP/1.1; r->reply is set. */
+    void (*head_end)(struct request *r, int64_t length);
+    void (*body_begin)(struct request *r);
+    void (*body_end)(struct request *r); /* behind r->chunk_at */
+    void (*end)(struct request *r);
+    void (*abort)(struct request *r);
+    struct stream *(*hijack)(struct request *r);
+};
+
+void link_begin(struct server *s, struct link *c, const struct transport *t);
+void link_end(struct server *s, struct link *c);
+void link_is_idle(struct server *s, struct link *c); /* from now on, after having been at work */
+
+static inline struct link *link_of(struct list *node)
+{
+    return CONTAINER_OF(node, struct link, node);
+}
+
+/* Whether this worker may hold n more bytes of this body; what they have memory for is counted. */
+bool server_has_room(const struct server *s, const struct buf *body, size_t n);
+/* When a body must be whole: what counts is what has come, not what was announced. */
+uint64_t server_body_due_us(const struct server *s, uint64_t began_us, const struct buf *body);
+
+/* server_h1.c: a connection whose stream is open. Takes it. */
+void h1_begin(struct server *s, struct stream *stream, const struct server_door *door);
+/* server_h2.c: one that turns out to be HTTP/2, with what has been read of it. */
+void h2_begin(struct server *s, struct stream *stream, const struct server_door *door,
+              struct str bytes);
 
 #endif

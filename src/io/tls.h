@@ -40,6 +40,7 @@ struct tls_server_options {
     const struct tls_files *files; /* the first one also serves names that none has */
     size_t n;
     bool modern; /* TLS 1.3 only */
+    bool http2;  /* ALPN may choose it */
 };
 
 /* NULL, and the reason in ret_error, when a file cannot be used. */

@@ -22,7 +22,7 @@
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 
 /* What ALPN may choose, best first, each behind its length. */
-static const unsigned char protocols[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+static const unsigned char protocols[] = {2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
 
 struct certificate {
     X509 *cert;
@@ -34,6 +34,7 @@ struct tls_server {
     SSL_CTX *ssl;
     struct certificate *certs;
     size_t n;
+    bool http2;
 };
 
 /* --- a handshake's choices --- */
@@ -41,12 +42,13 @@ struct tls_server {
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_len,
                            const unsigned char *in, unsigned in_len, void *ctx)
 {
+    const struct tls_server *c = ctx;
+    unsigned skipped = c->http2 ? 0 : 3;
     unsigned char *chosen;
 
     (void)ssl;
-    (void)ctx;
-    if (SSL_select_next_proto(&chosen, out_len, protocols, sizeof(protocols), in, in_len) !=
-        OPENSSL_NPN_NEGOTIATED)
+    if (SSL_select_next_proto(&chosen, out_len, protocols + skipped, sizeof(protocols) - skipped,
+                              in, in_len) != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL; /* RFC 7301 section 3.2 */
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;
@@ -129,6 +131,7 @@ static void configure(struct tls_server *c, const struct tls_server_options *o)
 {
     SSL_CTX *ssl = c->ssl;
 
+    c->http2 = o->http2;
     tls_configure(ssl);
     if (o->modern)
         (void)SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION);
@@ -137,7 +140,7 @@ static void configure(struct tls_server *c, const struct tls_server_options *o)
     if (SSL_CTX_set1_groups_list(ssl, "X25519MLKEM768:X25519:P-256:P-384") != 1)
         ASSERT(SSL_CTX_set1_groups_list(ssl, "X25519:P-256:P-384") == 1);
     (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, NULL);
+    SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, c);
     SSL_CTX_set_cert_cb(ssl, choose_certificate, c);
     (void)SSL_CTX_set_tlsext_servername_callback(ssl, take_name);
     ERR_clear_error();

@@ -66,6 +66,8 @@ void count_init(const struct meter *t)
     name_all(m, LABEL_SIDE, sides, ARRAY_LEN(sides));
     name_all(m, LABEL_LIMIT, limits, ARRAY_LEN(limits));
     name_all(m, LABEL_AUTH, auths, ARRAY_LEN(auths));
+    for (enum server_flood f = FLOOD_NONE + 1; f < FLOOD_COUNT; f++)
+        (void)metrics_value(m, LABEL_FLOOD, str_c(server_flood_name(f)));
     for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
         int n = snprintf(text, sizeof(text), "%d", statuses[i]);
         metrics_value(m, LABEL_STATUS, str_of(text, (size_t)n));
@@ -190,6 +192,11 @@ void count_waited(struct proxy *p, uint64_t us)
 void count_auth(struct exchange *x, enum auth_result result)
 {
     metrics_add(&x->proxy->meter, METRIC_AUTH, (unsigned)result + 1, 0, 0, 1);
+}
+
+void count_flood(struct proxy *p, enum server_flood why)
+{
+    metrics_add(&p->meter, METRIC_FLOODS, why, 0, 0, 1);
 }
 
 void count_penalty(struct exchange *x)

@@ -81,6 +81,7 @@ static struct exchange *exchange_new(struct proxy *p, struct request *r)
     x->proxy = p;
     x->request = r;
     x->address = door_peer(r);
+    x->protocol = request_protocol(r);
     r->user = x;
     x->started_us = r->started_us;
     x->total_at_us = clock_us() + (uint64_t)p->config->total_timeout;
@@ -207,8 +208,8 @@ static void log_access(const struct exchange *x)
         LOG_STR(when(x->trace.known, "trace_id"), str_of(x->trace.id, TRACE_ID)),
         LOG_STR(when(client->name.n, "client"), client->name),
         LOG_STR("address", address_text(&x->address, address)), LOG_STR("method", x->method),
-        LOG_STR("path", x->path), LOG_INT("status", x->status), LOG_CSTR("ending", row->name),
-        LOG_CSTR("fault", fault_name(row->fault)),
+        LOG_STR("path", x->path), LOG_STR("protocol", x->protocol), LOG_INT("status", x->status),
+        LOG_CSTR("ending", row->name), LOG_CSTR("fault", fault_name(row->fault)),
         LOG_STR(when(x->decoded.asked_model.n, "asked_model"), x->decoded.asked_model),
         LOG_STR(when(x->decoded.model, "model"), model),
         LOG_CSTR(when(x->attempts, "platform"), x->proxy->platform->name),

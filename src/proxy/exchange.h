@@ -83,7 +83,8 @@ struct exchange {
     struct span *span; /* of the attempt under way, in keep; see traces.c */
     enum h1_method verb;
     struct str method, path; /* as they came, for the log */
-    struct str rest;         /* of the path, behind the endpoint's own: an id; or a model in it */
+    struct str protocol;
+    struct str rest; /* of the path, behind the endpoint's own: an id; or a model in it */
 
     struct arena keep, scratch;
     struct buf body;

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "io/tls.h"
 #include "proxy/admit.h"
+#include "proxy/count.h"
+#include "proxy/door.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
@@ -73,7 +75,40 @@ static void on_drained(void *ctx, struct request *r)
     call_resume(x->call);
 }
 
+/* There is no exchange to tell it: it was the connection. */
+static void on_flood(void *ctx, const struct sock_addr *peer, enum server_flood why)
+{
+    const struct request from = {.peer = *peer};
+    const struct address address = door_peer(&from);
+    char text[ADDRESS_TEXT];
+    count_flood(ctx, why);
+    LOG(LOG_WARN, "connection ended", LOG_STR("protocol", STR("HTTP/2")),
+        LOG_CSTR("flood", server_flood_name(why)),
+        LOG_STR("address", address_text(&address, text)));
+}
+
 /* --- parts ---------------------------------------------------------------------------------- */
+
+static struct h2_limits h2_limits(const struct config *c)
+{
+    return (struct h2_limits){
+        .on = c->http2,
+        .streams = (uint32_t)c->h2_streams,
+        .stream_window = (uint32_t)c->h2_stream_window,
+        .window = (uint32_t)c->h2_window,
+        .table = (uint32_t)c->h2_table,
+        .fields = (unsigned)c->h2_fields,
+        .continuations = (unsigned)c->h2_continuations,
+        .resets = (unsigned)c->h2_resets,
+        .resets_per_s = (unsigned)c->h2_resets_per_second,
+        .controls = (unsigned)c->h2_controls,
+        .controls_per_s = (unsigned)c->h2_controls_per_second,
+        .empties = (unsigned)c->h2_empties,
+        .priorities = (unsigned)c->h2_priorities,
+        .updates = (unsigned)c->h2_updates,
+        .glitches = (unsigned)c->h2_glitches,
+    };
+}
 
 static void init_server(struct proxy *p)
 {
@@ -89,6 +124,7 @@ static void init_server(struct proxy *p)
         .write_timeout_us = (uint64_t)c->write_timeout,
         .handshake_timeout_us = (uint64_t)c->handshake_timeout,
         .handshakes_max = (size_t)c->max_handshakes,
+        .h2 = h2_limits(c),
     };
     const struct server_handler handler = {
         .ctx = p,
@@ -97,6 +133,7 @@ static void init_server(struct proxy *p)
         .on_refused = on_refused,
         .on_gone = on_gone,
         .on_drained = on_drained,
+        .on_flood = on_flood,
     };
     p->server = server_new(p->loop, &limits, &handler);
     for (size_t i = 0; i < c->n_listen; i++)

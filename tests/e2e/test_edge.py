@@ -89,6 +89,8 @@ def add_cases():
 
     ways = {"whole": Client.send, "halves": halves, "trickled": Client.trickle}
     for number, (name, expect, data) in enumerate(read_cases()):
+        if data.startswith(b"PRI * HTTP/2.0"):
+            continue  # a connection of HTTP/2 unless that is off: see Connections
         for way, send in ways.items():
             def test(self, expect=expect, data=data, send=send):
                 self.exchange(expect, data, send)
@@ -207,8 +209,8 @@ class Connections(harness.TestCase):
         self.assertEqual(proxy.chat().status, 200)
         self.assertEqual(len(self.up.requests), 1)
 
-    def test_tls_and_http2_on_the_plain_port(self):
-        proxy = self.proxy(self.up)
+    def test_tls_and_http2_where_there_is_neither(self):
+        proxy = self.proxy(self.up, CCPROXY_HTTP2="false")
         for data in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
                      b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
             client = self.client(proxy)

@@ -29,8 +29,9 @@ class Lines(harness.TestCase):
         response = self.ask(proxy, {"x-request-id": "mine-1"}, stream=True)
         line = proxy.ended(id="mine-1")
         for name, want in {"event": "request", "level": "info", "client": "tester", "method": "POST",
-                           "path": CHAT, "status": 200, "ending": "DONE", "fault": "nobody",
-                           "asked_model": "gpt-4o", "model": "claude-sonnet-5-5", "platform": "anthropic",
+                           "path": CHAT, "protocol": "HTTP/1.1", "status": 200,
+                           "ending": "DONE",
+                           "fault": "nobody", "asked_model": "gpt-4o", "model": "claude-sonnet-5-5", "platform": "anthropic",
                            "attempts": 1, "upstream_status": 200, "prompt_tokens": 10, "output_tokens": 5,
                            "requests_left": 49, "bytes_out": len(response.body)}.items():
             self.assertEqual(line[name], want, name)

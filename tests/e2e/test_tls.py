@@ -145,11 +145,13 @@ class Listener(Case):
 
     def test_curl(self):
         url = f"https://{self.one.text_address}/v1/models"
-        said = subprocess.run(["curl", "-sS", "--cacert", self.ca.pem, "-H",
-                               f"Authorization: Bearer {KEY}", "-w", "%{http_version} %{http_code}",
-                               "-o", os.devnull, url, "-o", os.devnull, url],
-                              text=True, capture_output=True, timeout=harness.DEADLINE, check=False)
-        self.assertEqual(said.stdout, "1.1 2001.1 200", said.stderr)
+        for protocol, said_so in (("--http1.1", "1.1 200"), ("--http2", "2 200")):
+            said = subprocess.run(["curl", "-sS", protocol, "--cacert", self.ca.pem, "-H",
+                                   f"Authorization: Bearer {KEY}",
+                                   "-w", "%{http_version} %{http_code}",
+                                   "-o", os.devnull, url, "-o", os.devnull, url], text=True,
+                                  capture_output=True, timeout=harness.DEADLINE, check=False)
+            self.assertEqual(said.stdout, said_so * 2, said.stderr)
 
 
 class Profiles(Case):
