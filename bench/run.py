@@ -75,7 +75,7 @@ def rss_kib(pids):
 
 class Contestant:
     def __init__(self, name, process, port, request, workers):
-        self.name, self.process, self.port = name, process, port
+        self.name, self.process, self.port, self.tls_port = name, process, port, None
         self.request, self.workers = request, workers
 
 
@@ -90,8 +90,8 @@ def wait_ready(process):
     sys.exit(f"bench: {process.args} ended before it was ready")
 
 
-def port_of(record):
-    return int(record["address"].rsplit(":", 1)[1])
+def ports_of(record):
+    return [int(address.rsplit(":", 1)[1]) for address in record["address"].split(", ")]
 
 
 def drain(stream):
@@ -121,7 +121,7 @@ class Bench:
             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
         record = wait_ready(p)
         drain(p.stderr)
-        return p, port_of(record)
+        return p, ports_of(record)[0]
 
     def ccproxy(self, upstream_port, workers=1, **env):
         settings = {
@@ -133,18 +133,33 @@ class Bench:
                              stdout=subprocess.DEVNULL)
         record = wait_ready(p)
         drain(p.stderr)
-        return Contestant("ccproxy", p, port_of(record), None, children(p.pid))
+        c = Contestant("ccproxy", p, ports_of(record)[0], None, children(p.pid))
+        c.tls_port = ports_of(record)[-1]
+        return c
 
-    def nginx(self, upstream_port, workers=1):
-        port = free_port()
+    def certificate(self):
+        """A chain and its key, made once."""
+        cert, key = self.tmp / "cert.pem", self.tmp / "cert.key"
+        if not cert.exists():
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+                            "-nodes", "-keyout", key, "-out", cert, "-subj", "/CN=bench", "-days", "2",
+                            "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+        return cert, key
+
+    def nginx(self, upstream_port, workers=1, tls=False):
+        port, tls_port = free_port(), free_port()
+        cert, key = self.certificate() if tls else (None, None)
         (self.tmp / "nginx.pid").unlink(missing_ok=True)
         (self.tmp / "nginx.conf").write_text(NGINX.format(
-            port=port, upstream=upstream_port, tmp=self.tmp, workers=workers))
+            port=port, upstream=upstream_port, tmp=self.tmp, workers=workers,
+            tls=NGINX_TLS.format(port=tls_port, cert=cert, key=key) if tls else ""))
         p = self.procs.start(pinned(CORES[workers], "nginx", "-p", self.tmp, "-c", self.tmp / "nginx.conf"),
                              stderr=subprocess.DEVNULL)
         while not (self.tmp / "nginx.pid").exists() or len(children(p.pid)) < workers:
             time.sleep(0.01)
-        return Contestant("nginx", p, port, None, children(p.pid))
+        c = Contestant("nginx", p, port, None, children(p.pid))
+        c.tls_port = tls_port
+        return c
 
     def request_file(self, name, path, body, fields=()):
         data = json.dumps(body).encode()
@@ -178,10 +193,16 @@ http {{
   upstream sim {{ server 127.0.0.1:{upstream}; keepalive 256; keepalive_requests 10000000; }}
   server {{
     listen 127.0.0.1:{port} reuseport backlog=16384;
+    {tls}
     location / {{ proxy_pass http://sim; proxy_http_version 1.1; proxy_set_header Connection "";
                  proxy_buffering off; proxy_read_timeout 600s; }}
   }}
 }}
+"""
+
+NGINX_TLS = """
+    listen 127.0.0.1:{port} ssl http2 reuseport backlog=16384;
+    ssl_certificate {cert}; ssl_certificate_key {key}; ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;
 """
 
 ANTHROPIC = ("anthropic-version: 2023-06-01",)
@@ -415,11 +436,7 @@ def bench_memory(bench):
 
 def tls_front(bench, backend):
     """nghttpx on core 1, which ends TLS and HTTP/2 or 1.1, whichever is asked for."""
-    cert, key = bench.tmp / "front.pem", bench.tmp / "front.key"
-    if not cert.exists():
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                        "-nodes", "-keyout", key, "-out", cert, "-subj", "/CN=front", "-days", "2",
-                        "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    cert, key = bench.certificate()
     port = free_port()
     p = bench.procs.start(
         pinned(1, "nghttpx", "--conf=/dev/null", "--workers=1", f"--frontend=127.0.0.1,{port}",
@@ -458,6 +475,45 @@ def bench_upstream(bench):
             bench.procs.end(c.process)
         bench.procs.end(front)
         bench.procs.end(sim)
+
+
+def h2load(url, body, requests, *options):
+    """Runs it on the load's core; every request must succeed."""
+    fields = ["-H", f"Authorization: Bearer {KEY}", "-H", "Content-Type: application/json",
+              "-H", "anthropic-version: 2023-06-01"]
+    out = subprocess.run(pinned(1, "h2load", "-n", requests, *options, *fields, "-d", body, url),
+                         check=True, capture_output=True, text=True).stdout
+    if f"{requests} succeeded" not in out:
+        sys.exit(f"bench: {url}: {out}")
+
+
+def bench_doors(bench):
+    print("CPU per short non-streamed request by what carries it (32 at a time), and per TLS handshake with one")
+    sim, port = bench.simulator()
+    cert, key = bench.certificate()
+    ours = bench.ccproxy(port, CCPROXY_LISTEN="127.0.0.1:0,127.0.0.1:0 tls", CCPROXY_TLS_CERT=str(cert),
+                         CCPROXY_TLS_KEY=str(key))
+    theirs = bench.nginx(port, tls=True)
+    n = bench.args.requests
+    ways = {"HTTP/1.1": (False, n, "--h1", "-c", 32), "HTTP/1.1 over TLS": (True, n, "--h1", "-c", 32),
+            "HTTP/2 over TLS, 32 connections": (True, n, "-c", 32),
+            "HTTP/2 over TLS, 1 connection": (True, n, "-c", 1, "-m", 32),
+            "handshake": (True, 500, "--h1", "-c", 500)}
+    for c, path, body in ((ours, "/v1/chat/completions", chat(False)), (theirs, "/v1/messages", messages(False))):
+        c.path, c.body = path, bench.tmp / f"{c.name}.json"
+        c.body.write_text(json.dumps(body))
+    for name, (tls, requests, *options) in ways.items():
+        figures = {"ccproxy": [], "nginx": []}
+        for _ in range(bench.args.rounds):
+            for c in (ours, theirs):
+                url = f"https://127.0.0.1:{c.tls_port}" if tls else f"http://127.0.0.1:{c.port}"
+                before = cpu_us(c.workers)
+                h2load(url + c.path, c.body, requests, *options)
+                figures[c.name].append((cpu_us(c.workers) - before) / requests)
+        a, b = (statistics.median(figures[k]) for k in figures)
+        print(f"  {name}: ccproxy {a:.1f} us, nginx {b:.1f} us, ratio {a / b:.2f}", flush=True)
+    for c in (ours.process, theirs.process, sim):
+        bench.procs.end(c)
 
 
 def bench_translation(bench):
@@ -532,7 +588,7 @@ def bench_soak(bench):
 
 
 PARTS = {"short": bench_short, "admission": bench_admission, "observability": bench_observability, "events": bench_events, "latency": bench_latency,
-         "memory": bench_memory, "upstream": bench_upstream, "translation": bench_translation, "start": bench_start,
+         "memory": bench_memory, "upstream": bench_upstream, "doors": bench_doors, "translation": bench_translation, "start": bench_start,
          "estimate": bench_estimate, "scrape": bench_scrape}
 BY_NAME = {**PARTS, "soak": bench_soak}
 

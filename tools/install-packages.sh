@@ -10,12 +10,12 @@ build=(gcc libc6-dev make meson ninja-build pkg-config python3
 test=(libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck
       chromium-headless-shell curl git nghttp2-client nghttp2-proxy openssl postgresql procps prometheus
       python3-venv redis-server)
-bench=(nghttp2-proxy nginx-light openssl redis-server util-linux)
+bench=(nghttp2-client nghttp2-proxy nginx-light openssl redis-server util-linux)
 
 # Whichever Node.js is there will do, from Debian's 18 on.
 command -v node >/dev/null || test+=(nodejs)
 command -v npm >/dev/null || test+=(npm)
-! command -v nginx >/dev/null || bench=(nghttp2-proxy openssl redis-server util-linux)
+! command -v nginx >/dev/null || bench=(nghttp2-client nghttp2-proxy openssl redis-server util-linux)
 
 case "${1:-}" in
 build) wanted=("${build[@]}") ;;
