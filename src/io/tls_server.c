@@ -127,6 +127,15 @@ static bool add_certificate(struct tls_server *c, const struct tls_files *files,
     return true;
 }
 
+/* Key exchanges, best first; the first of these is known from OpenSSL 3.5 on. */
+static void set_groups(SSL_CTX *ssl)
+{
+    static char best[] = "X25519MLKEM768:X25519:P-256:P-384", usual[] = "X25519:P-256:P-384";
+    bool ok = SSL_CTX_set1_groups_list(ssl, best) == 1 || SSL_CTX_set1_groups_list(ssl, usual) == 1;
+
+    ASSERT(ok);
+}
+
 static void configure(struct tls_server *c, const struct tls_server_options *o)
 {
     SSL_CTX *ssl = c->ssl;
@@ -136,9 +145,7 @@ static void configure(struct tls_server *c, const struct tls_server_options *o)
     if (o->modern)
         (void)SSL_CTX_set_min_proto_version(ssl, TLS1_3_VERSION);
     ASSERT(SSL_CTX_set_cipher_list(ssl, INTERMEDIATE_CIPHERS) == 1);
-    /* The first is known from OpenSSL 3.5 on. */
-    if (SSL_CTX_set1_groups_list(ssl, "X25519MLKEM768:X25519:P-256:P-384") != 1)
-        ASSERT(SSL_CTX_set1_groups_list(ssl, "X25519:P-256:P-384") == 1);
+    set_groups(ssl);
     (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, c);
     SSL_CTX_set_cert_cb(ssl, choose_certificate, c);
