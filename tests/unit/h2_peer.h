@@ -5,6 +5,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include "base/buf.h"
 #include "peer.h"
 #include "wire/h2.h"
 

@@ -1,153 +1,24 @@
 /* test_server.c - the server over loopback sockets, with scripted clients and a scripted handler:
  * framing both ways, every refusal, every timer, clients that leave in every phase, limits. */
-#include "http/server.h"
-
 #include <sys/resource.h>
 
-#include "base/buf.h"
-#include "peer.h"
-
-enum { SECOND_US = 1000 * 1000, HEAD_MAX = 4096, BODY_MAX = 1024 * 1024, KIB = 1024 };
+#include "handler.h"
 
 #define DATE "Date: Thu, 01 Jan 1970 00:00:01 GMT\r\n"
 
-/* What the handler does with a request. */
-enum mode {
-    ANSWER,      /* "ok", at once */
-    ECHO,        /* the body, at once */
-    HOLD,        /* the test answers */
-    REFUSE_HEAD, /* 401 in on_head */
-    BIG,         /* a kilobyte, at once */
-};
-
-static struct {
-    enum mode mode;
-    int heads, requests, refused, gone, drained;
-    enum server_refusal why;
-    enum h1_error error;
-    struct request *held;
-    char path[64];
-    struct buf body;
-} seen;
-
-static struct server *server;
-static struct sock_addr address;
-
-static void answer(struct request *r, int status, struct str text)
-{
-    reply_start(r, status);
-    reply_head_end(r, (int64_t)text.n);
-    reply_body(r, text);
-    reply_end(r);
-}
-
-static void on_head(void *ctx, struct request *r)
-{
-    struct str path = r->head->path;
-
-    assert_ptr_equal(ctx, &seen);
-    seen.heads++;
-    snprintf(seen.path, sizeof(seen.path), "%.*s", STR_FMT(path));
-    r->user = &seen;
-    if (seen.mode == REFUSE_HEAD)
-        answer(r, 401, STR("who?"));
-}
-
-static void on_request(void *ctx, struct request *r)
-{
-    static const char big[KIB];
-
-    (void)ctx;
-    seen.requests++;
-    buf_clear(&seen.body);
-    assert_true(buf_append(&seen.body, buf_str(&r->body)));
-    switch (seen.mode) {
-    case ANSWER: answer(r, 200, STR("ok")); return;
-    case ECHO: answer(r, 200, buf_str(&r->body)); return;
-    case BIG: answer(r, 200, str_of(big, sizeof(big))); return;
-    case HOLD: seen.held = r; return;
-    case REFUSE_HEAD: break;
-    }
-    fail_msg("not to be called");
-}
-
-static void on_refused(void *ctx, struct request *r, enum server_refusal why, enum h1_error error)
-{
-    (void)ctx;
-    seen.refused++;
-    seen.why = why;
-    seen.error = error;
-    answer(r, 400 + (int)why, STR("refused"));
-}
-
-static void on_gone(void *ctx, struct request *r)
-{
-    (void)ctx;
-    seen.gone++;
-    if (seen.held == r)
-        seen.held = NULL;
-}
-
-static void on_drained(void *ctx, struct request *r)
-{
-    (void)ctx;
-    (void)r;
-    seen.drained++;
-}
-
-static const struct server_handler handler = {
-    .ctx = &seen,
-    .on_head = on_head,
-    .on_request = on_request,
-    .on_refused = on_refused,
-    .on_gone = on_gone,
-    .on_drained = on_drained,
-};
-
-static struct server_limits limits(void)
-{
-    return (struct server_limits){
-        .head_max = HEAD_MAX,
-        .body_max = BODY_MAX,
-        .total_max = 64 * BODY_MAX,
-        .connections_max = 16,
-        .head_timeout_us = 10 * SECOND_US,
-        .body_timeout_us = 60 * SECOND_US,
-        .idle_timeout_us = 75 * SECOND_US,
-        .write_timeout_us = 30 * SECOND_US,
-    };
-}
-
-static void begin(const struct server_limits *l)
-{
-    server = server_new(loop, l, &handler);
-    assert_true(server_listen(server, peer_listen(&address)));
-}
-
 static int setup(void **state)
 {
-    const struct server_limits l = limits();
+    const struct server_limits l = handler_limits();
 
     (void)state;
-    clock_begin();
-    memset(&seen, 0, sizeof(seen));
-    buf_init(&seen.body, 4 * BODY_MAX);
-    begin(&l);
+    handler_setup(&l);
     return 0;
-}
-
-static void restart(const struct server_limits *l)
-{
-    server_free(server);
-    begin(l);
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    server_free(server);
-    buf_done(&seen.body);
-    clock_end();
+    handler_teardown();
     return 0;
 }
 
@@ -272,16 +143,16 @@ static void test_pipelining(void **state)
     (void)state;
     seen.mode = HOLD;
     peer_say(&p, GET GET_B GET);
-    RUN_UNTIL(seen.held);
+    RUN_UNTIL(seen.last);
     turns(5);
     assert_int_equal(seen.heads, 1);
-    answer(seen.held, 200, STR("one"));
-    seen.held = NULL;
-    RUN_UNTIL(seen.held);
+    answer(seen.last, 200, STR("one"));
+    seen.last = NULL;
+    RUN_UNTIL(seen.last);
     assert_string_equal(seen.path, "/b");
     assert_int_equal(seen.heads, 2);
     assert_true(peer_has(&p, "one"));
-    answer(seen.held, 200, STR("two"));
+    answer(seen.last, 200, STR("two"));
     seen.mode = ANSWER;
     RUN_UNTIL(peer_count(&p, "HTTP/1.1 200") == 3);
     peer_close(&p);
@@ -351,24 +222,24 @@ static void test_stream_in_chunks(void **state)
     (void)state;
     seen.mode = HOLD;
     peer_say(&p, GET);
-    RUN_UNTIL(seen.held);
-    reply_start(seen.held, 200);
-    reply_field(seen.held, STR("X-A"), STR("b"));
-    reply_field_u64(seen.held, STR("X-N"), 42);
-    assert_true(reply_started(seen.held));
-    reply_head_end(seen.held, -1);
-    buf_lit(reply_body_begin(seen.held), "first");
-    reply_body_end(seen.held);
+    RUN_UNTIL(seen.last);
+    reply_start(seen.last, 200);
+    reply_field(seen.last, STR("X-A"), STR("b"));
+    reply_field_u64(seen.last, STR("X-N"), 42);
+    assert_true(reply_started(seen.last));
+    reply_head_end(seen.last, -1);
+    buf_lit(reply_body_begin(seen.last), "first");
+    reply_body_end(seen.last);
     RUN_UNTIL(peer_has(&p, "first"));
     assert_string_equal(p.text, "HTTP/1.1 200 OK\r\n" DATE "X-A: b\r\nX-N: 42\r\n"
                                 "Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n");
     peer_forget(&p);
-    (void)reply_body_begin(seen.held); /* nothing to say: no chunk */
-    reply_body_end(seen.held);
+    (void)reply_body_begin(seen.last); /* nothing to say: no chunk */
+    reply_body_end(seen.last);
     turns(3);
     assert_int_equal(peer_poll(&p)->n, 0);
-    reply_body(seen.held, STR("0123456789abcdef"));
-    reply_end(seen.held);
+    reply_body(seen.last, STR("0123456789abcdef"));
+    reply_end(seen.last);
     RUN_UNTIL(peer_has(&p, "0\r\n\r\n"));
     assert_string_equal(p.text, "10\r\n0123456789abcdef\r\n0\r\n\r\n");
     seen.mode = ANSWER;
@@ -384,18 +255,18 @@ static void test_http10(void **state)
     (void)state;
     seen.mode = HOLD;
     peer_say(&p, "GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    RUN_UNTIL(seen.held);
-    answer(seen.held, 200, STR("one"));
-    seen.held = NULL;
+    RUN_UNTIL(seen.last);
+    answer(seen.last, 200, STR("one"));
+    seen.last = NULL;
     RUN_UNTIL(peer_has(&p, "one"));
     assert_true(peer_has(&p, "Connection: keep-alive\r\n"));
     peer_forget(&p);
     peer_say(&p, "GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    RUN_UNTIL(seen.held);
-    reply_start(seen.held, 200);
-    reply_head_end(seen.held, -1);
-    reply_body(seen.held, STR("bare"));
-    reply_end(seen.held);
+    RUN_UNTIL(seen.last);
+    reply_start(seen.last, 200);
+    reply_head_end(seen.last, -1);
+    reply_body(seen.last, STR("bare"));
+    reply_end(seen.last);
     RUN_UNTIL(peer_ended(&p));
     assert_true(p.eof);
     assert_string_equal(p.text, "HTTP/1.1 200 OK\r\n" DATE "Connection: close\r\n\r\nbare");
@@ -511,7 +382,7 @@ static void test_endless_chunks(void **state)
 
 static void test_overloaded(void **state)
 {
-    struct server_limits l = limits();
+    struct server_limits l = handler_limits();
     struct peer p;
     struct buf text;
 
@@ -635,10 +506,10 @@ static void test_a_held_request_may_last(void **state)
     (void)state;
     seen.mode = HOLD;
     peer_say(&p, GET);
-    RUN_UNTIL(seen.held);
+    RUN_UNTIL(seen.last);
     advance(3600ull * SECOND_US);
-    assert_non_null(seen.held);
-    answer(seen.held, 200, STR("late"));
+    assert_non_null(seen.last);
+    answer(seen.last, 200, STR("late"));
     RUN_UNTIL(peer_has(&p, "late"));
     peer_close(&p);
 }
@@ -684,15 +555,15 @@ static void test_marks(void **state)
     (void)state;
     seen.mode = HOLD;
     peer_say(&p, GET);
-    RUN_UNTIL(seen.held);
-    stuff(seen.held);
+    RUN_UNTIL(seen.last);
+    stuff(seen.last);
     turns(3);
     seen.drained = 0;
-    assert_true(reply_queued(seen.held) >= SERVER_HIGH_MARK / 2);
+    assert_true(reply_queued(seen.last) >= SERVER_HIGH_MARK / 2);
     RUN_UNTIL(peer_poll(&p)->n > 0 && seen.drained > 0);
     assert_int_equal(seen.drained, 1);
-    assert_true(reply_queued(seen.held) <= SERVER_LOW_MARK);
-    reply_end(seen.held);
+    assert_true(reply_queued(seen.last) <= SERVER_LOW_MARK);
+    reply_end(seen.last);
     RUN_UNTIL(peer_poll(&p)->n > 5 && memcmp(p.text + p.n - 5, "0\r\n\r\n", 5) == 0);
     peer_close(&p);
 }
@@ -704,8 +575,8 @@ static void test_client_that_does_not_read(void **state)
     (void)state;
     seen.mode = HOLD;
     peer_say(&p, GET);
-    RUN_UNTIL(seen.held);
-    stuff(seen.held);
+    RUN_UNTIL(seen.last);
+    stuff(seen.last);
     turns(3);
     advance(29 * SECOND_US);
     assert_int_equal(seen.gone, 0);
@@ -726,8 +597,8 @@ static void test_slow_reader_gets_all(void **state)
     (void)state;
     seen.mode = HOLD;
     peer_say(&p, GET);
-    RUN_UNTIL(seen.held);
-    answer(seen.held, 200, str_of(text, N));
+    RUN_UNTIL(seen.last);
+    answer(seen.last, 200, str_of(text, N));
     turns(2);
     for (int i = 0; i < 3; i++) {
         for (size_t before = p.n; p.n < before + 256 * KIB;) {
@@ -786,14 +657,14 @@ static void test_gone_in_every_phase(void **state)
 
         seen.mode = cases[at].mode;
         seen.gone = seen.heads = 0;
-        seen.held = NULL;
+        seen.last = NULL;
         peer_send(&p, cases[at].sent);
         if (!together)
             turns(3);
-        if (cases[at].streaming && seen.held) {
-            reply_start(seen.held, 200);
-            reply_head_end(seen.held, -1);
-            reply_body(seen.held, STR("event"));
+        if (cases[at].streaming && seen.last) {
+            reply_start(seen.last, 200);
+            reply_head_end(seen.last, -1);
+            reply_body(seen.last, STR("event"));
             turns(1);
         }
         leave(&p, i / 2 % LEAVES);
@@ -815,7 +686,7 @@ static void test_gone_behind_unread_bytes(void **state)
     (void)state;
     seen.mode = HOLD;
     peer_say(&p, GET);
-    RUN_UNTIL(seen.held);
+    RUN_UNTIL(seen.last);
     while ((taken = peer_offer(&p, STR(GET GET GET GET GET GET GET GET))) > 0 && sent < 32 * KIB) {
         sent += taken;
         turns(1);
@@ -839,9 +710,9 @@ static void test_gone_with_pipelined_requests(void **state)
     (void)state;
     seen.mode = HOLD;
     peer_say(&p, GET GET_B);
-    RUN_UNTIL(seen.held);
-    answer(seen.held, 200, str_of(text, BODY_MAX));
-    seen.held = NULL;
+    RUN_UNTIL(seen.last);
+    answer(seen.last, 200, str_of(text, BODY_MAX));
+    seen.last = NULL;
     turns(3);
     peer_half_close(&p);
     turns(3);
@@ -860,12 +731,12 @@ static void test_abort_is_noticed(void **state)
     (void)state;
     seen.mode = HOLD;
     peer_say(&p, GET);
-    RUN_UNTIL(seen.held);
-    reply_start(seen.held, 200);
-    reply_head_end(seen.held, -1);
-    reply_body(seen.held, STR("half"));
+    RUN_UNTIL(seen.last);
+    reply_start(seen.last, 200);
+    reply_head_end(seen.last, -1);
+    reply_body(seen.last, STR("half"));
     turns(1);
-    reply_abort(seen.held);
+    reply_abort(seen.last);
     RUN_UNTIL(peer_ended(&p));
     assert_null(strstr(p.text, "\r\n0\r\n"));
     assert_int_equal(seen.gone, 0);
@@ -881,9 +752,9 @@ static void test_body_may_be_taken(void **state)
     (void)state;
     seen.mode = HOLD;
     peer_say(&p, POST("5") "hello");
-    RUN_UNTIL(seen.held);
-    body = buf_take(&seen.held->body);
-    answer(seen.held, 200, STR("ok"));
+    RUN_UNTIL(seen.last);
+    body = buf_take(&seen.last->body);
+    answer(seen.last, 200, STR("ok"));
     RUN_UNTIL(peer_has(&p, "ok"));
     assert_true(str_eq(buf_str(&body), STR("hello")));
     buf_done(&body);
@@ -899,8 +770,8 @@ static void test_hijack(void **state)
     (void)state;
     seen.mode = HOLD;
     peer_say(&p, GET);
-    RUN_UNTIL(seen.held);
-    s = server_hijack(seen.held);
+    RUN_UNTIL(seen.last);
+    s = server_hijack(seen.last);
     assert_int_equal(server_connections(server), 0);
     assert_int_equal(stream_writev(s, &(struct iovec){one, 1}, 1), 1);
     RUN_UNTIL(peer_has(&p, "x"));
@@ -920,7 +791,7 @@ static void test_drain(void **state)
     seen.mode = HOLD;
     peer_say(&coming, "POST / HTTP/1.1\r\nHo");
     peer_say(&busy, GET);
-    RUN_UNTIL(seen.held);
+    RUN_UNTIL(seen.last);
     server_drain(server);
     seen.mode = ANSWER;
     turns(3);
@@ -933,8 +804,8 @@ static void test_drain(void **state)
     RUN_UNTIL(peer_ended(&idle));
     assert_int_equal(server_connections(server), 2);
     assert_false(peer_ended(&busy));
-    answer(seen.held, 200, STR("last"));
-    seen.held = NULL;
+    answer(seen.last, 200, STR("last"));
+    seen.last = NULL;
     RUN_UNTIL(peer_ended(&busy));
     assert_non_null(strstr(busy.text, "Connection: close\r\n"));
     assert_non_null(strstr(busy.text, "last"));
@@ -950,7 +821,7 @@ static void test_drain(void **state)
 
 static void test_shedding(void **state)
 {
-    struct server_limits l = limits();
+    struct server_limits l = handler_limits();
     struct peer a, b, c;
 
     (void)state;
@@ -974,7 +845,7 @@ static void test_shedding(void **state)
 /* Nobody can be shed who has a request open; then it is the new one that goes. */
 static void test_too_many_at_work(void **state)
 {
-    struct server_limits l = limits();
+    struct server_limits l = handler_limits();
     struct peer a, b, c;
 
     (void)state;
@@ -983,11 +854,11 @@ static void test_too_many_at_work(void **state)
     a = client();
     seen.mode = HOLD;
     peer_say(&a, GET);
-    RUN_UNTIL(seen.held);
+    RUN_UNTIL(seen.last);
     b = peer_connect(&address);
     RUN_UNTIL(peer_ended(&b));
     assert_int_equal(server_connections(server), 1);
-    answer(seen.held, 200, STR("still here"));
+    answer(seen.last, 200, STR("still here"));
     RUN_UNTIL(peer_has(&a, "still here"));
     peer_say(&a, "GET / HT"); /* but who only dawdles over a head can */
     turns(3);
@@ -1025,13 +896,13 @@ static void test_no_descriptors_left(void **state)
 
 static void test_free_with_open_requests(void **state)
 {
-    const struct server_limits l = limits();
+    const struct server_limits l = handler_limits();
     struct peer a = client(), b = client(), c = client();
 
     (void)state;
     seen.mode = HOLD;
     peer_say(&a, GET);
-    RUN_UNTIL(seen.held);
+    RUN_UNTIL(seen.last);
     peer_say(&b, POST("10") "abc");
     RUN_UNTIL(seen.heads == 2);
     restart(&l);
