@@ -508,6 +508,7 @@ void h2_stream_late(struct h2_stream *s)
 
 /* --- replies -------------------------------------------------------------------------------- */
 
+/* NOLINTNEXTLINE(readability-function-size,readability-non-const-parameter): nghttp2's, too */
 static ssize_t read_reply(nghttp2_session *ng, int32_t id, uint8_t *to, size_t most,
                           uint32_t *flags, nghttp2_data_source *source, void *ctx)
 {
