@@ -334,27 +334,12 @@ class Collector(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def bench_observability(bench):
-    print("CPU per short non-streamed request with log, usage database, spans and scrapes, over none of them")
-    sim, port = bench.simulator()
-    bench.tmp.chmod(0o777)  # the scribe runs as another user
-    collector = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    threading.Thread(target=collector.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{collector.server_port}"
-    sampled = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_TRACES_SAMPLER_ARG": "0.1"}
-    contestants = [bench.ccproxy(port, **UNOBSERVED), bench.ccproxy(port),
-                   bench.ccproxy(port, **UNOBSERVED, CCPROXY_DB=str(bench.tmp / "one.db")),
-                   bench.ccproxy(port, **UNOBSERVED, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{url}/each"),
-                   bench.ccproxy(port, **UNOBSERVED, **sampled),
-                   bench.ccproxy(port, CCPROXY_DB=str(bench.tmp / "all.db"), **sampled)]
-    for c, name in zip(contestants, ("off", "log", "usage", "spans", "spans 10%", "all")):
-        c.name, c.request = name, bench.request_file("chat", "/v1/chat/completions", chat(False))
-        while len(c.workers) < (1 if name in ("off", "log") else 2):  # the scribe starts last
-            c.workers = children(c.process.pid)
+def observed(bench, unit, contestants, budget, **load):
+    """The last of contestants does it all, and is scraped meanwhile; the first does none of it."""
     over = threading.Event()
     reader = threading.Thread(target=scrape, args=(contestants[-1].port, over))
     reader.start()
-    figures = in_turns(bench, bench.args.rounds, contestants, "requests", connections=32, requests=bench.args.requests)
+    figures = in_turns(bench, bench.args.rounds, contestants, unit, **load)
     over.set()
     reader.join()
     for c in contestants[1:]:
@@ -362,11 +347,42 @@ def bench_observability(bench):
         text = (f"off {statistics.median(figures['off']):.1f} us, on {statistics.median(figures[c.name]):.1f} us, "
                 f"ratio {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}), the scribe's time in it")
         if c.name == "all":
-            verdict(c.name, statistics.median(ratios), 1.05, text)
+            verdict(c.name, statistics.median(ratios), budget, text)
         else:
             print(f"  {c.name}: {text}")
-    for process in (*(c.process for c in contestants), sim):
-        bench.procs.end(process)
+    for c in contestants:
+        bench.procs.end(c.process)
+
+
+def bench_observability(bench):
+    bench.tmp.chmod(0o777)  # the scribe runs as another user
+    collector = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=collector.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{collector.server_port}"
+    sampled = {"OTEL_EXPORTER_OTLP_ENDPOINT": url, "OTEL_TRACES_SAMPLER_ARG": "0.1"}
+    ways = {"off": UNOBSERVED, "log": {},
+            "usage": {**UNOBSERVED, "CCPROXY_DB": str(bench.tmp / "one.db")},
+            "spans": {**UNOBSERVED, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{url}/each"},
+            "spans 10%": {**UNOBSERVED, **sampled},
+            "all": {**sampled, "CCPROXY_DB": str(bench.tmp / "all.db")}}
+
+    def contestant(name, port, stream):
+        c = bench.ccproxy(port, **ways[name])
+        c.name, c.request = name, bench.request_file("chat", "/v1/chat/completions", chat(stream))
+        while len(c.workers) < (1 if name in ("off", "log") else 2):  # the scribe starts last
+            c.workers = children(c.process.pid)
+        return c
+
+    print("CPU per streamed answer of 100 events (256 at a time) with log, usage database, spans and scrapes, over none of them")
+    sim, port = bench.simulator("--event-delay", "5ms", "--answer-tokens", "100")
+    observed(bench, "requests", [contestant(name, port, True) for name in ("off", "all")], 1.05,
+             connections=256, requests=256 * 8)
+    bench.procs.end(sim)
+    print("The same per short non-streamed request, the least that there is to observe")
+    sim, port = bench.simulator()
+    observed(bench, "requests", [contestant(name, port, False) for name in ways], 1.05,
+             connections=32, requests=bench.args.requests)
+    bench.procs.end(sim)
     asked = 2 * (bench.args.rounds * bench.args.requests + bench.args.requests // 5)
     print(f"  spans: the collector has {100 * Collector.taken['/each'] / asked:.0f} % of those of all requests; "
           "the rest found no room, at this rate")
