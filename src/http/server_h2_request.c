@@ -381,10 +381,11 @@ static void append_body(struct h2_stream *s, struct str data)
         (void)buf_append(body, data);
 }
 
+/* Not before the reply is out: a reset would take it back. */
 static void discard(struct h2_stream *s, size_t n)
 {
     s->lingered += n;
-    if (s->lingered > LINGER_BYTES && s->lingered - n <= LINGER_BYTES && is_over(s))
+    if (s->lingered > LINGER_BYTES && s->linger_until_us)
         h2_stream_late(s);
 }
 
@@ -555,7 +556,7 @@ static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *ctx)
     if (frame->hd.type == NGHTTP2_RST_STREAM && h2_guard_reset(&c->guard, &c->server->limits))
         h2_send_away(c, FLOOD_RESETS);
     if (s && carries && frame->hd.flags & NGHTTP2_FLAG_END_STREAM && !s->input_over) {
-        s->linger_until_us = clock_us() + LINGER_US;
+        s->linger_until_us = clock_us() + (s->lingered > LINGER_BYTES ? 0 : LINGER_US);
         h2_watch(c, s->linger_until_us);
     }
     return 0;

@@ -620,6 +620,27 @@ static void test_large_bodies_are_refused(void **state)
     peer_close(&p);
 }
 
+/* So much of it comes behind the refusal that the stream is reset: not before the reply is out. */
+static void test_a_refusal_outruns_its_reset(void **state)
+{
+    static char piece[16 * KIB];
+    struct server_limits l = limits();
+
+    (void)state;
+    l.body_max = 1000;
+    restart(&l);
+    struct peer p = client();
+    put_headers(&out, 1, MORE, POST);
+    for (int i = 0; i < 6; i++)
+        put_frame(&out, H2_DATA, 0, 1, str_of(piece, sizeof(piece)));
+    send_frames(&p, &out);
+    RUN_UNTIL(error_of(&p, 1) == NGHTTP2_NO_ERROR);
+    assert_true(has_body(&p, 1, "refused"));
+    assert_int_equal(seen.refused, 1);
+    assert_well(&p, 3);
+    peer_close(&p);
+}
+
 static void test_no_memory_for_bodies(void **state)
 {
     struct server_limits l = limits();
@@ -1125,6 +1146,7 @@ int main(void)
         T(test_trailers),
         T(test_large_head),
         T(test_large_bodies_are_refused),
+        T(test_a_refusal_outruns_its_reset),
         T(test_no_memory_for_bodies),
         T(test_early_reply),
         T(test_idle),
