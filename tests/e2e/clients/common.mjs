@@ -1,11 +1,17 @@
 // What the JavaScript programs share; see common.py for the output.
 import assert from "node:assert/strict";
 import { webcrypto } from "node:crypto";
+import * as undici from "undici";
 
 globalThis.crypto ??= webcrypto; // the clients expect it; Node.js 18, which Debian 12 has, lacks it
 
 export const BASE = process.env.CCPROXY_URL + "/v1";
 export const KEY = process.env.CCPROXY_KEY;
+
+// What a client is made with, where it is to speak HTTP/2.
+const dispatcher = process.env.CCPROXY_CLIENT_HTTP2 && new undici.Agent({ allowH2: true });
+export const HTTP = dispatcher ? { fetch: (url, init) => undici.fetch(url, { ...init, dispatcher }) } : {};
+
 export const MODEL = "gpt-4o";
 export const HELLO = [{ role: "user", content: "Hello there, wörld 👋" }];
 export const PNG =

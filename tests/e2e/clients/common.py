@@ -14,6 +14,7 @@ import urllib.request
 BASE = os.environ["CCPROXY_URL"] + "/v1"
 KEY = os.environ["CCPROXY_KEY"]
 SIM = os.environ["SIM_URL"]
+HTTP2 = "CCPROXY_CLIENT_HTTP2" in os.environ  # is what clients speak
 MODEL = "gpt-4o"
 HELLO = [{"role": "user", "content": "Hello there, wörld 👋"}]
 PNG = ("data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9Q"

@@ -1,9 +1,9 @@
 // openai-node, unmodified, against ccproxy.
 import OpenAI from "openai";
 import { assert, run, script, control, error, aborted, waitAborted,
-         BASE, KEY, MODEL, HELLO, PNG, WEATHER, BROKEN, CUT, HELD } from "./common.mjs";
+         BASE, HTTP, KEY, MODEL, HELLO, PNG, WEATHER, BROKEN, CUT, HELD } from "./common.mjs";
 
-const client = new OpenAI({ baseURL: BASE, apiKey: KEY, maxRetries: 0 });
+const client = new OpenAI({ baseURL: BASE, apiKey: KEY, maxRetries: 0, ...HTTP });
 const chat = client.chat.completions;
 
 await run({
@@ -66,7 +66,7 @@ await run({
     assert.ok(answer.choices[0].message.content.includes("image"));
   },
   async test_error_classes() {
-    const wrong = new OpenAI({ baseURL: BASE, apiKey: "sk-wrong-0123456789", maxRetries: 0 });
+    const wrong = new OpenAI({ baseURL: BASE, apiKey: "sk-wrong-0123456789", maxRetries: 0, ...HTTP });
     await assert.rejects(wrong.chat.completions.create({ model: MODEL, messages: HELLO }),
                          OpenAI.AuthenticationError);
     await assert.rejects(chat.create({ model: "nope", messages: HELLO }),
@@ -80,7 +80,7 @@ await run({
   },
   async test_client_retries_by_itself() {
     await script(error(500, "api_error", { "retry-after-ms": "1" }));
-    const retrying = new OpenAI({ baseURL: BASE, apiKey: KEY, maxRetries: 2 });
+    const retrying = new OpenAI({ baseURL: BASE, apiKey: KEY, maxRetries: 2, ...HTTP });
     assert.ok((await retrying.chat.completions.create({ model: MODEL, messages: HELLO })).choices[0]);
     assert.equal((await control("GET", "/_sim/requests")).length, 2);
   },
