@@ -28,6 +28,8 @@ struct h2_guard {
     uint32_t glitches;
 };
 
+enum { H2_OUT_ENOUGH = 64 * 1024 }; /* so much output is written before there is more */
+
 enum { PSEUDO_METHOD, PSEUDO_PATH, PSEUDO_AUTHORITY, PSEUDO_SCHEME, PSEUDO_COUNT };
 
 /* A header block while it comes: the text of a head as HTTP/1.1 writes it, so that one parser knows

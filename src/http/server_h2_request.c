@@ -536,6 +536,8 @@ static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *h
     struct h2_conn *c = ctx;
     struct h2_stream *s = source->ptr;
     ASSERT(frame->data.padlen == 0);
+    if (buf_len(&c->out) >= H2_OUT_ENOUGH) /* nghttp2 goes from one frame to the next */
+        return NGHTTP2_ERR_WOULDBLOCK;
     if (!buf_append(&c->out, str_of((const char *)head, H2_FRAME_HEAD)) ||
         !buf_append(&c->out, str_head(buf_str(&s->out), n)))
         return NGHTTP2_ERR_CALLBACK_FAILURE;

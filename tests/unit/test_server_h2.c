@@ -381,6 +381,32 @@ static void test_reply_waits_for_windows(void **state)
     peer_close(&p);
 }
 
+/* All of them may be sent, and together they are more than a connection gathers for its socket. */
+static void test_large_replies_at_once(void **state)
+{
+    enum { N = 12 };
+    static char big[SERVER_HIGH_MARK / 2];
+    struct peer p = client();
+
+    (void)state;
+    seen.mode = HOLD;
+    memset(big, 'x', sizeof(big));
+    put_setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20);
+    put_number(&out, H2_WINDOW_UPDATE, 0, 1 << 20);
+    for (uint32_t i = 0; i < N; i++)
+        put_headers(&out, 2 * i + 1, LAST, GET);
+    send_frames(&p, &out);
+    RUN_UNTIL(seen.requests == N);
+    for (size_t i = 0; i < N; i++)
+        answer(seen.held[i], 200, str_of(big, sizeof(big)));
+    for (uint32_t i = 0; i < N; i++) {
+        RUN_UNTIL(body_of(&p, 2 * i + 1, true));
+        assert_int_equal(strlen(body_of(&p, 2 * i + 1, true)), sizeof(big));
+    }
+    assert_well(&p, 2 * N + 1);
+    peer_close(&p);
+}
+
 /* Sends DATA as the windows allow, which start at these sizes; ends the stream. */
 static void send_body(struct peer *p, uint32_t stream, size_t total, int64_t window, int64_t all)
 {
@@ -1137,6 +1163,7 @@ int main(void)
         T(test_reset_at_once_is_never_served),
         T(test_lost_connection),
         T(test_reply_waits_for_windows),
+        T(test_large_replies_at_once),
         T(test_large_body),
         T(test_body_beyond_its_window),
         T(test_refused_as_in_http1),
