@@ -5,7 +5,11 @@
  */
 #include "http/pool_int.h"
 
-enum { SCRATCH = CALL_IN_MAX, IOV_MAX_USED = 32, READS_PER_TURN = 4 };
+enum {
+    SCRATCH = 16 * 1024, /* what one read of an answer may bring beyond the mark of its client */
+    IOV_MAX_USED = 32,
+    READS_PER_TURN = 8,
+};
 
 static char scratch[SCRATCH];
 

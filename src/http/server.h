@@ -102,7 +102,8 @@ struct server_handler {
     void (*on_flood)(void *ctx, const struct sock_addr *peer, enum server_flood why);
 };
 
-enum { SERVER_HIGH_MARK = 64 * 1024, SERVER_LOW_MARK = 16 * 1024 };
+/* Of what is queued for a client; HTTP/2 lets one connection have a hundred of these. */
+enum { SERVER_HIGH_MARK = 32 * 1024, SERVER_LOW_MARK = 8 * 1024 };
 
 /* Of one HTTP/2 connection. What is said of HTTP/1.1 below holds too: head_max for a request's fields,
  * the deadlines of heads and bodies and of answers for each stream, idle_timeout_us without streams. */

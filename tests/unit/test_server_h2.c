@@ -385,6 +385,7 @@ static void test_reply_waits_for_windows(void **state)
 static void test_large_replies_at_once(void **state)
 {
     enum { N = 12 };
+
     static char big[SERVER_HIGH_MARK / 2];
     struct peer p = client();
 
