@@ -64,17 +64,20 @@ class Http2(Client):
 
     def open(self, method, path, body=None, ends=True, **fields):
         """Begins a request; returns its stream's id."""
-        stream, self.next_id = self.next_id, self.next_id + 2
-        self.streams[stream] = Stream()
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
         last = ends and not body
         if body and ends:
             fields["content_length"] = len(body)
-        self.send(frame(HEADERS, END_HEADERS | (END_STREAM if last else 0), stream,
-                        block(request_fields(method, path, **fields))))
+        stream = self.begin(block(request_fields(method, path, **fields)), last)
         if body:
             self.push(stream, body, ends)
+        return stream
+
+    def begin(self, head, ends=True):
+        stream, self.next_id = self.next_id, self.next_id + 2
+        self.streams[stream] = Stream()
+        self.send(frame(HEADERS, END_HEADERS | (END_STREAM if ends else 0), stream, head))
         return stream
 
     def push(self, stream, body, ends=True):
