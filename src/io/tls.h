@@ -48,6 +48,18 @@ struct tls_server *tls_server_new(const struct tls_server_options *o, char *ret_
                                   size_t error_size);
 void tls_server_free(struct tls_server *c); /* NULL is fine */
 
+/* What is to be told of a certificate. */
+struct tls_about {
+    struct str name;             /* the first that it is for */
+    uint64_t begins_us, ends_us; /* since 1970 */
+};
+
+/* Of as many certificates as there are files; none for NULL. */
+size_t tls_server_certs(const struct tls_server *c);
+struct tls_about tls_server_about(const struct tls_server *c, size_t i);
+/* Whether all of them are valid, and will be for so long. */
+bool tls_server_is_valid(const struct tls_server *c, uint64_t wall_us, uint64_t notice_us);
+
 /* For stream.c. Results of read and writev are stream.h's codes. */
 struct tls *tls_client(struct tls_ctx *c, int fd, struct str server_name);
 struct tls *tls_accept(struct tls_server *c, int fd);

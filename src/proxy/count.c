@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "io/tls.h"
 #include "llm/price.h"
 #include "proxy/endpoint.h"
 #include "proxy/proxy_int.h"
@@ -172,6 +173,19 @@ void count_shared(const struct meter *t, const struct shared *s)
     metrics_set(t, METRIC_SPANS_WAITING, 0, spans_waiting(s->spans));
     metrics_set(t, METRIC_SPANS_EXPORTED, 0, spans_exported(s->spans));
     metrics_set(t, METRIC_SPANS_DROPPED, 0, spans_dropped(s->spans));
+}
+
+void count_certificates(const struct meter *t, const struct tls_server *tls)
+{
+    uint64_t ends[MOST_CERTIFICATE] = {0};
+    for (size_t i = 0; i < tls_server_certs(tls); i++) {
+        struct tls_about about = tls_server_about(tls, i);
+        unsigned value = metrics_value(t->metrics, LABEL_CERTIFICATE, about.name);
+        if (ends[value] == 0 || about.ends_us < ends[value])
+            ends[value] = about.ends_us;
+    }
+    for (unsigned i = 0; i < MOST_CERTIFICATE; i++) /* 0: there is none of that name */
+        metrics_set(t, METRIC_CERTIFICATE_EXPIRY, i, ends[i]);
 }
 
 void count_begin(struct exchange *x)

@@ -19,6 +19,9 @@ unsigned count_model(const struct exchange *x);
 /* For the master, now and then: what is seen in the memory that workers share. */
 void count_shared(const struct meter *t, const struct shared *s);
 
+/* For the master, when a configuration comes into force; tls may be NULL. */
+void count_certificates(const struct meter *t, const struct tls_server *tls);
+
 void count_begin(struct exchange *x);
 /* Somebody came to wait for a place, or left. */
 void count_queue(struct proxy *p);

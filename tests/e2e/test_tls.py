@@ -1,7 +1,8 @@
 """The TLS listener: what is offered and refused, who gets in, and what the official clients make of it."""
 import os
+import re
 import shutil
-import socket
+import signal
 import ssl
 import subprocess
 import tempfile
@@ -198,6 +199,72 @@ class Files(Case):
             for path in self.local:
                 f.write(open(path).read())
         self.ask(self.proxy(self.up, CCPROXY_TLS_CERT=both))
+
+
+class Expiry(Case):
+    """The end of certificates, in /health, in the metrics and in the log."""
+
+    @staticmethod
+    def ends(pair):
+        said = subprocess.run(["openssl", "x509", "-in", pair[0], "-noout", "-enddate"], text=True,
+                              capture_output=True, check=True).stdout
+        return ssl.cert_time_to_seconds(said.strip().removeprefix("notAfter="))
+
+    def get(self, proxy, path):
+        client = self.client(proxy)
+        client.sock = ssl._create_unverified_context().wrap_socket(client.sock)
+        client.request("GET", path, key=None)
+        return client.response()
+
+    def health(self, proxy):
+        response = self.get(proxy, "/health")
+        self.assertEqual(response.status, 200)  # it serves, and other clients may not mind
+        return response.json()["status"], response.json()["checks"]["certificates"]
+
+    def gauges(self, proxy):
+        page = self.get(proxy, "/metrics").body.decode()
+        return {name: float(at) for name, at in re.findall(
+            r'^ccproxy_tls_certificate_expiry_timestamp_seconds{certificate="(.*)"} (.*)$', page, re.M)}
+
+    def test_told_in_time(self):
+        proxy = self.serve(CCPROXY_TLS_EXPIRY_NOTICE="24h")
+        self.assertEqual(self.health(proxy), ("healthy", True))
+        self.assertEqual(proxy.logs("configuration"), [])
+        proxy = self.serve(CCPROXY_TLS_EXPIRY_NOTICE="72h")
+        self.assertEqual(self.health(proxy), ("degraded", False))
+        self.assertIn("the certificate of 127.0.0.1 expires on", proxy.logs("configuration")[0]["problem"])
+
+    def test_expired(self):
+        proxy = self.serve(self.ca.issue("past", "DNS:past.test", days="-1"), CCPROXY_TLS_EXPIRY_NOTICE="0")
+        self.assertEqual(self.health(proxy), ("degraded", False))
+        self.assertIn("the certificate of past.test expired on", proxy.logs("configuration")[0]["problem"])
+
+    def test_plain_servers_have_no_certificates(self):
+        health = self.proxy(None).get("/health", key=None).json()
+        self.assertNotIn("certificates", health["checks"])
+        self.assertEqual(health["status"], "healthy")
+
+    def test_a_reload_changes_what_is_told(self):
+        pairs = {"a.test": self.ca.issue("a", "DNS:a.test,DNS:b.test", days="1"),
+                 "c": self.ca.issue("c", days="20"),
+                 "127.0.0.1": self.local, "::1": self.ca.issue("six", "IP:::1", days="9")}
+        again = self.ca.issue("longer", "DNS:a.test", days="30")  # of two for one name the first to end counts
+        config = self.directory() / "config.yaml"
+
+        def write(pairs):
+            config.write_text("\n".join(
+                [f"tls_cert: [{', '.join(p[0] for p in pairs)}]", f"tls_key: [{', '.join(p[1] for p in pairs)}]",
+                 "tls_expiry_notice: 25h"]))
+
+        write([*pairs.values(), again])
+        proxy = self.proxy(self.up, CCPROXY_CONFIG=config)
+        self.assertEqual(self.gauges(proxy), {name: self.ends(pair) for name, pair in pairs.items()})
+        self.assertEqual(self.health(proxy), ("degraded", False))
+        write([self.local, again])
+        proxy.kill(signal.SIGHUP)
+        proxy.wait_log("reloaded")
+        self.assertEqual(self.gauges(proxy), {"127.0.0.1": self.ends(self.local), "a.test": self.ends(again)})
+        self.assertEqual(self.health(proxy), ("healthy", True))
 
 
 class OpenaiPython(Case):
