@@ -5,7 +5,7 @@
  *
  * A certificate is not part of the context: each handshake is given those that are for its name (of
  * different kinds, say ECDSA and RSA, OpenSSL takes what the client can verify). Files are read in
- * tls_server_new and never again. Nothing of a client is kept between connections.
+ * tls_server_new and never again. Nothing of a client is kept between connections: tls_tickets.c.
  */
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -238,6 +238,8 @@ static void configure(struct tls_server *c, const struct tls_server_options *o)
     ASSERT(SSL_CTX_set_cipher_list(ssl, INTERMEDIATE_CIPHERS) == 1);
     set_groups(ssl);
     (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    (void)SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET); /* until there are keys for them */
+    (void)SSL_CTX_set_num_tickets(ssl, 0);
     SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, c);
     SSL_CTX_set_cert_cb(ssl, choose_certificate, c);
     (void)SSL_CTX_set_tlsext_servername_callback(ssl, take_name);
@@ -262,6 +264,11 @@ struct tls_server *tls_server_new(const struct tls_server_options *o, char *ret_
         return NULL;
     }
     return c;
+}
+
+void tls_server_use_tickets(struct tls_server *c, struct tickets *t)
+{
+    tls_use_tickets(c->ssl, t);
 }
 
 static void drop_certificate(struct certificate *row)

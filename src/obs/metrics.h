@@ -43,6 +43,7 @@ enum metric {
     LABEL(SIDE, "side", 4)                                                                         \
     LABEL(FLOOD, "flood", 12)                                                                      \
     LABEL(CERTIFICATE, "certificate", 33)                                                          \
+    LABEL(HANDSHAKE, "result", 6)                                                                  \
     LABEL(VERSION, "version", 2)
 
 enum metric_label {

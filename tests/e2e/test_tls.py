@@ -54,6 +54,12 @@ class Case(harness.TestCase):
         self.assertEqual(response.status, 200)
         return client, response
 
+    def s_client(self, proxy, *args, text=""):
+        done = subprocess.run(["openssl", "s_client", "-connect", proxy.text_address, "-CAfile",
+                               self.ca.pem, *args], input=text, text=True, capture_output=True,
+                              timeout=harness.DEADLINE, check=False)
+        return done.stdout + done.stderr
+
     def refused(self, proxy, context=None):
         """What OpenSSL says of a handshake that comes to nothing."""
         with self.assertRaises(ssl.SSLError) as caught:
@@ -80,12 +86,6 @@ class Listener(Case):
         for version in ("-tls1", "-tls1_1"):
             self.assertIn("alert protocol version", self.s_client(self.one, version, "-cipher",
                                                                   "ALL:@SECLEVEL=0"))
-
-    def s_client(self, proxy, *args, text=""):
-        done = subprocess.run(["openssl", "s_client", "-connect", proxy.text_address, "-CAfile",
-                               self.ca.pem, *args], input=text, text=True, capture_output=True,
-                              timeout=harness.DEADLINE, check=False)
-        return done.stdout + done.stderr
 
     def test_suites(self):
         for suite in GOOD:
@@ -199,6 +199,97 @@ class Files(Case):
             for path in self.local:
                 f.write(open(path).read())
         self.ask(self.proxy(self.up, CCPROXY_TLS_CERT=both))
+
+
+class Sessions(Case):
+    """What the client was given by one worker, any worker takes."""
+
+    REQUEST = "GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+    def counts(self, proxy):
+        """Handshakes by what became of them; this one is not among them yet, or is."""
+        client = self.client(proxy)
+        client.sock = ssl._create_unverified_context().wrap_socket(client.sock)
+        client.request("GET", "/metrics", key=None)
+        return {how: int(n) for how, n in re.findall(
+            r'(?m)^ccproxy_tls_handshakes_total{result="(\w+)"} (\d+)$', client.response().body.decode())}
+
+    def visit(self, proxy, version, *args):
+        said = self.s_client(proxy, version, "-ign_eof", *args, text=self.REQUEST)
+        self.assertIn("200 OK", said)
+        self.assertIn("Verify return code: 0", said)
+        return said
+
+    def resumed(self, proxy, version, session):
+        """Whether the session was resumed; the next visit takes what this one was given."""
+        said = self.visit(proxy, version, "-sess_in", session, "-sess_out", session)
+        self.assertEqual(said.count("\nReused, "), 1 - said.count("\nNew, "))
+        return "\nReused, " in said
+
+    def test_workers_and_reloads(self):
+        proxy = self.serve(CCPROXY_WORKERS=4)
+        for version in ("-tls1_2", "-tls1_3"):
+            before = self.counts(proxy)
+            session = str(self.directory() / "session")
+            self.visit(proxy, version, "-sess_out", session)
+            for _ in range(10):
+                self.assertTrue(self.resumed(proxy, version, session))
+            proxy.kill(signal.SIGHUP)
+            proxy.wait_log("reloaded", 1 + (version == "-tls1_3"))
+            for _ in range(10):
+                self.assertTrue(self.resumed(proxy, version, session))
+            after = self.counts(proxy)
+            self.assertEqual(after["resumed"] - before["resumed"], 20)
+            self.assertEqual(after["full"] - before["full"], 2)  # the first, and the one that counts
+
+    def test_reconnecting(self):
+        """TLS 1.2 with one ticket for all; to the worker that the kernel chooses, each time."""
+        said = self.s_client(self.serve(CCPROXY_WORKERS=4), "-tls1_2", "-reconnect")
+        self.assertEqual(said.count("\nReused, "), 5, said)
+
+    def test_how_long(self):
+        for version in ("-tls1_2", "-tls1_3"):
+            said = self.visit(self.serve(), version)
+            self.assertIn("ticket lifetime hint: 21600 (seconds)", said)
+
+    def test_broken_tickets(self):
+        """What cannot be opened is not looked at: a full handshake, and a ticket that works."""
+        proxy = self.serve()
+        session, other = (str(self.directory() / name) for name in ("session", "other"))
+        self.visit(self.serve(), "-tls1_2", "-sess_out", other)  # a stranger's keys
+        self.visit(proxy, "-tls1_2", "-sess_out", session)
+        pem = open(session).read()
+        ticket = ssl.PEM_cert_to_DER_cert(
+            pem.replace("SSL SESSION PARAMETERS", "CERTIFICATE"))
+        said = subprocess.run(["openssl", "sess_id", "-in", session, "-text", "-noout"], text=True,
+                              capture_output=True, check=True).stdout
+        row = re.search(r"0000 - ([0-9a-f -]{47})", said.split("TLS session ticket:")[1]).group(1)
+        name = bytes.fromhex(re.sub(r"[ -]", "", row))
+        at = ticket.index(name)
+        for place in (at, at + 16, at + 40, at + 100):  # name, IV, session, and further on
+            torn = bytearray(ticket)
+            torn[place] ^= 1
+            pem = ssl.DER_cert_to_PEM_cert(bytes(torn)).replace(
+                "CERTIFICATE", "SSL SESSION PARAMETERS")
+            with open(other + "torn", "w") as f:
+                f.write(pem)
+            self.assertFalse(self.resumed(proxy, "-tls1_2", other + "torn"))
+            self.assertTrue(self.resumed(proxy, "-tls1_2", other + "torn"))
+        self.assertFalse(self.resumed(proxy, "-tls1_2", other))
+        self.assertTrue(self.resumed(proxy, "-tls1_2", session))
+
+    def test_switched_off(self):
+        proxy = self.serve(CCPROXY_TLS_TICKETS="false")
+        session = str(self.directory() / "session")
+        for version in ("-tls1_2", "-tls1_3"):
+            self.assertNotIn("TLS session ticket:", self.visit(proxy, version, "-sess_out", session))
+        self.assertEqual(self.counts(proxy)["resumed"], 0)
+
+    def test_handshakes_are_counted(self):
+        proxy = self.serve()
+        self.refused(proxy, self.context(alpn=["spdy/3"]))
+        self.ask(proxy)
+        self.assertEqual(self.counts(proxy), {"full": 2, "resumed": 0, "failed": 1, "late": 0, "shed": 0})
 
 
 class Expiry(Case):
