@@ -1,4 +1,7 @@
 """The TLS listener: what is offered and refused, who gets in, and what the official clients make of it."""
+import collections
+import concurrent.futures
+import contextlib
 import os
 import re
 import shutil
@@ -6,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import tempfile
+import threading
 
 import harness
 from harness import KEY, each_request
@@ -290,6 +294,98 @@ class Sessions(Case):
         self.refused(proxy, self.context(alpn=["spdy/3"]))
         self.ask(proxy)
         self.assertEqual(self.counts(proxy), {"full": 2, "resumed": 0, "failed": 1, "late": 0, "shed": 0})
+
+
+class Replaced(Case):
+    """Certificates are replaced, as fast as it goes, while clients come and go and streams run on. A thousand times:
+    CCPROXY_TEST_REPLACED=1000 tests/e2e/run.py test_tls.Replaced"""
+
+    TIMES = int(os.environ.get("CCPROXY_TEST_REPLACED", "300"))
+
+    def setUp(self):
+        self.turn = threading.Condition()
+        self.turns, self.over, self.done = 0, threading.Event(), collections.Counter()
+
+    def script(self, call):
+        """A stream ends only when two certificates more have come into force, or all have."""
+        while True:
+            call.read_request()
+            if b"stay" not in call.body:
+                call.answer()
+                continue
+            call.start()
+            events = harness.text_events("Hello!")
+            for event in events[:3]:
+                call.event(event)
+            with self.turn:
+                until_turn = self.turns + 2
+                self.turn.wait_for(lambda t=until_turn: self.turns >= t or self.over.is_set(), harness.DEADLINE)
+            for event in events[3:]:
+                call.event(event)
+            call.end()
+
+    def replace(self, proxy, paths, pair):
+        """Puts a certificate in the place of the one that is served; whether new clients get it."""
+        for path, by in zip(paths, pair):
+            shutil.copyfile(by, path)
+        proxy.kill(signal.SIGHUP)
+        proxy.wait_log("reloaded", self.turns + 1)
+        with self.turn:
+            self.turns += 1
+            self.turn.notify_all()
+        client = self.connect(proxy, self.contexts[ssl.TLSVersion.TLSv1_3])
+        self.assertEqual(client.sock.getpeercert(True), ssl.PEM_cert_to_DER_cert(open(pair[0]).read()))
+        client.close()
+
+    def ask_again(self, proxy, version, resume, stay):
+        """One client until the end; each request must have its whole answer."""
+        session = None
+        while not self.over.is_set():
+            with contextlib.closing(proxy.client()) as client:
+                client.sock = self.contexts[version].wrap_socket(
+                    client.sock, server_hostname="localhost", session=session if resume else None)
+                if stay:
+                    client.chat("stay", stream=True)
+                else:
+                    client.chat()
+                response = client.response()
+                assert response.status == 200 and response.complete, response.body
+                assert not stay or response.frames()[-1] == "[DONE]", response.body
+                session = client.sock.session
+                self.done[version, client.sock.session_reused, stay] += 1
+
+    def counted(self, proxy):
+        """Requests by their status, as the server has it: it forgets nothing in a reload."""
+        with contextlib.closing(self.connect(proxy)) as client:
+            client.request("GET", "/metrics", key=None)
+            page = client.response().body.decode()
+        return {status: int(n) for status, n in re.findall(
+            r'(?m)^ccproxy_requests_total{.*chat/completions",status="(\d+)"} (\d+)$', page)}
+
+    def test_under_load(self):
+        self.contexts = {v: self.context(v) for v in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)}
+        pairs = [self.ca.issue(f"turn{i}", "DNS:localhost") for i in range(2)]
+        paths = [str(self.directory() / name) for name in ("served.pem", "served.key")]
+        for path, by in zip(paths, pairs[1]):
+            shutil.copyfile(by, path)
+        proxy = self.serve(paths, self.upstream(self.script), CCPROXY_WORKERS=2,
+                           CCPROXY_LOG_LEVELS="exchange:warn")
+        kinds = [(v, resume, stay) for v in self.contexts for resume, stay in
+                 ((False, False), (True, False), (True, True))]
+        with concurrent.futures.ThreadPoolExecutor(len(kinds)) as pool:
+            asking = [pool.submit(self.ask_again, proxy, *kind) for kind in kinds]
+            try:
+                for i in range(self.TIMES):
+                    self.replace(proxy, paths, pairs[i % 2])
+            finally:
+                self.over.set()
+                with self.turn:
+                    self.turn.notify_all()
+            for work in asking:
+                work.result()
+        for kind in kinds:
+            self.assertGreater(self.done[kind], 1, self.done)
+        harness.until(lambda: self.counted(proxy) == {"200": sum(self.done.values())}, f"{self.done} to be counted")
 
 
 class Expiry(Case):
