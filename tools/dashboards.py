@@ -184,6 +184,8 @@ GATEWAY = [
           ("sum by (instance) (ccproxy_usage_waiting_records)", "{{instance}}")),
     graph("Clients that left", "reqps", "Before the end of their answers.",
           ("sum(rate(ccproxy_client_cancelled_total[_]))", "left")),
+    graph("Certificates end in", "s", "Those that TLS is served with. CertificateExpires fires below a week.",
+          ("min by (certificate) (ccproxy_tls_certificate_expiry_timestamp_seconds) - time()", "{{certificate}}")),
     graph("Age of the configuration", "s", "By node; nodes that differ were not reloaded together.",
           ("time() - ccproxy_config_last_reload_success_timestamp_seconds", "{{instance}}")),
     graph("Versions", "short", "Nodes of each.", ("count by (version) (ccproxy_build_info)", "{{version}}"),

@@ -29,6 +29,7 @@ MAY_INCLUDE = {
 # libraries, and nghttp2's, which is used on both sides, in a few.
 LIBRARIES = {
     r"openssl/(ssl|err|x509.*)\.h": "io/tls.c io/tls_int.h io/tls_server.c",
+    r"openssl/core_names\.h": "base/verify.c io/tls_tickets.c",
     r"openssl/.*": "base/hash.c base/verify.c",
     r"ares.*\.h": "io/dns.c",
     r"seccomp\.h": "proc/sandbox.c",

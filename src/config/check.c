@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "config/options.h"
 #include "io/tls.h"
@@ -430,6 +431,26 @@ static const char **split_paths(struct config *c, struct str list, size_t *ret_n
     return paths;
 }
 
+/* It is served even so: whoever is told can do something about it, and some clients look away. */
+static void warn_of_expiry(const struct config *c, struct report *r)
+{
+    uint64_t now = clock_wall_us(), notice = (uint64_t)c->tls_expiry_notice;
+    char when[CLOCK_TEXT];
+
+    for (size_t i = 0; i < tls_server_certs(c->tls); i++) {
+        struct tls_about about = tls_server_about(c->tls, i);
+        bool early = now < about.begins_us, late = now >= about.ends_us;
+
+        if (early || now + notice >= about.ends_us)
+            report_warning(r, where(c, OPT_tls_cert), "the certificate of %.*s %s %.*s",
+                           STR_FMT(about.name),
+                           early  ? "is not valid before"
+                           : late ? "expired on"
+                                  : "expires on",
+                           STR_FMT(clock_rfc3339(early ? about.begins_us : about.ends_us, when)));
+    }
+}
+
 static void read_tls(struct config *c, struct report *r)
 {
     struct tls_server_options o = {
@@ -453,6 +474,7 @@ static void read_tls(struct config *c, struct report *r)
     c->tls = tls_server_new(&o, error, sizeof(error));
     if (!c->tls)
         report_fault(r, where(c, OPT_tls_cert), "%s", error);
+    warn_of_expiry(c, r);
 }
 
 static void check_tls(struct config *c, struct report *r)

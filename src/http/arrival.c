@@ -33,6 +33,12 @@ static void leave(struct arrival *a)
     loop_defer(a->server->loop, &a->funeral);
 }
 
+static void tell(const struct server *s, enum server_handshake how)
+{
+    if (s->handler.on_handshake)
+        s->handler.on_handshake(s->handler.ctx, how);
+}
+
 static void refuse(struct arrival *a, const char *why)
 {
     char text[SOCK_TEXT];
@@ -47,9 +53,11 @@ static void on_open(struct stream *s, void *ctx, bool ok)
 {
     struct arrival *a = ctx;
     if (!ok) {
+        tell(a->server, HANDSHAKE_FAILED);
         refuse(a, stream_error_text(s));
         return;
     }
+    tell(a->server, stream_is_resumed(s) ? HANDSHAKE_RESUMED : HANDSHAKE_FULL);
     leave(a);
     if (str_eq(stream_protocol(s), STR("h2")))
         h2_begin(a->server, s, a->door, STR(""));
@@ -59,7 +67,9 @@ static void on_open(struct stream *s, void *ctx, bool ok)
 
 static void on_late(struct timer *t)
 {
-    refuse(CONTAINER_OF(t, struct arrival, limit), "it takes too long");
+    struct arrival *a = CONTAINER_OF(t, struct arrival, limit);
+    tell(a->server, HANDSHAKE_LATE);
+    refuse(a, "it takes too long");
 }
 
 static struct arrival *oldest(const struct server *s)
@@ -73,8 +83,10 @@ void arrival_begin(struct server *s, struct stream *stream, const struct server_
     struct arrival *a = mem_zalloc(sizeof(*a));
     *a = (struct arrival){.server = s, .door = door, .stream = stream};
     timer_init(&a->limit, "arrival", on_late);
-    if (s->n_arrivals >= s->limits.handshakes_max)
+    if (s->n_arrivals >= s->limits.handshakes_max) {
+        tell(s, HANDSHAKE_SHED);
         refuse(oldest(s), "too many are under way");
+    }
     list_push(&s->arrivals, &a->node);
     s->n_arrivals++;
     timer_after(s->loop, &a->limit, s->limits.handshake_timeout_us);

@@ -85,6 +85,16 @@ enum server_flood {
 
 const char *server_flood_name(enum server_flood why);
 
+/* What became of a TLS handshake. */
+enum server_handshake {
+    HANDSHAKE_FULL,
+    HANDSHAKE_RESUMED, /* a session begun before */
+    HANDSHAKE_FAILED,
+    HANDSHAKE_LATE, /* handshake_timeout_us */
+    HANDSHAKE_SHED, /* handshakes_max */
+    HANDSHAKE_COUNT,
+};
+
 struct server_handler {
     void *ctx;
     /* The head is complete. Reply now to refuse without reading the body; else return. */
@@ -100,6 +110,7 @@ struct server_handler {
     void (*on_drained)(void *ctx, struct request *r);
     /* An HTTP/2 connection ends for that; may be NULL. on_gone follows for its requests. */
     void (*on_flood)(void *ctx, const struct sock_addr *peer, enum server_flood why);
+    void (*on_handshake)(void *ctx, enum server_handshake how); /* may be NULL */
 };
 
 /* Of what is queued for a client; HTTP/2 lets one connection have a hundred of these. */

@@ -290,6 +290,11 @@ struct str stream_protocol(const struct stream *s)
     return s->tls ? tls_protocol(s->tls) : STR("");
 }
 
+bool stream_is_resumed(const struct stream *s)
+{
+    return s->tls && tls_is_resumed(s->tls);
+}
+
 const struct sock_addr *stream_peer(const struct stream *s)
 {
     return &s->peer;

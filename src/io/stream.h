@@ -67,6 +67,8 @@ void stream_reset(struct stream **s);
 bool stream_is_tls(const struct stream *s);
 /* What ALPN chose: "h2", "http/1.1"; empty when nothing. */
 struct str stream_protocol(const struct stream *s);
+/* Whether the handshake took up a session that had been begun before. */
+bool stream_is_resumed(const struct stream *s);
 const struct sock_addr *stream_peer(const struct stream *s);
 /* The last failure, for logs: "connection refused", "certificate has expired". Never NULL. */
 const char *stream_error_text(const struct stream *s);

@@ -507,6 +507,11 @@ void tls_end_write(struct tls *t)
     ERR_clear_error();
 }
 
+bool tls_is_resumed(const struct tls *t)
+{
+    return SSL_session_reused(t->ssl) == 1;
+}
+
 struct str tls_protocol(const struct tls *t)
 {
     const unsigned char *name = NULL;

@@ -11,6 +11,7 @@
 
 #include "base/str.h"
 
+struct tickets;
 struct tls_ctx;
 struct tls_server;
 struct tls; /* one connection's state */
@@ -47,6 +48,20 @@ struct tls_server_options {
 struct tls_server *tls_server_new(const struct tls_server_options *o, char *ret_error,
                                   size_t error_size);
 void tls_server_free(struct tls_server *c); /* NULL is fine */
+/* Clients may resume sessions from now on, by tickets; of whichever server has these keys. */
+void tls_server_use_tickets(struct tls_server *c, struct tickets *t);
+
+/* What is to be told of a certificate. */
+struct tls_about {
+    struct str name;             /* the first that it is for */
+    uint64_t begins_us, ends_us; /* since 1970 */
+};
+
+/* Of as many certificates as there are files; none for NULL. */
+size_t tls_server_certs(const struct tls_server *c);
+struct tls_about tls_server_about(const struct tls_server *c, size_t i);
+/* Whether all of them are valid, and will be for so long. */
+bool tls_server_is_valid(const struct tls_server *c, uint64_t wall_us, uint64_t notice_us);
 
 /* For stream.c. Results of read and writev are stream.h's codes. */
 struct tls *tls_client(struct tls_ctx *c, int fd, struct str server_name);
@@ -56,6 +71,7 @@ int tls_handshake(struct tls *t); /* 1 done, STREAM_AGAIN, STREAM_ERROR */
 ssize_t tls_read(struct tls *t, void *p, size_t n);
 ssize_t tls_writev(struct tls *t, const struct iovec *iov, int n);
 void tls_end_write(struct tls *t);
+bool tls_is_resumed(const struct tls *t);
 struct str tls_protocol(const struct tls *t); /* that ALPN chose; empty when none */
 const char *tls_error_text(const struct tls *t);
 

@@ -5,6 +5,7 @@
 
 #include <openssl/ssl.h>
 
+#include "io/tickets.h"
 #include "io/tls.h"
 
 struct tls {
@@ -25,6 +26,8 @@ void tls_configure(SSL_CTX *ssl);
 /* Every certificate in a PEM file; NULL, with the reason queued, when there is none or a broken
  * one. */
 STACK_OF(X509) * tls_read_certs(const char *path);
+/* tls_tickets.c: clients may resume, by tickets that are sealed with these keys. */
+void tls_use_tickets(SSL_CTX *ssl, struct tickets *t);
 /* A callback for passphrases: fails rather than asks on the terminal. */
 int tls_no_passphrase(char *out, int size, int writing, void *ctx);
 /* "what path: reason", the reason from OpenSSL's queue. False. */

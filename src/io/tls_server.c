@@ -5,14 +5,18 @@
  *
  * A certificate is not part of the context: each handshake is given those that are for its name (of
  * different kinds, say ECDSA and RSA, OpenSSL takes what the client can verify). Files are read in
- * tls_server_new and never again. Nothing of a client is kept between connections.
+ * tls_server_new and never again. Nothing of a client is kept between connections: tls_tickets.c.
  */
+#include <arpa/inet.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include "base/mem.h"
 #include "io/tls_int.h"
+
+#define US_PER_S  UINT64_C(1000000)
+#define S_PER_DAY UINT64_C(86400)
 
 /* Mozilla's "Server Side TLS": intermediate; modern is TLS 1.3 alone, whose suites are all good.
  * Which one is taken is left to the client, who knows what it is fast at. */
@@ -24,10 +28,14 @@
 /* What ALPN may choose, best first, each behind its length. */
 static const unsigned char protocols[] = {2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
 
+enum { NAME_SHOWN = 64 };
+
 struct certificate {
     X509 *cert;
     EVP_PKEY *key;
     STACK_OF(X509) * chain; /* without cert itself */
+    uint64_t begins_us, ends_us;
+    char name[NAME_SHOWN + 1];
 };
 
 struct tls_server {
@@ -87,7 +95,87 @@ static int take_name(SSL *ssl, int *alert, void *ctx)
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* --- the context --- */
+/* --- what is told of a certificate --- */
+
+static void set_name(struct certificate *c, struct str name)
+{
+    (void)snprintf(c->name, sizeof(c->name), "%.*s", STR_FMT(name));
+}
+
+static bool name_by(struct certificate *c, const GENERAL_NAME *name)
+{
+    const ASN1_STRING *s = name->type == GEN_DNS     ? name->d.dNSName
+                           : name->type == GEN_IPADD ? name->d.iPAddress
+                                                     : NULL;
+    size_t n = s ? (size_t)ASN1_STRING_length(s) : 0;
+    char text[INET6_ADDRSTRLEN];
+
+    if (n > 0 && name->type == GEN_DNS)
+        set_name(c, str_of((const char *)ASN1_STRING_get0_data(s), n));
+    else if ((n == 4 || n == 16) &&
+             inet_ntop(n == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(s), text, sizeof(text)))
+        set_name(c, str_c(text));
+    return c->name[0] != '\0';
+}
+
+/* By the first host or address that it is for; else by its subject's common name. */
+static void name_it(struct certificate *c)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(c->cert, NID_subject_alt_name, NULL, NULL);
+    char text[NAME_SHOWN + 1] = "";
+    bool found = false;
+
+    for (int i = 0; i < sk_GENERAL_NAME_num(names) && !found; i++)
+        found = name_by(c, sk_GENERAL_NAME_value(names, i));
+    GENERAL_NAMES_free(names);
+    if (!found && X509_NAME_get_text_by_NID(X509_get_subject_name(c->cert), NID_commonName, text,
+                                            sizeof(text)) > 0)
+        set_name(c, str_c(text));
+    if (!c->name[0])
+        set_name(c, STR("unnamed"));
+}
+
+/* Since 1970; what lies before that is its beginning. */
+static uint64_t to_us(const ASN1_TIME *t)
+{
+    int days = 0, seconds = 0;
+    ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+    bool ok = epoch && ASN1_TIME_diff(&days, &seconds, epoch, t) == 1;
+
+    ASN1_TIME_free(epoch);
+    return ok && days >= 0 && seconds >= 0
+               ? ((uint64_t)days * S_PER_DAY + (uint64_t)seconds) * US_PER_S
+               : 0;
+}
+
+static void read_about(struct certificate *c)
+{
+    name_it(c);
+    c->begins_us = to_us(X509_get0_notBefore(c->cert));
+    c->ends_us = to_us(X509_get0_notAfter(c->cert));
+}
+
+size_t tls_server_certs(const struct tls_server *c)
+{
+    return c ? c->n : 0;
+}
+
+struct tls_about tls_server_about(const struct tls_server *c, size_t i)
+{
+    const struct certificate *row = &c->certs[i];
+
+    return (struct tls_about){str_c(row->name), row->begins_us, row->ends_us};
+}
+
+bool tls_server_is_valid(const struct tls_server *c, uint64_t wall_us, uint64_t notice_us)
+{
+    for (size_t i = 0; i < tls_server_certs(c); i++)
+        if (wall_us < c->certs[i].begins_us || wall_us + notice_us >= c->certs[i].ends_us)
+            return false;
+    return true;
+}
+
+/* --- the files --- */
 
 static EVP_PKEY *read_key(const char *path)
 {
@@ -125,8 +213,11 @@ static bool add_certificate(struct tls_server *c, const struct tls_files *files,
         return tls_set_failed(ret_error, size, "cannot read a key from", key_file);
     if (!is_usable(c->ssl, row))
         return tls_set_failed(ret_error, size, "cannot use certificate", files->cert);
+    read_about(row);
     return true;
 }
+
+/* --- the context --- */
 
 /* Key exchanges, best first; the first of these is known from OpenSSL 3.5 on. */
 static void set_groups(SSL_CTX *ssl)
@@ -148,6 +239,8 @@ static void configure(struct tls_server *c, const struct tls_server_options *o)
     ASSERT(SSL_CTX_set_cipher_list(ssl, INTERMEDIATE_CIPHERS) == 1);
     set_groups(ssl);
     (void)SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
+    (void)SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET); /* until there are keys for them */
+    (void)SSL_CTX_set_num_tickets(ssl, 0);
     SSL_CTX_set_alpn_select_cb(ssl, choose_protocol, c);
     SSL_CTX_set_cert_cb(ssl, choose_certificate, c);
     (void)SSL_CTX_set_tlsext_servername_callback(ssl, take_name);
@@ -172,6 +265,11 @@ struct tls_server *tls_server_new(const struct tls_server_options *o, char *ret_
         return NULL;
     }
     return c;
+}
+
+void tls_server_use_tickets(struct tls_server *c, struct tickets *t)
+{
+    tls_use_tickets(c->ssl, t);
 }
 
 static void drop_certificate(struct certificate *row)

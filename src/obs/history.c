@@ -3,8 +3,8 @@
  */
 #include "obs/history.h"
 
+#include "base/box.h"
 #include "base/mem.h"
-#include "obs/box.h"
 
 enum { SAMPLE_WORDS = sizeof(struct sample) / sizeof(uint64_t) };
 

@@ -42,6 +42,8 @@ enum metric {
     LABEL(KEY, "key", 65)                                                                          \
     LABEL(SIDE, "side", 4)                                                                         \
     LABEL(FLOOD, "flood", 12)                                                                      \
+    LABEL(CERTIFICATE, "certificate", 33)                                                          \
+    LABEL(HANDSHAKE, "result", 6)                                                                  \
     LABEL(VERSION, "version", 2)
 
 enum metric_label {

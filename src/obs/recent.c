@@ -1,8 +1,8 @@
 /* recent.c - see recent.h. */
 #include "obs/recent.h"
 
+#include "base/box.h"
 #include "base/mem.h"
-#include "obs/box.h"
 #include "obs/metrics.h"
 
 struct recent {

@@ -26,6 +26,7 @@
 #include "proc/demo.h"
 #include "proc/recorder.h"
 #include "proc/spawn.h"
+#include "proxy/count.h"
 
 enum {
     PROBLEMS_MAX = 1024 * 1024,
@@ -126,6 +127,13 @@ static void count_reload(bool successful)
         metrics_set(&meter, METRIC_RELOADED_AT, 0, clock_wall_us());
 }
 
+static void count_certs(const struct crew *c)
+{
+    const struct meter meter = shared_meter(&self.shared);
+
+    count_certificates(&meter, crew_config(c)->tls);
+}
+
 static void count_start(void)
 {
     const struct meter meter = shared_meter(&self.shared);
@@ -146,6 +154,7 @@ static void on_ready(struct crew *c)
     struct crew *old = self.serving;
 
     count_reload(true);
+    count_certs(c);
     self.serving = c;
     self.starting = NULL;
     doors_serve(self.fresh);

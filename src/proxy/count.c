@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "io/tls.h"
 #include "llm/price.h"
 #include "proxy/endpoint.h"
 #include "proxy/proxy_int.h"
@@ -29,8 +30,11 @@ static const char *const outcomes[] = {"success", "failure"};
 static const char *const sides[] = {"client", "upstream_busy", "upstream_idle"};
 static const char *const limits[] = {"requests", "tokens", "concurrent", "budget", "node"};
 static const char *const auths[] = {"accepted", "refused", "conflict", "penalized"};
+static const char *const handshakes[] = {"full", "resumed", "failed", "late", "shed"};
 static const int statuses[] = {200, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415,
                                417, 429, 431, 499, 500, 501, 502, 503, 504, 505, 529};
+
+_Static_assert(ARRAY_LEN(handshakes) == HANDSHAKE_COUNT, "each has a name");
 
 enum { PENALIZED = ARRAY_LEN(auths) };
 
@@ -66,6 +70,7 @@ void count_init(const struct meter *t)
     name_all(m, LABEL_SIDE, sides, ARRAY_LEN(sides));
     name_all(m, LABEL_LIMIT, limits, ARRAY_LEN(limits));
     name_all(m, LABEL_AUTH, auths, ARRAY_LEN(auths));
+    name_all(m, LABEL_HANDSHAKE, handshakes, ARRAY_LEN(handshakes));
     for (enum server_flood f = FLOOD_NONE + 1; f < FLOOD_COUNT; f++)
         (void)metrics_value(m, LABEL_FLOOD, str_c(server_flood_name(f)));
     for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
@@ -174,6 +179,19 @@ void count_shared(const struct meter *t, const struct shared *s)
     metrics_set(t, METRIC_SPANS_DROPPED, 0, spans_dropped(s->spans));
 }
 
+void count_certificates(const struct meter *t, const struct tls_server *tls)
+{
+    uint64_t ends[MOST_CERTIFICATE] = {0};
+    for (size_t i = 0; i < tls_server_certs(tls); i++) {
+        struct tls_about about = tls_server_about(tls, i);
+        unsigned value = metrics_value(t->metrics, LABEL_CERTIFICATE, about.name);
+        if (ends[value] == 0 || about.ends_us < ends[value])
+            ends[value] = about.ends_us;
+    }
+    for (unsigned i = 0; i < MOST_CERTIFICATE; i++) /* 0: there is none of that name */
+        metrics_set(t, METRIC_CERTIFICATE_EXPIRY, i, ends[i]);
+}
+
 void count_begin(struct exchange *x)
 {
     set_gauges(x->proxy);
@@ -197,6 +215,11 @@ void count_auth(struct exchange *x, enum auth_result result)
 void count_flood(struct proxy *p, enum server_flood why)
 {
     metrics_add(&p->meter, METRIC_FLOODS, why, 0, 0, 1);
+}
+
+void count_handshake(struct proxy *p, enum server_handshake how)
+{
+    metrics_add(&p->meter, METRIC_HANDSHAKES, (unsigned)how + 1, 0, 0, 1);
 }
 
 void count_penalty(struct exchange *x)

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "io/tls.h"
 #include "proxy/door.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
@@ -74,16 +75,19 @@ void local_health(struct exchange *x)
     bool upstream = proxy_upstream_works(p);
     bool limiter = !p->redis || redis_is_up(p->redis); /* else what CCPROXY_REDIS_FALLBACK says */
     bool recording = journal_state(p->shared->journal) != JOURNAL_FAILS;
+    bool certificates = tls_server_is_valid(p->config->tls, clock_wall_us(),
+                                            (uint64_t)p->config->tls_expiry_notice);
     bool ready = p->state == PROXY_READY;
+    bool well = upstream && limiter && recording && certificates;
     char when[CLOCK_TEXT];
     struct buf *body = clean_scratch(x);
     struct jsonw w;
     jsonw_to_buf(&w, body);
     jsonw_object(&w);
     jsonw_field_str(&w, "status",
-                    !ready                             ? STR("unhealthy")
-                    : upstream && limiter && recording ? STR("healthy")
-                                                       : STR("degraded"));
+                    !ready ? STR("unhealthy")
+                    : well ? STR("healthy")
+                           : STR("degraded"));
     jsonw_field_i64(&w, "uptime_seconds",
                     (int64_t)((clock_wall_us() - p->started_wall_us) / 1000000));
     jsonw_key(&w, STR("checks"));
@@ -93,6 +97,8 @@ void local_health(struct exchange *x)
     jsonw_field_bool(&w, "auth", p->config->clients.n > 0);
     if (p->config->records)
         jsonw_field_bool(&w, "usage", recording);
+    if (p->config->tls)
+        jsonw_field_bool(&w, "certificates", certificates);
     jsonw_field_bool(&w, "accepting", ready);
     jsonw_object_end(&w);
     jsonw_field_str(&w, "timestamp", clock_rfc3339(clock_wall_us(), when));

@@ -87,6 +87,11 @@ static void on_flood(void *ctx, const struct sock_addr *peer, enum server_flood 
         LOG_STR("address", address_text(&address, text)));
 }
 
+static void on_handshake(void *ctx, enum server_handshake how)
+{
+    count_handshake(ctx, how);
+}
+
 /* --- parts ---------------------------------------------------------------------------------- */
 
 static struct h2_limits h2_limits(const struct config *c)
@@ -134,8 +139,11 @@ static void init_server(struct proxy *p)
         .on_gone = on_gone,
         .on_drained = on_drained,
         .on_flood = on_flood,
+        .on_handshake = on_handshake,
     };
     p->server = server_new(p->loop, &limits, &handler);
+    if (c->tls && c->tls_tickets)
+        tls_server_use_tickets(c->tls, p->shared->tickets);
     for (size_t i = 0; i < c->n_listen; i++)
         p->doors[i] = (struct server_door){
             .tls = c->listen[i].tls ? c->tls : NULL,

@@ -25,7 +25,9 @@ void shared_init(struct shared *s, const struct config *c)
         .spans = spans_new(),
         .history = history_new(clock_us()),
         .recent = recent_new(),
+        .tickets = tickets_new(),
     };
+    tickets_keep(s->tickets);
     metrics_join(s->metrics, MASTER);
     const struct meter meter = shared_meter(s);
     count_init(&meter);
@@ -44,6 +46,7 @@ void shared_done(struct shared *s)
     spans_free(s->spans);
     history_free(s->history);
     recent_free(s->recent);
+    tickets_free(s->tickets);
 }
 
 void shared_adopt(struct shared *s, const struct config *c)
@@ -59,6 +62,7 @@ void shared_remember(struct shared *s)
     sample_take(s->metrics, sample);
     history_add(s->history, sample, metrics_values(s->metrics, LABEL_CLIENT));
     mem_free(sample);
+    tickets_keep(s->tickets);
 }
 
 struct meter shared_meter(struct shared *s)

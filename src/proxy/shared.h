@@ -5,6 +5,7 @@
 #define CCPROXY_PROXY_SHARED_H
 
 #include "config/config.h"
+#include "io/tickets.h"
 #include "llm/stash.h"
 #include "obs/history.h"
 #include "obs/metrics.h"
@@ -40,6 +41,7 @@ struct shared {
     struct spans *spans;     /* for the collector; likewise */
     struct history *history;
     struct recent *recent;
+    struct tickets *tickets;   /* of TLS sessions */
     bool owners[LIMIT_OWNERS]; /* the master's: numbers that living workers have */
 };
 
@@ -50,7 +52,8 @@ void shared_done(struct shared *s);
 /* Clients and models of a configuration that comes into force get their labels. For the master. */
 void shared_adopt(struct shared *s, const struct config *c);
 
-/* Keeps what the metrics are now: every HISTORY_EVERY_US, by the master. */
+/* Keeps what the metrics are now, and changes the keys of tickets when it is time: every
+ * HISTORY_EVERY_US, by the master. */
 void shared_remember(struct shared *s);
 
 /* Where the master counts. */

@@ -14,6 +14,7 @@ import threading
 import harness
 from harness import KEY, until
 from test_prometheus import KEY_OF_OPS, Prometheus
+from test_upstream_tls import Authority
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "deploy" / "grafana"
@@ -92,7 +93,9 @@ class Live(harness.TestCase):
 
         clients = {"ops": {"hash": "sha256:" + hashlib.sha256(KEY_OF_OPS.encode()).hexdigest(), "rights": ["metrics"]},
                    "few": {"rpm": 1}, "one": {"concurrent_requests": 1, "tokens_per_day": 1000000}}
+        cert, key = Authority(self.directory(), "ours").issue("node", "DNS:node.test")
         return self.proxy(self.upstream(script), CCPROXY_RETRIES=1, CCPROXY_TOTAL_TIMEOUT="2s", CCPROXY_QUEUE_TIMEOUT="1s",
+                          CCPROXY_LISTEN="127.0.0.1:0", CCPROXY_TLS_CERT=cert, CCPROXY_TLS_KEY=key,
                           CCPROXY_API_KEYS=f"tester:{KEY},few:{KEY_OF_FEW},one:{KEY_OF_ONE}",
                           CCPROXY_CLIENTS=json.dumps(clients)), arrived, release
 

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
+#include "base/box.h"
 #include "base/mem.h"
-#include "obs/box.h"
 #include "obs/recent.h"
 
 struct value {

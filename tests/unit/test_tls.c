@@ -18,9 +18,11 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "io/stream.h"
 #include "io/sys.h"
+#include "io/tickets.h"
 
 enum { TURNS_MAX = 20000, DAY_S = 24 * 3600 };
 
@@ -701,6 +703,172 @@ static void test_close_during_handshake(void **state)
     assert_int_equal(near.opened + near.failed, 0);
 }
 
+/* --- our server: sessions over workers, and over time --- */
+
+static uint64_t
+    passed_us; /* since the test began, as far as we are told; OpenSSL has its own clock */
+
+static uint64_t later(void)
+{
+    return UINT64_C(1800000000000000) + passed_us;
+}
+
+/* What passes meanwhile is noticed by the master every so often. */
+static void pass_hours(struct tickets *tickets, unsigned hours)
+{
+    for (unsigned i = 0; i < hours * 60; i++) {
+        passed_us += UINT64_C(60) * 1000000;
+        clock_refresh();
+        tickets_keep(tickets);
+    }
+}
+
+static struct tls_server *new_worker(struct tickets *tickets, bool modern)
+{
+    const struct tls_files files = {good.cert_file, good.key_file};
+    const struct tls_server_options o = {.files = &files, .n = 1, .modern = modern};
+    char error[TLS_ERROR];
+    struct tls_server *s = tls_server_new(&o, error, sizeof(error));
+
+    assert_non_null(s);
+    if (tickets)
+        tls_server_use_tickets(s, tickets);
+    return s;
+}
+
+/* A connection from the test's client to one of the workers. Whether it resumed a session. */
+static bool visit(struct tls_server *worker)
+{
+    int fds[2], near_done = 0, far_done = 0;
+    struct tls *ends[2];
+    char byte;
+    bool resumed;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    ends[0] = tls_client(near.tls, fds[0], STR("good.test"));
+    ends[1] = tls_accept(worker, fds[1]);
+    for (int i = 0; i < 10 && !(near_done == 1 && far_done == 1); i++) {
+        near_done = tls_handshake(ends[0]);
+        far_done = tls_handshake(ends[1]);
+    }
+    assert_int_equal(near_done, 1);
+    assert_int_equal(far_done, 1);
+    assert_int_equal(tls_read(ends[0], &byte, 1), STREAM_AGAIN); /* takes the tickets */
+    resumed = tls_is_resumed(ends[1]);
+    assert_int_equal(tls_is_resumed(ends[0]), resumed);
+    for (int i = 0; i < 2; i++) {
+        tls_end_write(ends[i]); /* else OpenSSL holds the session for a bad one */
+        tls_free(ends[i]);
+        (void)close(fds[i]);
+    }
+    return resumed;
+}
+
+static struct tickets *begin_sessions(void)
+{
+    struct tickets *tickets = tickets_new();
+
+    passed_us = 0;
+    clock_set_source(later, later);
+    clock_refresh();
+    tickets_keep(tickets);
+    return tickets;
+}
+
+static void end_sessions(struct tickets *tickets)
+{
+    tickets_free(tickets);
+    clock_set_source(NULL, NULL);
+    clock_refresh();
+}
+
+static void test_any_worker_resumes(void **state)
+{
+    struct tickets *tickets = begin_sessions();
+    struct tls_server *one = new_worker(tickets, false), *two = new_worker(tickets, true),
+                      *reloaded;
+
+    (void)state;
+    trust_ca(NULL);
+    assert_false(visit(one));
+    assert_true(visit(two));
+    assert_true(visit(one));
+    tls_server_free(one);
+    reloaded = new_worker(tickets, false);
+    assert_true(visit(reloaded));
+    tls_server_free(two);
+    tls_server_free(reloaded);
+    end_sessions(tickets);
+}
+
+static void test_without_tickets(void **state)
+{
+    struct tls_server *one = new_worker(NULL, false);
+
+    (void)state;
+    trust_ca(NULL);
+    assert_false(visit(one));
+    assert_false(visit(one));
+    tls_server_free(one);
+}
+
+static void test_another_server_knows_nothing(void **state)
+{
+    struct tickets *ours = begin_sessions(), *theirs = tickets_new();
+    struct tls_server *here = new_worker(ours, false), *there = new_worker(theirs, false);
+
+    (void)state;
+    tickets_keep(theirs);
+    trust_ca(NULL);
+    assert_false(visit(here));
+    assert_false(
+        visit(there)); /* with here's ticket; and what there gives comes first from now on */
+    assert_true(visit(there));
+    tls_server_free(here);
+    tls_server_free(there);
+    tickets_free(theirs);
+    end_sessions(ours);
+}
+
+static void test_tickets_end_with_their_keys(void **state)
+{
+    struct tickets *tickets = begin_sessions();
+    struct tls_server *worker = new_worker(tickets, false);
+
+    (void)state;
+    trust_ca(NULL);
+    assert_false(visit(worker));
+    pass_hours(tickets, 7); /* one key later */
+    assert_true(visit(worker));
+    tls_ctx_free(near.tls); /* and all that it kept */
+    trust_ca(NULL);
+    assert_false(visit(worker));
+    pass_hours(tickets, 12); /* two keys later */
+    assert_false(visit(worker));
+    tls_server_free(worker);
+    end_sessions(tickets);
+}
+
+/* New tickets do not make a session live on: a day after its full handshake there is another. */
+static void test_sessions_end(void **state)
+{
+    struct tickets *tickets = begin_sessions();
+    struct tls_server *worker = new_worker(tickets, false);
+
+    (void)state;
+    trust_ca(NULL);
+    for (int day = 0; day < 2; day++) {
+        assert_false(visit(worker));
+        for (int i = 0; i < 23; i++) {
+            pass_hours(tickets, 1);
+            assert_true(visit(worker));
+        }
+        pass_hours(tickets, 1);
+    }
+    tls_server_free(worker);
+    end_sessions(tickets);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -721,6 +889,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_signal_when_the_peer_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_is_read_after_a_failed_write, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close_during_handshake, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_any_worker_resumes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_without_tickets, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_another_server_knows_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tickets_end_with_their_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sessions_end, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, make_identities, drop_identities);

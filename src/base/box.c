@@ -1,5 +1,5 @@
 /* box.c - see box.h. The fences order the words, which are relaxed, against the count. */
-#include "obs/box.h"
+#include "base/box.h"
 
 void box_put(box_word *box, const void *value, size_t n)
 {

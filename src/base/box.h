@@ -6,8 +6,8 @@
  * middle leaves a box that cannot be read until the next one writes it. For shared memory, which
  * is zero at first: such a box is empty.
  */
-#ifndef CCPROXY_OBS_BOX_H
-#define CCPROXY_OBS_BOX_H
+#ifndef CCPROXY_BASE_BOX_H
+#define CCPROXY_BASE_BOX_H
 
 #include <stdatomic.h>
 
