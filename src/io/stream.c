@@ -30,6 +30,7 @@ struct stream {
     struct tls *tls; /* NULL: plain */
     int err;         /* errno of the last failure below TLS */
     enum state state;
+    bool proxied; /* peer is what a proxy says */
     struct sock_addr peer;
 };
 
@@ -228,6 +229,22 @@ ssize_t stream_read(struct stream *s, void *p, size_t n)
     return got >= 0 ? got : failed(s, errno);
 }
 
+ssize_t stream_peek(struct stream *s, void *p, size_t n)
+{
+    ssize_t got;
+
+    ASSERT(n > 0 && !s->tls);
+    if (s->state != STREAM_OPEN || s->watch.fd < 0)
+        return not_open(s);
+    got = sys_peek(s->watch.fd, p, n);
+    return got >= 0 ? got : failed(s, errno);
+}
+
+void stream_rouse(struct stream *s)
+{
+    loop_defer(s->loop, &s->later);
+}
+
 ssize_t stream_writev(struct stream *s, const struct iovec *iov, int n)
 {
     ssize_t sent;
@@ -290,9 +307,30 @@ struct str stream_protocol(const struct stream *s)
     return s->tls ? tls_protocol(s->tls) : STR("");
 }
 
+const struct tls_identity *stream_identity(const struct stream *s)
+{
+    return s->tls ? tls_identity(s->tls) : NULL;
+}
+
+bool stream_lacks_certificate(const struct stream *s)
+{
+    return s->tls && tls_lacks_certificate(s->tls);
+}
+
 const struct sock_addr *stream_peer(const struct stream *s)
 {
     return &s->peer;
+}
+
+void stream_set_peer(struct stream *s, const struct sock_addr *peer)
+{
+    s->peer = *peer;
+    s->proxied = true;
+}
+
+bool stream_is_proxied(const struct stream *s)
+{
+    return s->proxied;
 }
 
 const char *stream_error_text(const struct stream *s)

@@ -49,7 +49,7 @@ static void test_reads_everything(void **state)
     assert_true(client_may_use(bob, STR("anything")));
     assert_int_equal(bob->rights, RIGHTS_DEFAULT);
     assert_int_equal(bob->limits.rpm, -1);
-    assert_int_equal(c.n_keys, 1);
+    assert_int_equal(c.keys.n, 1);
     const int64_t jan_2026 = 1767225600, jan_2027 = 1798761600;
     assert_false(client_is_current(ann, jan_2026 - 1));
     assert_true(client_is_current(ann, jan_2026));
