@@ -110,7 +110,7 @@ static void go_on(struct arrival *a)
     }
     leave(a);
     h1_begin(a->server, a->stream, a->door);
-    stream_rouse(a->stream); /* what we saw of it was an event, too */
+    stream_rouse(a->stream, a->ended ? IO_READ | IO_HUP : IO_READ);
 }
 
 static void skip(struct arrival *a)

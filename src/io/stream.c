@@ -29,6 +29,7 @@ struct stream {
     void *ctx;
     struct tls *tls; /* NULL: plain */
     int err;         /* errno of the last failure below TLS */
+    unsigned missed; /* events that the owner is to be told of */
     enum state state;
     bool proxied; /* peer is what a proxy says */
     struct sock_addr peer;
@@ -110,7 +111,7 @@ static void on_later(struct deferred *d)
     if (s->state == STREAM_CLOSED)
         free_stream(s);
     else
-        ready(s, s->err ? IO_READ | IO_WRITE | IO_HUP : IO_READ | IO_WRITE);
+        ready(s, s->missed | (s->err ? IO_READ | IO_WRITE | IO_HUP : IO_READ | IO_WRITE));
 }
 
 static struct stream *make(struct loop *l, const struct sock_addr *peer, enum state state,
@@ -240,8 +241,9 @@ ssize_t stream_peek(struct stream *s, void *p, size_t n)
     return got >= 0 ? got : failed(s, errno);
 }
 
-void stream_rouse(struct stream *s)
+void stream_rouse(struct stream *s, unsigned events)
 {
+    s->missed = events;
     loop_defer(s->loop, &s->later);
 }
 

@@ -8,7 +8,7 @@ import struct
 import subprocess
 
 import harness
-from harness import Client, each_request, until
+from harness import KEY, Client, each_request, until
 from test_upstream_tls import Authority
 
 MARK = b"\r\n\r\n\0\r\nQUIT\n"
@@ -120,6 +120,17 @@ class Headers(Case):
                                "--http2-prior-knowledge", "-o", "/dev/null", "-w",
                                "%{http_version} %{http_code}", url], text=True, capture_output=True, timeout=harness.DEADLINE, check=False)
         self.assertEqual(said.stdout, "2 200", said.stderr)
+
+    def test_who_leaves_at_once(self):
+        """The end of a client that comes with its first bytes is seen as later ones are."""
+        up = self.upstream(lambda call: (call.read_request(), call.wait_closed()))
+        proxy = self.listen(up)
+        client = self.connect(proxy)
+        body = b'{"model": "gpt-4o", "messages": [{"role": "user", "content": "x"}]}'
+        client.send(LINE + b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer " +
+                    KEY.encode() + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        client.end_write()
+        proxy.ended(ending="CLIENT_GONE")
 
     def test_refused(self):
         proxy = self.listen()
