@@ -16,8 +16,11 @@ static void fuzz_clients(struct str s)
     clients_init(&c, 0, &a);
     bool ok = clients_read(&c, s, &a, error) && clients_seal(&c, error);
     ASSERT(ok || error[0]);
-    for (size_t i = 0; ok && i < c.n_keys; i++)
-        ASSERT(clients_find(&c, &c.keys[i].hash) == c.keys[i].client);
+    for (size_t i = 0; ok && i < c.keys.n; i++)
+        ASSERT(clients_find(&c, &c.keys.list[i].hash) == c.keys.list[i].client);
+    for (size_t i = 1; ok && i < c.certificates.n; i++)
+        ASSERT(memcmp(&c.certificates.list[i - 1].hash, &c.certificates.list[i].hash,
+                      sizeof(struct sha256)) < 0);
     arena_done(&a);
 }
 

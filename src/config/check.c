@@ -158,13 +158,15 @@ static void check_url(const struct config *c, struct report *r, enum option_id i
         report_fault(r, where(c, id), "is not an address like https://host/path");
 }
 
-/* Clients of the map have no keys here: they are settings for subjects of that name. */
+/* Clients of the map need no keys here: they are settings for subjects of that name. */
 static void check_jwt(struct config *c, struct report *r)
 {
     char error[CLIENTS_ERROR];
 
     clients_init(&c->clients, 1, &c->arena);
     if (c->clients_map.n && !clients_read(&c->clients, c->clients_map, &c->arena, error))
+        report_fault(r, where(c, OPT_clients_map), "%s", error);
+    else if (!clients_seal(&c->clients, error))
         report_fault(r, where(c, OPT_clients_map), "%s", error);
     c->jwt_keys = arena_zalloc(&c->arena, sizeof(*c->jwt_keys));
     jwt_keys_init(c->jwt_keys);
@@ -241,7 +243,8 @@ static void check_keys(struct config *c, struct report *r)
 
     check_upstream_keys(c, r);
     check_method(c, r);
-    if (c->n_upstream_keys && (c->clients.n_keys || c->auth != AUTH_BY_KEY))
+    bool known = c->clients.keys.n || c->clients.certificates.n || c->auth != AUTH_BY_KEY;
+    if (c->n_upstream_keys && known)
         return;
     c->demo = !c->n_upstream_keys && c->auth == AUTH_BY_KEY && !c->clients.n &&
               str_eq(base, options[OPT_anthropic_base_url].def);
@@ -249,7 +252,7 @@ static void check_keys(struct config *c, struct report *r)
         return;
     if (!c->n_upstream_keys)
         report_fault(r, where(c, OPT_anthropic_api_key), "is required: the upstream's key");
-    if (c->auth == AUTH_BY_KEY && !c->clients.n_keys && !c->api_keys.n)
+    if (!known && !c->api_keys.n)
         report_fault(r, where(c, OPT_api_keys),
                      "is required: keys for your clients, separated by commas");
 }
@@ -307,6 +310,7 @@ static void check_listen(struct config *c, struct report *r)
     c->listen[0] = (struct listen){.host = c->host,
                                    .port = (uint16_t)c->port,
                                    .tls = c->tls_cert.n > 0,
+                                   .proxies = c->proxy_protocol_from.n > 0,
                                    .serves = SERVES_CLIENTS | SERVES_OPERATORS};
 }
 
@@ -340,13 +344,31 @@ static void check_dns_servers(const struct config *c, struct report *r)
                          STR_FMT(part));
 }
 
-static void check_trusted_proxies(struct config *c, struct report *r)
+static void read_blocks(struct config *c, struct report *r, enum option_id id, struct str list,
+                        struct address_blocks *ret)
 {
     struct str bad;
 
-    if (!address_blocks_parse(c->trusted_proxies, &c->arena, &c->proxies, &bad))
-        report_fault(r, where(c, OPT_trusted_proxies),
+    if (!address_blocks_parse(list, &c->arena, ret, &bad))
+        report_fault(r, where(c, id),
                      "\"%.*s\" is not an address, a block like 10.0.0.0/8, or unix", STR_FMT(bad));
+}
+
+/* Whom to believe, and where: neither half means anything alone. */
+static void check_proxies(struct config *c, struct report *r)
+{
+    bool listens = false;
+
+    read_blocks(c, r, OPT_trusted_proxies, c->trusted_proxies, &c->proxies);
+    read_blocks(c, r, OPT_proxy_protocol_from, c->proxy_protocol_from, &c->header_from);
+    for (size_t i = 0; i < c->n_listen; i++)
+        listens = listens || c->listen[i].proxies;
+    if (listens && !c->proxy_protocol_from.n)
+        report_fault(r, where(c, OPT_listen_list),
+                     "proxy_protocol needs the proxies: CCPROXY_PROXY_PROTOCOL_FROM");
+    if (c->proxy_protocol_from.n && !listens)
+        report_fault(r, where(c, OPT_proxy_protocol_from),
+                     "no entry of CCPROXY_LISTEN has the word proxy_protocol");
 }
 
 static void check_model_limits(struct config *c, struct report *r)
@@ -471,14 +493,34 @@ static void read_tls(struct config *c, struct report *r)
     for (size_t i = 0; i < o.n; i++)
         files[i] = (struct tls_files){.cert = certs[i], .key = n_keys ? keys[i] : NULL};
     o.files = files;
+    o.client_ca = c->tls_client_ca.p;
+    o.client_required = str_eq(c->tls_client_auth, STR("required"));
     c->tls = tls_server_new(&o, error, sizeof(error));
     if (!c->tls)
         report_fault(r, where(c, OPT_tls_cert), "%s", error);
     warn_of_expiry(c, r);
 }
 
+/* What is asked of clients, and what is known of them. */
+static void check_client_certificates(const struct config *c, struct report *r)
+{
+    bool required = str_eq(c->tls_client_auth, STR("required"));
+
+    if (!required && !str_eq(c->tls_client_auth, STR("optional")))
+        report_fault(r, where(c, OPT_tls_client_auth), "\"%.*s\" is not optional or required",
+                     STR_FMT(c->tls_client_auth));
+    if (c->tls_client_ca.n && !c->tls_cert.n)
+        report_fault(r, where(c, OPT_tls_client_ca), "needs a listener with TLS: CCPROXY_TLS_CERT");
+    if (required && !c->tls_client_ca.n)
+        report_fault(r, where(c, OPT_tls_client_auth), "required needs CCPROXY_TLS_CLIENT_CA");
+    if (c->clients.certificates.n && !c->tls_client_ca.n)
+        report_fault(r, where(c, OPT_clients_map),
+                     "certificates of clients need CCPROXY_TLS_CLIENT_CA");
+}
+
 static void check_tls(struct config *c, struct report *r)
 {
+    check_client_certificates(c, r);
     if (!str_eq(c->tls_profile, STR("modern")) && !str_eq(c->tls_profile, STR("intermediate")))
         report_fault(r, where(c, OPT_tls_profile), "\"%.*s\" is not intermediate or modern",
                      STR_FMT(c->tls_profile));
@@ -644,7 +686,7 @@ void check_config(struct config *c, struct report *r)
     check_protocol(c, r);
     check_listen(c, r);
     check_dns_servers(c, r);
-    check_trusted_proxies(c, r);
+    check_proxies(c, r);
     check_model_limits(c, r);
     check_origins(c, r);
     check_proxy(c, r);

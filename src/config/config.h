@@ -72,8 +72,9 @@ struct config {
     struct redis_url redis;           /* when redis_url is given */
     struct listen listen[LISTEN_MAX]; /* at least one */
     size_t n_listen;
-    struct address_blocks proxies;
-    struct tls_server *tls; /* NULL: no certificate */
+    struct address_blocks proxies;     /* whose X-Forwarded-For is believed */
+    struct address_blocks header_from; /* who must begin with a PROXY header */
+    struct tls_server *tls;            /* NULL: no certificate */
     struct model_limits model_limits;
     struct fallbacks fallbacks;
     enum reserve reserve;

@@ -46,6 +46,8 @@ static bool read_word(struct str word, struct listen *ret)
 {
     if (str_eq(word, STR("tls")))
         ret->tls = true;
+    else if (str_eq(word, STR("proxy_protocol")))
+        ret->proxies = true;
     else if (str_eq(word, STR("clients")))
         ret->serves |= SERVES_CLIENTS;
     else if (str_eq(word, STR("operators")))
@@ -62,7 +64,8 @@ bool listen_parse(struct str entry, struct listen *ret, const char **ret_expecte
     *ret_expected = "an address like 0.0.0.0:8443, [::1]:8443 or unix:/path";
     if (!str_split(&rest, ' ', &word) || !read_address(word, ret))
         return false;
-    *ret_expected = "an address with some of the words tls, clients and operators behind it";
+    *ret_expected =
+        "an address with some of the words tls, proxy_protocol, clients and operators behind it";
     while (str_split(&rest, ' ', &word))
         if (word.n && !read_word(word, ret))
             return false;

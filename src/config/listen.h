@@ -2,6 +2,7 @@
  *
  *   0.0.0.0:8443 tls            an address and a port, and words that say what it is like
  *   [::1]:9090 operators
+ *   10.0.0.5:8000 proxy_protocol
  *   unix:/run/ccproxy.sock
  */
 #ifndef CCPROXY_CONFIG_LISTEN_H
@@ -18,6 +19,7 @@ struct listen {
     struct str host; /* an IPv4 or IPv6 address, or unix:/path */
     uint16_t port;
     bool tls;
+    bool proxies;    /* proxies that connect there begin with a PROXY header */
     unsigned serves; /* enum serves */
 };
 

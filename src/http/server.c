@@ -37,6 +37,14 @@ void link_is_idle(struct server *s, struct link *c)
     list_push(&s->conns, &c->node);
 }
 
+void server_request_from(struct request *r, const struct stream *s, const struct server_door *door)
+{
+    r->peer = *stream_peer(s);
+    r->proxied = stream_is_proxied(s);
+    r->identity = stream_identity(s);
+    r->door = door;
+}
+
 bool server_has_room(const struct server *s, const struct buf *body, size_t n)
 {
     size_t spare = body->cap - body->end;
@@ -83,7 +91,7 @@ static bool is_exhaustion(int error)
 static void begin(const struct listener *l, int fd, const struct sock_addr *peer)
 {
     struct stream *stream = stream_accept(l->server->loop, fd, peer, &nobody, NULL);
-    if (l->door->tls)
+    if (l->door->tls || l->door->proxies)
         arrival_begin(l->server, stream, l->door);
     else
         h1_begin(l->server, stream, l->door);

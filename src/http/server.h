@@ -25,10 +25,12 @@
 struct server;
 struct transport;
 struct tls_server;
+struct tls_identity;
 
 /* What a listener is like; its connections and their requests point to it. */
 struct server_door {
     struct tls_server *tls; /* NULL: plain */
+    bool proxies;           /* those that the handler names begin with a PROXY header */
     unsigned serves;        /* the handler's */
 };
 
@@ -36,9 +38,12 @@ struct request {
     const struct h1_head *head; /* during on_head only; NULL afterwards */
     struct buf body;            /* whole when on_request is called; the handler may take it */
     struct sock_addr peer;
+    bool proxied;                   /* peer is what a proxy says in a PROXY header */
     const struct server_door *door; /* it came in through */
-    uint64_t started_us;            /* first byte of the head */
-    void *user;                     /* the handler's; NULL at first */
+    const struct tls_identity
+        *identity;       /* of the client's certificate, during on_head; NULL: none */
+    uint64_t started_us; /* first byte of the head */
+    void *user;          /* the handler's; NULL at first */
 
     /* The transport's. */
     const struct transport *transport;
@@ -95,8 +100,24 @@ enum server_handshake {
     HANDSHAKE_COUNT,
 };
 
+/* Why a connection was ended before it could carry a request, where that is worth counting. */
+enum server_rejection {
+    REJECT_NONE,
+    REJECT_HEADER_MISSING,    /* a proxy does not begin with a PROXY header */
+    REJECT_HEADER_BAD,        /* or with a wrong one */
+    REJECT_HEADER_LATE,       /* or takes too long for it */
+    REJECT_HEADER_UNEXPECTED, /* somebody else begins with one */
+    REJECT_CERTIFICATE,       /* the client's certificate is missing, or cannot be verified */
+    REJECT_COUNT,
+};
+
+const char *server_rejection_name(enum server_rejection what);
+
 struct server_handler {
     void *ctx;
+    /* Whether a peer is a proxy that must begin with a PROXY header, which nobody else may. Asked at doors
+     * for proxies only. */
+    bool (*is_proxy)(void *ctx, const struct sock_addr *peer);
     /* The head is complete. Reply now to refuse without reading the body; else return. */
     void (*on_head)(void *ctx, struct request *r);
     void (*on_request)(void *ctx, struct request *r);
@@ -111,6 +132,9 @@ struct server_handler {
     /* An HTTP/2 connection ends for that; may be NULL. on_gone follows for its requests. */
     void (*on_flood)(void *ctx, const struct sock_addr *peer, enum server_flood why);
     void (*on_handshake)(void *ctx, enum server_handshake how); /* may be NULL */
+    /* A connection ends before its first request; may be NULL. error: in words. */
+    void (*on_reject)(void *ctx, const struct sock_addr *peer, enum server_rejection what,
+                      const char *error);
 };
 
 /* Of what is queued for a client; HTTP/2 lets one connection have a hundred of these. */
@@ -144,7 +168,7 @@ struct server_limits {
     uint64_t body_timeout_us; /* a whole body, and as much again for each MiB that has come */
     uint64_t idle_timeout_us; /* between requests on a connection */
     uint64_t write_timeout_us;     /* without any byte taken by the client */
-    uint64_t handshake_timeout_us; /* from accepting to the end of a TLS handshake */
+    uint64_t handshake_timeout_us; /* from accepting to the end of PROXY header and TLS handshake */
     size_t handshakes_max;         /* under way; above it the oldest one is closed */
     struct h2_limits h2;
 };

@@ -110,8 +110,7 @@ static struct request *new_request(struct conn *c)
     struct request *r = mem_zalloc(sizeof(*r));
     r->transport = &transport_h1;
     r->out = &c->out;
-    r->peer = *stream_peer(c->stream);
-    r->door = c->door;
+    server_request_from(r, c->stream, c->door);
     r->started_us = c->head_began_us;
     buf_init(&r->body, size_max(c->server->limits.body_max, 1));
     c->request = r;

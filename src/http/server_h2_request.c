@@ -271,8 +271,7 @@ static struct h2_stream *new_stream(struct h2_conn *c, int32_t id)
     s->conn = c;
     s->id = id;
     s->request.transport = &transport_h2;
-    s->request.peer = *stream_peer(c->stream);
-    s->request.door = c->door;
+    server_request_from(&s->request, c->stream, c->door);
     s->request.started_us = c->head_began_us;
     s->request.out = &s->out;
     buf_init(&s->request.body, size_max(c->server->limits.body_max, 1));

@@ -31,7 +31,8 @@ struct server {
     bool draining;
 };
 
-/* arrival.c: a connection that has to prove itself before it carries requests. */
+/* arrival.c: a connection that has to prove itself before it carries requests; the door is for proxies,
+ * or has TLS, or both. */
 void arrival_begin(struct server *s, struct stream *stream, const struct server_door *door);
 void arrivals_end(struct server *s); /* closes them all */
 
@@ -66,6 +67,9 @@ static inline struct link *link_of(struct list *node)
 {
     return CONTAINER_OF(node, struct link, node);
 }
+
+/* Fills in where a request of that stream comes from. */
+void server_request_from(struct request *r, const struct stream *s, const struct server_door *door);
 
 /* Whether this worker may hold n more bytes of this body; what they have memory for is counted. */
 bool server_has_room(const struct server *s, const struct buf *body, size_t n);

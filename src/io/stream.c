@@ -29,7 +29,9 @@ struct stream {
     void *ctx;
     struct tls *tls; /* NULL: plain */
     int err;         /* errno of the last failure below TLS */
+    unsigned missed; /* events that the owner is to be told of */
     enum state state;
+    bool proxied; /* peer is what a proxy says */
     struct sock_addr peer;
 };
 
@@ -109,7 +111,7 @@ static void on_later(struct deferred *d)
     if (s->state == STREAM_CLOSED)
         free_stream(s);
     else
-        ready(s, s->err ? IO_READ | IO_WRITE | IO_HUP : IO_READ | IO_WRITE);
+        ready(s, s->missed | (s->err ? IO_READ | IO_WRITE | IO_HUP : IO_READ | IO_WRITE));
 }
 
 static struct stream *make(struct loop *l, const struct sock_addr *peer, enum state state,
@@ -228,6 +230,23 @@ ssize_t stream_read(struct stream *s, void *p, size_t n)
     return got >= 0 ? got : failed(s, errno);
 }
 
+ssize_t stream_peek(struct stream *s, void *p, size_t n)
+{
+    ssize_t got;
+
+    ASSERT(n > 0 && !s->tls);
+    if (s->state != STREAM_OPEN || s->watch.fd < 0)
+        return not_open(s);
+    got = sys_peek(s->watch.fd, p, n);
+    return got >= 0 ? got : failed(s, errno);
+}
+
+void stream_rouse(struct stream *s, unsigned events)
+{
+    s->missed = events;
+    loop_defer(s->loop, &s->later);
+}
+
 ssize_t stream_writev(struct stream *s, const struct iovec *iov, int n)
 {
     ssize_t sent;
@@ -295,9 +314,30 @@ bool stream_is_resumed(const struct stream *s)
     return s->tls && tls_is_resumed(s->tls);
 }
 
+const struct tls_identity *stream_identity(const struct stream *s)
+{
+    return s->tls ? tls_identity(s->tls) : NULL;
+}
+
+bool stream_lacks_certificate(const struct stream *s)
+{
+    return s->tls && tls_lacks_certificate(s->tls);
+}
+
 const struct sock_addr *stream_peer(const struct stream *s)
 {
     return &s->peer;
+}
+
+void stream_set_peer(struct stream *s, const struct sock_addr *peer)
+{
+    s->peer = *peer;
+    s->proxied = true;
+}
+
+bool stream_is_proxied(const struct stream *s)
+{
+    return s->proxied;
 }
 
 const char *stream_error_text(const struct stream *s)

@@ -26,6 +26,7 @@ enum {
 struct stream;
 struct tls_ctx;
 struct tls_server;
+struct tls_identity;
 
 struct stream_owner {
     /* events: IO_READ, IO_WRITE, IO_HUP. HUP also comes when the peer only ended its sending side.
@@ -53,6 +54,10 @@ void stream_accept_tls(struct stream *s, struct tls_server *tls);
 void stream_set_owner(struct stream *s, const struct stream_owner *owner, void *ctx);
 
 ssize_t stream_read(struct stream *s, void *p, size_t n);
+/* What stream_read would give, and gives again; of a stream without TLS. */
+ssize_t stream_peek(struct stream *s, void *p, size_t n);
+/* Has the owner told of these events, as if they came now: who hands a stream on may have taken them. */
+void stream_rouse(struct stream *s, unsigned events);
 /* Bytes taken, or AGAIN, or ERROR. After AGAIN or a short count the bytes that were not taken are
  * offered again, at least as many of them (TLS may have put them into a record already). */
 ssize_t stream_writev(struct stream *s, const struct iovec *iov, int n);
@@ -69,7 +74,15 @@ bool stream_is_tls(const struct stream *s);
 struct str stream_protocol(const struct stream *s);
 /* Whether the handshake took up a session that had been begun before. */
 bool stream_is_resumed(const struct stream *s);
+/* Of the certificate that a client has shown and that was verified; NULL when there is none. */
+const struct tls_identity *stream_identity(const struct stream *s);
+/* Whether stream_accept_tls failed for want of such a certificate. */
+bool stream_lacks_certificate(const struct stream *s);
 const struct sock_addr *stream_peer(const struct stream *s);
+/* Whom the stream is for, when a proxy at the other end has said so: stream_peer from now on. */
+void stream_set_peer(struct stream *s, const struct sock_addr *peer);
+/* Whether a proxy has said anything, be it that it knows nobody. */
+bool stream_is_proxied(const struct stream *s);
 /* The last failure, for logs: "connection refused", "certificate has expired". Never NULL. */
 const char *stream_error_text(const struct stream *s);
 

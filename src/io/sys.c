@@ -53,14 +53,24 @@ int sys_accept(int fd, struct sockaddr_storage *ret_addr, socklen_t *len)
     return conn;
 }
 
-ssize_t sys_recv(int fd, void *p, size_t n)
+static ssize_t receive(int fd, void *p, size_t n, int flags)
 {
     ssize_t got;
 
     do
-        got = recv(fd, p, n, 0);
+        got = recv(fd, p, n, flags);
     while (got < 0 && errno == EINTR);
     return got;
+}
+
+ssize_t sys_recv(int fd, void *p, size_t n)
+{
+    return receive(fd, p, n, 0);
+}
+
+ssize_t sys_peek(int fd, void *p, size_t n)
+{
+    return receive(fd, p, n, MSG_PEEK);
 }
 
 ssize_t sys_writev(int fd, const struct iovec *iov, int n)

@@ -22,6 +22,7 @@ int sys_socket(int family, int type);
 int sys_connect(int fd, const struct sockaddr *addr, socklen_t len);
 int sys_accept(int fd, struct sockaddr_storage *ret_addr, socklen_t *len);
 ssize_t sys_recv(int fd, void *p, size_t n);
+ssize_t sys_peek(int fd, void *p, size_t n);                /* the same bytes come again */
 ssize_t sys_writev(int fd, const struct iovec *iov, int n); /* never raises SIGPIPE */
 int sys_shutdown_write(int fd);
 int sys_close(int fd);

@@ -69,6 +69,13 @@ static void set_error(struct tls *t, const char *what, const char *why)
     ERR_clear_error();
 }
 
+static bool is_uncertified(const struct tls *t, long verify)
+{
+    return !t->ctx && !SSL_is_init_finished(t->ssl) &&
+           (verify != X509_V_OK ||
+            ERR_GET_REASON(ERR_peek_error()) == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE);
+}
+
 /* After a call that answered rc <= 0: AGAIN, EOF, or ERROR with its text noted. */
 static int outcome(struct tls *t, int rc)
 {
@@ -81,6 +88,7 @@ static int outcome(struct tls *t, int rc)
     case SSL_ERROR_SYSCALL: set_error(t, sock_error_text(t->err ? t->err : ECONNRESET), ""); break;
     default:
         t->dead = true;
+        t->uncertified = is_uncertified(t, verify);
         if (verify != X509_V_OK && !SSL_is_init_finished(t->ssl))
             set_error(t, "certificate verify failed: ", X509_verify_cert_error_string(verify));
         else if (t->eof)
@@ -406,6 +414,7 @@ void tls_free(struct tls *t)
         SSL_set_shutdown(t->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(t->ssl);
     ERR_clear_error();
+    tls_identity_free(t->identity);
     mem_free(t->error);
     mem_free(t);
 }
@@ -418,6 +427,8 @@ int tls_handshake(struct tls *t)
         return STREAM_ERROR;
     ERR_clear_error();
     rc = SSL_do_handshake(t->ssl);
+    if (rc == 1 && !t->ctx)
+        tls_identify(t);
     if (rc == 1)
         return 1;
     rc = outcome(t, rc);
@@ -519,6 +530,16 @@ struct str tls_protocol(const struct tls *t)
 
     SSL_get0_alpn_selected(t->ssl, &name, &n);
     return n > 0 ? str_of((const char *)name, n) : STR("");
+}
+
+const struct tls_identity *tls_identity(const struct tls *t)
+{
+    return t->identity;
+}
+
+bool tls_lacks_certificate(const struct tls *t)
+{
+    return t->uncertified;
 }
 
 const char *tls_error_text(const struct tls *t)

@@ -1,4 +1,5 @@
-/* tls.h - TLS 1.2 and 1.3 on OpenSSL. What knows SSL_* stands behind it: tls.c, tls_server.c.
+/* tls.h - TLS 1.2 and 1.3 on OpenSSL. What knows SSL_* stands behind it: tls.c,
+ * tls_server.c, tls_clients.c.
  *
  * As a client, one context per upstream target and worker: trust, client certificate, and the
  * sessions to resume. As a server, one for all listeners: it is made with the configuration, before
@@ -42,6 +43,9 @@ struct tls_server_options {
     size_t n;
     bool modern; /* TLS 1.3 only */
     bool http2;  /* ALPN may choose it */
+    const char
+        *client_ca; /* PEM certificates of whom to believe clients'; NULL: none are asked for */
+    bool client_required; /* and no handshake without one */
 };
 
 /* NULL, and the reason in ret_error, when a file cannot be used. */
@@ -63,6 +67,16 @@ struct tls_about tls_server_about(const struct tls_server *c, size_t i);
 /* Whether all of them are valid, and will be for so long. */
 bool tls_server_is_valid(const struct tls_server *c, uint64_t wall_us, uint64_t notice_us);
 
+enum { TLS_NAMES_MAX = 16 };
+
+/* What a client's certificate, which was verified, calls it: first "sha256:<hex of its hash>", then
+ * "subject:CN=ann,O=Example" and its alternative names, "dns:ann.example", "email:...", "uri:...". */
+struct tls_identity {
+    struct str names[TLS_NAMES_MAX];
+    size_t n;
+    int64_t ends_s; /* when the certificate expires, in seconds since 1970 */
+};
+
 /* For stream.c. Results of read and writev are stream.h's codes. */
 struct tls *tls_client(struct tls_ctx *c, int fd, struct str server_name);
 struct tls *tls_accept(struct tls_server *c, int fd);
@@ -72,7 +86,10 @@ ssize_t tls_read(struct tls *t, void *p, size_t n);
 ssize_t tls_writev(struct tls *t, const struct iovec *iov, int n);
 void tls_end_write(struct tls *t);
 bool tls_is_resumed(const struct tls *t);
-struct str tls_protocol(const struct tls *t); /* that ALPN chose; empty when none */
+struct str tls_protocol(const struct tls *t);                 /* that ALPN chose; empty when none */
+const struct tls_identity *tls_identity(const struct tls *t); /* NULL: it has shown none */
+/* Whether the handshake failed for want of a client's certificate that can be verified. */
+bool tls_lacks_certificate(const struct tls *t);
 const char *tls_error_text(const struct tls *t);
 
 #endif

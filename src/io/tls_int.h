@@ -1,5 +1,5 @@
 /* tls_int.h - what client and server sides of TLS share: tls.c is the connection and the client,
- * tls_server.c the server. */
+ * tls_server.c the server, tls_clients.c what it wants to know of clients. */
 #ifndef CCPROXY_IO_TLS_INT_H
 #define CCPROXY_IO_TLS_INT_H
 
@@ -16,6 +16,8 @@ struct tls {
     int err; /* errno of the last call to sys.h that failed */
     bool eof;
     bool dead; /* the protocol failed. A socket that takes no more may still give an answer. */
+    bool uncertified;              /* ... for want of a certificate that can be verified */
+    struct tls_identity *identity; /* of the client; NULL: it has shown none */
     char name[];
 };
 
@@ -32,5 +34,13 @@ void tls_use_tickets(SSL_CTX *ssl, struct tickets *t);
 int tls_no_passphrase(char *out, int size, int writing, void *ctx);
 /* "what path: reason", the reason from OpenSSL's queue. False. */
 bool tls_set_failed(char *ret_error, size_t size, const char *what, const char *path);
+
+/* tls_clients.c: has clients asked for certificates, by the options' client_ca. */
+bool tls_ask_clients(SSL_CTX *ssl, const struct tls_server_options *o, char *ret_error,
+                     size_t size);
+/* After a handshake as a server: who the client is. */
+void tls_identify(struct tls *t);
+struct tls_identity *tls_identity_new(X509 *cert);
+void tls_identity_free(struct tls_identity *p); /* NULL is fine */
 
 #endif

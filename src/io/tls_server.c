@@ -258,6 +258,10 @@ struct tls_server *tls_server_new(const struct tls_server_options *o, char *ret_
     ASSERT(c->ssl);
     c->certs = mem_zalloc(o->n * sizeof(*c->certs));
     configure(c, o);
+    if (o->client_ca && !tls_ask_clients(c->ssl, o, ret_error, error_size)) {
+        tls_server_free(c);
+        return NULL;
+    }
     while (c->n < o->n) {
         if (add_certificate(c, &o->files[c->n], ret_error, error_size))
             continue;

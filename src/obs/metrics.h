@@ -41,6 +41,7 @@ enum metric {
     LABEL(MODEL, "model", 64)                                                                      \
     LABEL(KEY, "key", 65)                                                                          \
     LABEL(SIDE, "side", 4)                                                                         \
+    LABEL(REJECTION, "reason", 8)                                                                  \
     LABEL(FLOOD, "flood", 12)                                                                      \
     LABEL(CERTIFICATE, "certificate", 33)                                                          \
     LABEL(HANDSHAKE, "result", 6)                                                                  \

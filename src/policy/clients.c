@@ -138,6 +138,8 @@ static bool read_time(struct reading *r, struct jval v, size_t at)
     return true;
 }
 
+/* --- keys and certificates --- */
+
 static int nibble(char ch)
 {
     if (ch >= '0' && ch <= '9')
@@ -173,11 +175,11 @@ static void *grown(struct arena *a, void *list, size_t n, size_t *cap, size_t si
     return fresh;
 }
 
-static void add_key(struct clients *c, struct client *client, const struct sha256 *hash,
+static void add_key(struct client_keys *keys, struct client *client, const struct sha256 *hash,
                     struct arena *a)
 {
-    c->keys = grown(a, c->keys, c->n_keys, &c->cap_keys, sizeof(*c->keys));
-    c->keys[c->n_keys++] = (struct client_key){.hash = *hash, .client = client};
+    keys->list = grown(a, keys->list, keys->n, &keys->cap, sizeof(*keys->list));
+    keys->list[keys->n++] = (struct client_key){.hash = *hash, .client = client};
 }
 
 static bool read_one_hash(struct reading *r, struct jval v)
@@ -185,20 +187,75 @@ static bool read_one_hash(struct reading *r, struct jval v)
     struct sha256 hash;
     if (!json_is(v, JSON_STRING) || !parse_hash(json_str_raw(v), &hash))
         return fault(r, "like sha256: and 64 hex digits; ccproxy keys mint makes it");
-    add_key(r->clients, r->client, &hash, r->arena);
+    add_key(&r->clients->keys, r->client, &hash, r->arena);
+    return true;
+}
+
+/* One value, or a list of them. */
+static bool read_each(struct reading *r, struct jval v,
+                      bool (*read)(struct reading *r, struct jval v))
+{
+    if (!json_is(v, JSON_ARRAY))
+        return read(r, v);
+    json_each (e, v)
+        if (!read(r, e))
+            return false;
     return true;
 }
 
 static bool read_hash(struct reading *r, struct jval v, size_t at)
 {
     (void)at;
-    if (!json_is(v, JSON_ARRAY))
-        return read_one_hash(r, v);
-    json_each (e, v)
-        if (!read_one_hash(r, e))
-            return false;
+    return read_each(r, v, read_one_hash);
+}
+
+/* In the one form that tls.h writes: names of hosts and hex are lower case, and hex has no colons, with
+ * which openssl prints it. */
+static struct str plain_name(struct arena *a, struct str name)
+{
+    bool is_hash = str_starts(name, STR("sha256:")), is_host = str_starts(name, STR("dns:"));
+    char *out = arena_alloc(a, name.n + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < name.n; i++) {
+        char ch = name.p[i];
+        if (is_hash && ch == ':' && i >= strlen("sha256:"))
+            continue;
+        out[n++] = (char)((is_hash || is_host) && ch >= 'A' && ch <= 'Z' ? ch | 0x20 : ch);
+    }
+    return str_of(out, n);
+}
+
+static bool is_certificate_name(struct str name)
+{
+    static const struct str kinds[] = {STR_INIT("subject:"), STR_INIT("dns:"), STR_INIT("email:"),
+                                       STR_INIT("uri:")};
+    struct sha256 unused;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (str_starts(name, kinds[i]))
+            return name.n > kinds[i].n;
+    return parse_hash(name, &unused);
+}
+
+static bool read_one_certificate(struct reading *r, struct jval v)
+{
+    struct str name = STR("");
+    if (json_is(v, JSON_STRING))
+        name = plain_name(r->arena, json_str(v, r->arena));
+    if (!is_certificate_name(name))
+        return fault(
+            r, "like sha256: and 64 hex digits, or subject:, dns:, email: or uri: and a name");
+    struct sha256 hash = hash_sha256(name);
+    add_key(&r->clients->certificates, r->client, &hash, r->arena);
     return true;
 }
+
+static bool read_certificate(struct reading *r, struct jval v, size_t at)
+{
+    (void)at;
+    return read_each(r, v, read_one_certificate);
+}
+
+/* --- the table of members --- */
 
 static const struct member {
     struct str name;
@@ -206,6 +263,7 @@ static const struct member {
     size_t at; /* in struct client */
 } members[] = {
     {STR_INIT("hash"), read_hash, 0},
+    {STR_INIT("certificate"), read_certificate, 0},
     {STR_INIT("rights"), read_rights, 0},
     {STR_INIT("models"), read_models, 0},
     {STR_INIT("aliases"), read_aliases, 0},
@@ -327,7 +385,7 @@ struct client *clients_add(struct clients *c, struct str name, const struct sha2
     if (!client)
         client = new_client(c, name, a, error);
     if (client)
-        add_key(c, client, hash, a);
+        add_key(&c->keys, client, hash, a);
     return client;
 }
 
@@ -337,26 +395,50 @@ static int by_hash(const void *a, const void *b)
     return memcmp(x->hash.bytes, y->hash.bytes, sizeof(x->hash.bytes));
 }
 
-bool clients_seal(struct clients *c, char error[CLIENTS_ERROR])
+static bool seal(struct client_keys *keys, const char *what, char error[CLIENTS_ERROR])
 {
-    if (c->n_keys > 1)
-        qsort(c->keys, c->n_keys, sizeof(*c->keys), by_hash);
-    for (size_t i = 1; i < c->n_keys; i++) {
-        if (by_hash(&c->keys[i - 1], &c->keys[i]) != 0)
+    if (keys->n > 1)
+        qsort(keys->list, keys->n, sizeof(*keys->list), by_hash);
+    for (size_t i = 1; i < keys->n; i++) {
+        const struct client_key *one = &keys->list[i - 1], *next = &keys->list[i];
+        if (by_hash(one, next) != 0)
             continue;
-        (void)snprintf(error, CLIENTS_ERROR, "clients \"%.*s\" and \"%.*s\" have the same key",
-                       STR_FMT(c->keys[i - 1].client->name), STR_FMT(c->keys[i].client->name));
+        (void)snprintf(error, CLIENTS_ERROR, "clients \"%.*s\" and \"%.*s\" have the same %s",
+                       STR_FMT(one->client->name), STR_FMT(next->client->name), what);
         return false;
     }
     return true;
 }
 
-const struct client *clients_find(const struct clients *c, const struct sha256 *hash)
+bool clients_seal(struct clients *c, char error[CLIENTS_ERROR])
+{
+    return seal(&c->keys, "key", error) && seal(&c->certificates, "certificate", error);
+}
+
+static const struct client *find(const struct client_keys *keys, const struct sha256 *hash)
 {
     const struct client_key wanted = {.hash = *hash};
     const struct client_key *key =
-        c->n_keys == 0 ? NULL : bsearch(&wanted, c->keys, c->n_keys, sizeof(*c->keys), by_hash);
+        keys->n == 0 ? NULL : bsearch(&wanted, keys->list, keys->n, sizeof(*keys->list), by_hash);
     return key ? key->client : NULL;
+}
+
+const struct client *clients_find(const struct clients *c, const struct sha256 *hash)
+{
+    return find(&c->keys, hash);
+}
+
+const struct client *clients_certified(const struct clients *c, const struct str *names, size_t n)
+{
+    const struct client *found = NULL;
+    for (size_t i = 0; i < n && c->certificates.n > 0; i++) {
+        const struct sha256 hash = hash_sha256(names[i]);
+        const struct client *client = find(&c->certificates, &hash);
+        if (client && found && client != found)
+            return NULL;
+        found = client ? client : found;
+    }
+    return found;
 }
 
 bool client_is_current(const struct client *client, int64_t now_s)

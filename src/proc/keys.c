@@ -110,12 +110,18 @@ void keys_write_rights(struct buf *out, uint32_t rights)
     }
 }
 
+static size_t count_of(const struct client_keys *keys, const struct client *c)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < keys->n; i++)
+        n += keys->list[i].client == c;
+    return n;
+}
+
 static void print_client(struct buf *out, const struct clients *all, const struct client *c)
 {
-    size_t n_keys = 0;
-    for (size_t i = 0; i < all->n_keys; i++)
-        n_keys += all->keys[i].client == c;
-    buf_printf(out, "%-24.*s %4zu  ", STR_FMT(c->name), n_keys);
+    buf_printf(out, "%-24.*s %4zu %5zu  ", STR_FMT(c->name), count_of(&all->keys, c),
+               count_of(&all->certificates, c));
     keys_write_rights(out, c->rights);
     if (c->n_models)
         buf_printf(out, " models=%zu", c->n_models);
@@ -144,7 +150,7 @@ int keys_list(void)
     }
     buf_clear(&out);
     clock_refresh();
-    buf_printf(&out, "%-24s %4s  %s\n", "client", "keys", "rights and limits");
+    buf_printf(&out, "%-24s %4s %5s  %s\n", "client", "keys", "certs", "rights and limits");
     for (size_t i = 0; i < c->clients.n; i++)
         print_client(&out, &c->clients, &c->clients.list[i]);
     printf("%.*s", STR_FMT(buf_str(&out)));

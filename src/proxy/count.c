@@ -73,6 +73,8 @@ void count_init(const struct meter *t)
     name_all(m, LABEL_HANDSHAKE, handshakes, ARRAY_LEN(handshakes));
     for (enum server_flood f = FLOOD_NONE + 1; f < FLOOD_COUNT; f++)
         (void)metrics_value(m, LABEL_FLOOD, str_c(server_flood_name(f)));
+    for (enum server_rejection r = REJECT_NONE + 1; r < REJECT_COUNT; r++)
+        (void)metrics_value(m, LABEL_REJECTION, str_c(server_rejection_name(r)));
     for (size_t i = 0; i < ARRAY_LEN(statuses); i++) {
         int n = snprintf(text, sizeof(text), "%d", statuses[i]);
         metrics_value(m, LABEL_STATUS, str_of(text, (size_t)n));
@@ -220,6 +222,11 @@ void count_flood(struct proxy *p, enum server_flood why)
 void count_handshake(struct proxy *p, enum server_handshake how)
 {
     metrics_add(&p->meter, METRIC_HANDSHAKES, (unsigned)how + 1, 0, 0, 1);
+}
+
+void count_rejection(struct proxy *p, enum server_rejection what)
+{
+    metrics_add(&p->meter, METRIC_REJECTED, what, 0, 0, 1);
 }
 
 void count_penalty(struct exchange *x)

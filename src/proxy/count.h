@@ -29,7 +29,9 @@ void count_waited(struct proxy *p, uint64_t us);
 void count_auth(struct exchange *x, enum auth_result result);
 void count_flood(struct proxy *p, enum server_flood why); /* a connection was ended for that */
 void count_handshake(struct proxy *p, enum server_handshake how);
-void count_penalty(struct exchange *x); /* refused for where it came from */
+void count_rejection(struct proxy *p,
+                     enum server_rejection what); /* ended before its first request */
+void count_penalty(struct exchange *x);           /* refused for where it came from */
 /* The request is on its way upstream; what came back of that attempt. Each attempt is counted once. */
 void count_attempt(struct exchange *x);
 void count_attempt_end(struct exchange *x);

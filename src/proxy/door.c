@@ -1,6 +1,6 @@
 /* door.c - who comes in: the step authenticate, and what browsers want to know.
  *
- *   credential -> let in
+ *   key, token or certificate -> let in
  *              -> wrong: the address owes a failure -> 401, at once or a second later
  *                                                   -> 429, when it owes too many
  *
@@ -11,6 +11,7 @@
 #include "proxy/door.h"
 
 #include "base/clock.h"
+#include "io/tls.h"
 #include "proxy/count.h"
 #include "proxy/endpoint.h"
 #include "proxy/proxy_int.h"
@@ -19,9 +20,8 @@ enum { HOLD_US = 1000 * 1000, HELD_MAX = 256, ORIGIN_MAX = 512, WANTED_MAX = 204
 
 /* --- addresses ------------------------------------------------------------------------------ */
 
-struct address door_peer(const struct request *r)
+struct address door_peer(const struct sock_addr *peer)
 {
-    const struct sock_addr *peer = &r->peer;
     switch (peer->sa.sa_family) {
     case AF_INET: return address_v4(&peer->in4.sin_addr);
     case AF_INET6: return address_v6(&peer->in6.sin6_addr);
@@ -62,14 +62,15 @@ void door_read(struct exchange *x, const struct h1_head *head)
 
 /* --- credentials ---------------------------------------------------------------------------- */
 
-/* Operators' pages are open to this machine itself: no proxy has brought the request from elsewhere. */
+/* Operators' pages are open to this machine itself: no proxy has brought the request from elsewhere, and
+ * none has said so, since what it calls this machine is its own. */
 static bool is_operator_here(const struct exchange *x, const struct auth_fields *fields)
 {
     static const struct str forwarded[] = {STR_INIT("x-forwarded-for"), STR_INIT("forwarded"),
                                            STR_INIT("via"), STR_INIT("x-real-ip")};
     struct str credential;
     bool operators = x->endpoint->right & (RIGHT_STATS | RIGHT_METRICS);
-    if (!operators || !sock_addr_is_loopback(&x->request->peer) ||
+    if (!operators || x->request->proxied || !sock_addr_is_loopback(&x->request->peer) ||
         !auth_presented(fields, &credential) || credential.n)
         return false;
     for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
@@ -82,7 +83,9 @@ static bool is_operator_here(const struct exchange *x, const struct auth_fields 
 static bool is_penalized(const struct exchange *x)
 {
     const struct config *c = x->proxy->config;
-    return c->auth_failures > 0 && x->address.known && !address_is_in(&c->proxies, &x->address);
+    bool names_nobody = address_is_in(&c->proxies, &x->address) ||
+                        (x->request->proxied && address_is_in(&c->header_from, &x->address));
+    return c->auth_failures > 0 && x->address.known && !names_nobody;
 }
 
 static enum step_result fail_penalty(struct exchange *x, uint64_t wait_us)
@@ -151,6 +154,26 @@ static enum auth_result check_token(struct exchange *x, struct str token, int64_
     return x->client ? AUTH_OK : AUTH_REFUSED;
 }
 
+/* Whose certificate the connection has shown. What does not count is as if it were not there. */
+static const struct client *certified(const struct exchange *x, int64_t now_s)
+{
+    const struct tls_identity *id = x->request->identity;
+    const struct client *client = NULL;
+    if (id && now_s <= id->ends_s) /* it was valid when the connection began */
+        client = clients_certified(&x->proxy->config->clients, id->names, id->n);
+    return client && client_is_current(client, now_s) ? client : NULL;
+}
+
+/* A key or token goes before a certificate, but it must not be somebody else's. */
+static enum auth_result check_both(struct exchange *x, enum auth_result result,
+                                   const struct client *certified)
+{
+    if (result != AUTH_OK || !certified || str_eq(certified->name, x->client->name))
+        return result;
+    x->client = NULL;
+    return AUTH_REFUSED;
+}
+
 static enum step_result judge(struct exchange *x, enum auth_result result)
 {
     if (result == AUTH_REFUSED)
@@ -175,17 +198,23 @@ enum step_result step_authenticate(struct exchange *x)
         .x_api_key = head->known[H1_X_API_KEY],
         .api_key = h1_field(head, STR("api-key")),
     };
-    struct str token;
+    struct str credential;
     uint64_t wait_us;
     if (x->endpoint->right == 0 || head->method == H1_OPTIONS || is_operator_here(x, &fields))
         return STEP_NEXT;
-    if (!p->keyring)
-        return judge(x, auth_check(&p->config->clients, &fields, now_s, &x->client));
-    if (!auth_presented(&fields, &token))
+    if (!auth_presented(&fields, &credential))
         return judge(x, AUTH_CONFLICT);
-    if (is_barred(x, token, now_s, &wait_us))
+    const struct client *shown = certified(x, now_s);
+    if (shown && credential.n == 0) {
+        x->client = shown;
+        return judge(x, AUTH_OK);
+    }
+    if (p->keyring && is_barred(x, credential, now_s, &wait_us))
         return fail_penalty(x, wait_us);
-    return judge(x, check_token(x, token, now_s));
+    enum auth_result result = p->keyring
+                                  ? check_token(x, credential, now_s)
+                                  : auth_check(&p->config->clients, &fields, now_s, &x->client);
+    return judge(x, check_both(x, result, shown));
 }
 
 /* --- pages ---------------------------------------------------------------------------------- */

@@ -4,8 +4,8 @@
 
 #include "proxy/exchange.h"
 
-/* The address of the connection. */
-struct address door_peer(const struct request *r);
+/* The address of a connection's other end. */
+struct address door_peer(const struct sock_addr *peer);
 /* The client's own address, if trusted proxies tell it, and the page that calls, if it may. */
 void door_read(struct exchange *x, const struct h1_head *head);
 /* A refusal that is held back is given up: the exchange ends. */

@@ -80,7 +80,7 @@ static struct exchange *exchange_new(struct proxy *p, struct request *r)
     struct exchange *x = mem_zalloc(sizeof(*x));
     x->proxy = p;
     x->request = r;
-    x->address = door_peer(r);
+    x->address = door_peer(&r->peer);
     x->protocol = request_protocol(r);
     r->user = x;
     x->started_us = r->started_us;

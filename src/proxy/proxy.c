@@ -78,8 +78,7 @@ static void on_drained(void *ctx, struct request *r)
 /* There is no exchange to tell it: it was the connection. */
 static void on_flood(void *ctx, const struct sock_addr *peer, enum server_flood why)
 {
-    const struct request from = {.peer = *peer};
-    const struct address address = door_peer(&from);
+    const struct address address = door_peer(peer);
     char text[ADDRESS_TEXT];
     count_flood(ctx, why);
     LOG(LOG_WARN, "connection ended", LOG_STR("protocol", STR("HTTP/2")),
@@ -90,6 +89,25 @@ static void on_flood(void *ctx, const struct sock_addr *peer, enum server_flood 
 static void on_handshake(void *ctx, enum server_handshake how)
 {
     count_handshake(ctx, how);
+}
+
+static bool is_proxy(void *ctx, const struct sock_addr *peer)
+{
+    const struct proxy *p = ctx;
+    const struct address address = door_peer(peer);
+    return address_is_in(&p->config->header_from, &address);
+}
+
+/* Anybody may come without a certificate; who has to do with PROXY headers is an operator's business. */
+static void on_reject(void *ctx, const struct sock_addr *peer, enum server_rejection what,
+                      const char *error)
+{
+    const struct address address = door_peer(peer);
+    char text[ADDRESS_TEXT];
+    count_rejection(ctx, what);
+    LOG(what == REJECT_CERTIFICATE ? LOG_INFO : LOG_WARN, "connection ended",
+        LOG_CSTR("reason", server_rejection_name(what)), LOG_CSTR("error", error),
+        LOG_STR("address", address_text(&address, text)));
 }
 
 /* --- parts ---------------------------------------------------------------------------------- */
@@ -140,6 +158,8 @@ static void init_server(struct proxy *p)
         .on_drained = on_drained,
         .on_flood = on_flood,
         .on_handshake = on_handshake,
+        .is_proxy = is_proxy,
+        .on_reject = on_reject,
     };
     p->server = server_new(p->loop, &limits, &handler);
     if (c->tls && c->tls_tickets)
@@ -147,6 +167,7 @@ static void init_server(struct proxy *p)
     for (size_t i = 0; i < c->n_listen; i++)
         p->doors[i] = (struct server_door){
             .tls = c->listen[i].tls ? c->tls : NULL,
+            .proxies = c->listen[i].proxies,
             .serves = c->listen[i].serves,
         };
 }

@@ -194,7 +194,7 @@ class Streams(Case):
                 else:
                     for event in (message_start(), text_start()):
                         call.event(event)
-                    for _ in range(100):
+                    for _ in range(400):
                         if not select.select([], [call.sock], [], 1)[1]:
                             stuck.set()
                         call.event(text_delta(big))
@@ -213,7 +213,7 @@ class Streams(Case):
         client.more(0, 100 << 20)
         client.more(slow, 100 << 20)
         body = client.answer(slow).body
-        self.assertEqual(body.count(b"y"), 100 * len(big))
+        self.assertEqual(body.count(b"y"), 400 * len(big))
         self.assertTrue(body.endswith(b"data: [DONE]\n\n"))
 
     def test_refused_before_the_body(self):

@@ -13,7 +13,8 @@
  *   - afterwards nothing is open, held or waiting, and nothing is leaked
  *
  * In half of the seeds there are fewer places than clients: they wait, leave while they wait, or are
- * refused when their time is over.
+ * refused when their time is over. In a third of them a proxy brings the clients, and says so in a PROXY
+ * header of either version: then the log has the addresses that it names.
  *
  * test_worker [first seed] [number of seeds] [-v]
  */
@@ -58,6 +59,7 @@ enum manner { BEHAVES, LEAVES, RESETS, DAWDLES, STOPS_SENDING, MANNERS };
 static bool verbose;
 static uint64_t current_seed;
 static bool calm;         /* this seed has no faults in the world itself */
+static bool proxied;      /* every connection begins with a PROXY header */
 static bool crowded;      /* there are fewer places than clients, so that they wait, some in vain */
 static unsigned n_waited; /* refused for want of a place, in all seeds */
 
@@ -597,6 +599,24 @@ static void client_depart(void *arg)
     free(d);
 }
 
+/* Behind the proxy each request is another client's: 192.0.2.1 and so on. */
+static void write_header(struct peer *c)
+{
+    static const char v2[] =
+        "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\xf\xc0\0\2\0\xc6\x33\x64\7\1\2\3\4\4\0\0";
+
+    enum { HOST_AT = 19 };
+
+    char header[sizeof(v2)];
+    if (world_chance(500)) {
+        buf_printf(&c->out, "PROXY TCP4 192.0.2.%" PRIu64 " 198.51.100.7 258 772\r\n", c->id);
+        return;
+    }
+    memcpy(header, v2, sizeof(v2));
+    header[HOST_AT] = (char)c->id;
+    buf_append(&c->out, str_of(header, sizeof(v2) - 1));
+}
+
 static void write_request(struct peer *c)
 {
     struct buf body;
@@ -609,6 +629,8 @@ static void write_request(struct peer *c)
     for (uint64_t n = world_below(world_chance(100) ? 100000 : 1000); n > 0; n--)
         buf_lit(&body, "x");
     buf_lit(&body, "\"}]}");
+    if (proxied)
+        write_header(c);
     buf_printf(&c->out,
                "POST /v1/chat/completions HTTP/1.1\r\nHost: sim\r\nAuthorization: Bearer "
                "sk-sim-12345678\r\nX-Request-Id: sim-%" PRIu64 "\r\n",
@@ -673,6 +695,11 @@ static void on_log(struct str line)
     if (id == 0 || id > CLIENTS * ROUNDS)
         broken("the log names a request that nobody made", line);
     ledger[id].lines++;
+    char address[64];
+    snprintf(address, sizeof(address), "\"address\":\"%s%lu\"", proxied ? "192.0.2." : "127.0.0.",
+             proxied ? id : 1);
+    if (str_find_str(line, str_c(address)) == line.n)
+        broken("a request comes from the wrong address", line);
 }
 
 static struct world_faults choose_faults(void)
@@ -703,6 +730,7 @@ static struct config *make_config(void)
     set_option(patience, "CCPROXY_QUEUE_TIMEOUT", world_below(world_chance(500) ? 1000 : 60000),
                "ms");
     set_option(room, "CCPROXY_QUEUE_MAX", world_chance(500) ? 1000 : world_below(5), "");
+    proxied = world_chance(333);
     char *env[] = {(char[]){"ANTHROPIC_API_KEY=sk-ant-one,sk-ant-two"},
                    (char[]){"ANTHROPIC_BASE_URL=http://127.0.0.1:9000"},
                    (char[]){"CCPROXY_API_KEYS=sim:sk-sim-12345678"},
@@ -716,6 +744,7 @@ static struct config *make_config(void)
                    (char[]){"CCPROXY_SILENCE_TIMEOUT=30s"},
                    (char[]){"CCPROXY_FIRST_BYTE_TIMEOUT=20s"},
                    (char[]){"CCPROXY_WRITE_TIMEOUT=600s"},
+                   proxied ? (char[]){"CCPROXY_PROXY_PROTOCOL_FROM=127.0.0.1"} : NULL,
                    NULL};
     struct buf problems;
     buf_init(&problems, 65536);

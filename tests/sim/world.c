@@ -596,6 +596,21 @@ ssize_t sys_recv(int fd, void *p, size_t n)
     return got;
 }
 
+ssize_t sys_peek(int fd, void *p, size_t n)
+{
+    struct vsock *s = by_fd(fd);
+    if (feign_again(s, EPOLLIN))
+        return -1;
+    size_t have = 0;
+    for (const struct segment *g = s->in; g && g->at_us <= w.now_us && g->kind == SEG_DATA;
+         g = g->next) {
+        size_t some = size_min(n - have, g->n - g->used);
+        memcpy((char *)p + have, g->bytes + g->used, some);
+        have += some;
+    }
+    return have ? (ssize_t)have : take(s, p, n); /* nothing, an end or a reset */
+}
+
 ssize_t sys_writev(int fd, const struct iovec *iov, int n)
 {
     struct vsock *s = by_fd(fd);

@@ -49,7 +49,7 @@ static void test_reads_everything(void **state)
     assert_true(client_may_use(bob, STR("anything")));
     assert_int_equal(bob->rights, RIGHTS_DEFAULT);
     assert_int_equal(bob->limits.rpm, -1);
-    assert_int_equal(c.n_keys, 1);
+    assert_int_equal(c.keys.n, 1);
     const int64_t jan_2026 = 1767225600, jan_2027 = 1798761600;
     assert_false(client_is_current(ann, jan_2026 - 1));
     assert_true(client_is_current(ann, jan_2026));
@@ -92,6 +92,18 @@ static void test_faults(void **state)
         {"{\"a\":{\"expires\":\"tomorrow\"}}", "expires is not a time"},
         {"{\"a\":{\"expires\":1}}", "expires is not a time"},
         {"{\"a\":{\"hash\":\"" HASH_A "\"},\"b\":{\"hash\":\"" HASH_A "\"}}", "have the same key"},
+        {"{\"a\":{\"certificate\":\"\"}}", "certificate is not like"},
+        {"{\"a\":{\"certificate\":1}}", "certificate is not like"},
+        {"{\"a\":{\"certificate\":[[]]}}", "certificate is not like"},
+        {"{\"a\":{\"certificate\":\"dns:\"}}", "certificate is not like"},
+        {"{\"a\":{\"certificate\":\"DNS:a\"}}", "certificate is not like"},
+        {"{\"a\":{\"certificate\":\"CN=a\"}}", "certificate is not like"},
+        {"{\"a\":{\"certificate\":\"sha256:12\"}}", "certificate is not like"},
+        {"{\"a\":{\"certificate\":\"" HASH_A ":0\"}}", "certificate is not like"},
+        {"{\"a\":{\"certificate\":\"dns:A\"},\"b\":{\"certificate\":\"dns:a\"}}",
+         "\"a\" and \"b\" have the same certificate"},
+        {"{\"a\":{\"certificate\":\"uri:A\"},\"b\":{\"certificate\":\"uri:A\"}}",
+         "have the same certificate"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -184,6 +196,49 @@ static void test_credentials(void **state)
     arena_done(&a);
 }
 
+/* Names of certificates: in which forms they are given, and whose they are. */
+static void test_certificates(void **state)
+{
+    (void)state;
+
+    static const struct {
+        struct str names[3];
+        const char *client; /* NULL: nobody */
+    } cases[] = {
+        {{STR_INIT(HASH_A), STR_INIT("subject:CN=x")}, "ann"},
+        {{STR_INIT("sha256:00"), STR_INIT("dns:bob.example")}, "bob"},
+        {{STR_INIT("dns:BOB.example")}, NULL}, /* tls.h writes them in lower case */
+        {{STR_INIT("subject:CN=Bob,O=Example")}, "bob"},
+        {{STR_INIT("subject:cn=bob,o=example")}, NULL},
+        {{STR_INIT("dns:bob.example"), STR_INIT("subject:CN=Bob,O=Example")}, "bob"},
+        {{STR_INIT("dns:bob.example"), STR_INIT("uri:spiffe://Ann")}, NULL}, /* two clients' */
+        {{STR_INIT("uri:spiffe://ann")}, NULL},
+        {{STR_INIT("email:spiffe://Ann")}, NULL},
+        {{STR_INIT("dns:bob.example\0x")}, NULL},
+        {{STR_INIT("")}, NULL},
+    };
+    struct arena a;
+    arena_init(&a);
+    struct clients none = read_all("{\"ann\":{}}", &a);
+    struct clients c =
+        read_all("{\"ann\":{\"certificate\":[\"sha256:3A:"
+                 "3e0ba9eb0dee1ef7a2c0f9dd6b4d4bc0ec4a1ab0b76e3ee5a2d4a4d9a6"
+                 "0F3A\",\"uri:spiffe://Ann\"]},\"bob\":{\"certificate\":[\"dns:Bob.Example\","
+                 "\"subject:CN=Bob,O=Example\"]}}",
+                 &a);
+    assert_int_equal(c.certificates.n, 4);
+    assert_int_equal(c.keys.n, 0);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct client *got = clients_certified(&c, cases[i].names, 3);
+        if ((got != NULL) != (cases[i].client != NULL) ||
+            (got && !str_eq(got->name, str_c(cases[i].client))))
+            fail_msg("%zu", i);
+        assert_null(clients_certified(&none, cases[i].names, 3));
+        assert_null(clients_certified(&c, cases[i].names, 0));
+    }
+    arena_done(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -191,6 +246,7 @@ int main(void)
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_finds),
         cmocka_unit_test(test_credentials),
+        cmocka_unit_test(test_certificates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
