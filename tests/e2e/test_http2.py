@@ -1,16 +1,18 @@
 """HTTP/2 from clients: tools and official clients as they come, and what a raw client sees of streams,
 windows, refusals, reloads and the end."""
+import contextlib
 import json
 import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import threading
 
 import harness
-from harness import KEY, Gone, each_request, message_start, text_delta, text_events, text_start
-from http2 import CANCEL, GOAWAY, NO_ERROR, Http2
+from harness import KEY, Gone, each_request, message_start, sse, text_delta, text_events, text_start
+from http2 import NO_ERROR, Http2
 from test_clients import PROGRAMS, Simulator, command
 from test_tls import Case as TlsCase
 
@@ -183,6 +185,15 @@ class Streams(Case):
         """A stream whose window is shut is not read upstream beyond a mark; its sibling is served."""
         stuck = threading.Event()
         big = "y" * 65536
+        piece = sse(text_delta(big)).encode()
+        piece = b"%x\r\n%s\r\n" % (len(piece), piece)
+
+        def push(call, data):
+            while data:
+                if not select.select([], [call.sock], [], 1)[1]:
+                    stuck.set()
+                with contextlib.suppress(BlockingIOError):
+                    data = data[call.sock.send(data, socket.MSG_DONTWAIT):]
 
         def script(call):
             while True:
@@ -195,9 +206,7 @@ class Streams(Case):
                     for event in (message_start(), text_start()):
                         call.event(event)
                     for _ in range(400):
-                        if not select.select([], [call.sock], [], 1)[1]:
-                            stuck.set()
-                        call.event(text_delta(big))
+                        push(call, piece)
                     for event in text_events()[-3:]:
                         call.event(event)
                 call.end()
