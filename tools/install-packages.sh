@@ -8,8 +8,8 @@ build=(gcc libc6-dev make meson ninja-build pkg-config python3
        ca-certificates libssl-dev libc-ares-dev libhiredis-dev libseccomp-dev
        libnghttp2-dev libpq-dev libsqlite3-dev libyaml-dev)
 test=(libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev cppcheck
-      chromium-headless-shell curl git haproxy nghttp2-client nghttp2-proxy openssl postgresql procps prometheus
-      python3-venv redis-server)
+      chromium-headless-shell curl git haproxy nghttp2-client nghttp2-proxy openssl postgresql
+      procps prometheus python3-venv redis-server sslscan testssl.sh)
 bench=(nghttp2-client nghttp2-proxy nginx-light openssl redis-server util-linux)
 
 # Whichever Node.js is there will do, from Debian's 18 on.

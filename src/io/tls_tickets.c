@@ -79,9 +79,8 @@ static bool is_young(SSL_SESSION *session)
     return now - began < SESSION_LIFE_S; /* a clock that was set back: none is young */
 }
 
-static SSL_TICKET_RETURN on_ticket_opened(SSL *ssl, SSL_SESSION *session,
-                                          const unsigned char *name, size_t name_n,
-                                          SSL_TICKET_STATUS status, void *ctx)
+static SSL_TICKET_RETURN on_ticket_opened(SSL *ssl, SSL_SESSION *session, const unsigned char *name,
+                                          size_t name_n, SSL_TICKET_STATUS status, void *ctx)
 {
     (void)ssl;
     (void)name;

@@ -64,6 +64,14 @@ class Case(harness.TestCase):
                               timeout=harness.DEADLINE, check=False)
         return done.stdout + done.stderr
 
+    def counts(self, proxy):
+        """Handshakes by what became of them, the one that asks among them."""
+        client = self.client(proxy)
+        client.sock = ssl._create_unverified_context().wrap_socket(client.sock)
+        client.request("GET", "/metrics", key=None)
+        return {how: int(n) for how, n in re.findall(
+            r'(?m)^ccproxy_tls_handshakes_total{result="(\w+)"} (\d+)$', client.response().body.decode())}
+
     def refused(self, proxy, context=None):
         """What OpenSSL says of a handshake that comes to nothing."""
         with self.assertRaises(ssl.SSLError) as caught:
@@ -210,14 +218,6 @@ class Sessions(Case):
 
     REQUEST = "GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
-    def counts(self, proxy):
-        """Handshakes by what became of them; this one is not among them yet, or is."""
-        client = self.client(proxy)
-        client.sock = ssl._create_unverified_context().wrap_socket(client.sock)
-        client.request("GET", "/metrics", key=None)
-        return {how: int(n) for how, n in re.findall(
-            r'(?m)^ccproxy_tls_handshakes_total{result="(\w+)"} (\d+)$', client.response().body.decode())}
-
     def visit(self, proxy, version, *args):
         said = self.s_client(proxy, version, "-ign_eof", *args, text=self.REQUEST)
         self.assertIn("200 OK", said)
@@ -294,6 +294,65 @@ class Sessions(Case):
         self.refused(proxy, self.context(alpn=["spdy/3"]))
         self.ask(proxy)
         self.assertEqual(self.counts(proxy), {"full": 2, "resumed": 0, "failed": 1, "late": 0, "shed": 0})
+
+
+class Slow(Case):
+    """Who takes his time keeps nobody else waiting."""
+
+    def hello(self):
+        """The first record of a handshake."""
+        out = ssl.MemoryBIO()
+        tls = self.context().wrap_bio(ssl.MemoryBIO(), out, server_hostname="localhost")
+        with self.assertRaises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        return out.read()
+
+    def stall(self, proxy, n):
+        """Clients that have said nothing, half of what they should, or all, and then wait."""
+        hello, clients = self.hello(), []
+        for i in range(n):
+            clients.append(self.client(proxy))
+            clients[-1].send((b"", hello[:len(hello) // 2], hello)[i % 3])
+        return clients
+
+    def test_bystanders(self):
+        proxy = self.serve(CCPROXY_HANDSHAKE_TIMEOUT="1s")
+        stalled = self.stall(proxy, 150)
+        for _ in range(20):
+            self.ask(proxy)
+        for client in stalled:
+            client.rest()  # ends
+        self.assertEqual(self.counts(proxy), {"full": 21, "resumed": 0, "failed": 0, "late": 150, "shed": 0})
+        self.ask(proxy)
+
+    def test_the_oldest_goes(self):
+        proxy = self.serve(CCPROXY_HANDSHAKE_TIMEOUT="1h", CCPROXY_MAX_HANDSHAKES="30")
+        stalled = self.stall(proxy, 40)
+        for client in stalled[:10]:
+            client.rest()
+        for _ in range(5):  # the first takes a place, which is free again when it is through
+            self.ask(proxy)
+        stalled[10].rest()
+        self.assertEqual(self.counts(proxy), {"full": 6, "resumed": 0, "failed": 0, "late": 0, "shed": 11})
+        for client in stalled[11:]:
+            client.sock.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    self.assertNotEqual(client.sock.recv(65536), b"")  # is still waited for
+
+    def test_records_of_one_byte(self):
+        """A request whose every byte is a record, and then another on the same connection."""
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            client = self.connect(self.serve(), self.context(version))
+            for _ in range(2):
+                written = []
+                client.send, send = written.append, client.send
+                client.chat("hello " * 50)
+                client.send = send
+                client.trickle(b"".join(w if isinstance(w, bytes) else w.encode() for w in written))
+                response = client.response()
+                self.assertEqual(response.status, 200)
+                self.assertEqual(response.json()["choices"][0]["message"]["content"], "Hello!")
 
 
 class Replaced(Case):

@@ -32,13 +32,16 @@ class Authority:
     def openssl(*args):
         subprocess.run(["openssl", *args], check=True, capture_output=True)
 
-    def issue(self, name, alternatives="", days="2"):
+    def issue(self, name, alternatives="", days="2", extensions=(), rsa=False):
         """Returns the paths of a certificate and its key."""
         base = self.directory / f"{self.name}-{name}"
-        self.openssl("req", *self.new_key(base.name), "-subj", f"/CN={name}", "-out", f"{base}.csr")
+        key = ("-newkey", "rsa:2048", "-nodes", "-keyout", f"{base}.key") if rsa else self.new_key(base.name)
+        self.openssl("req", *key, "-subj", f"/CN={name}", "-out", f"{base}.csr")
         more = []
         if alternatives:
-            (self.directory / f"{base.name}.ext").write_text(f"subjectAltName={alternatives}\n")
+            extensions = (f"subjectAltName={alternatives}", *extensions)
+        if extensions:
+            (self.directory / f"{base.name}.ext").write_text("\n".join(extensions) + "\n")
             more = ["-extfile", f"{base}.ext"]
         self.openssl("x509", "-req", "-in", f"{base}.csr", "-CA", self.pem, "-CAkey",
                      str(self.directory / f"{self.name}.key"), "-CAcreateserial", "-days", days,
