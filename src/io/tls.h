@@ -55,7 +55,8 @@ void tls_server_free(struct tls_server *c); /* NULL is fine */
 enum { TLS_NAMES_MAX = 16 };
 
 /* What a client's certificate, which was verified, calls it: first "sha256:<hex of its hash>", then
- * "subject:CN=ann,O=Example" and its alternative names, "dns:ann.example", "email:...", "uri:...". */
+ * "subject:CN=ann,O=Example" and its alternative names: "dns:ann.example", "email:...", "uri:...".
+ */
 struct tls_identity {
     struct str names[TLS_NAMES_MAX];
     size_t n;

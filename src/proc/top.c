@@ -219,7 +219,8 @@ static unsigned obstacles(const struct listen *l)
     return (l->serves & SERVES_OPERATORS ? 0 : 4U) + (l->tls ? 2U : 0) + (l->proxies ? 1U : 0);
 }
 
-/* Where the configuration has operators come in, without TLS and PROXY headers if there is such a place. */
+/* Where the configuration has operators come in, without TLS and PROXY headers if there is such a
+ * place. */
 static const struct listen *operators_door(void)
 {
     const struct listen *best = &self.config->listen[0];
