@@ -1,7 +1,7 @@
-/* fuzz_certificate.c - what a certificate calls a client, from arbitrary bytes that OpenSSL takes for one.
+/* fuzz_certificate.c - what a certificate calls a client, from bytes that OpenSSL takes for one.
  *
- * Each name has its kind before it, the first is the hash of all bytes, and a client is found by any of
- * them alone.
+ * Each name has its kind before it, the first is the hash of all bytes, and whoever all of them lead
+ * to is also who any of them leads to.
  */
 #include <openssl/err.h>
 #include <openssl/x509.h>

@@ -1,7 +1,7 @@
 /* fuzz_proxy_header.c - PROXY headers in arbitrary bytes.
  *
- * A header ends where it says, so it is the same whatever follows it; what is wrong stays wrong, however
- * much comes; and more is asked for only where a header can still be.
+ * A header ends where it says, so it is the same whatever follows it; what is wrong stays wrong,
+ * however much comes; and more is asked for only where a header can still be.
  */
 #include "wire/proxy_header.h"
 

@@ -164,9 +164,8 @@ static void check_jwt(struct config *c, struct report *r)
     char error[CLIENTS_ERROR];
 
     clients_init(&c->clients, 1, &c->arena);
-    if (c->clients_map.n && !clients_read(&c->clients, c->clients_map, &c->arena, error))
-        report_fault(r, where(c, OPT_clients_map), "%s", error);
-    else if (!clients_seal(&c->clients, error))
+    bool ok = !c->clients_map.n || clients_read(&c->clients, c->clients_map, &c->arena, error);
+    if (!ok || !clients_seal(&c->clients, error))
         report_fault(r, where(c, OPT_clients_map), "%s", error);
     c->jwt_keys = arena_zalloc(&c->arena, sizeof(*c->jwt_keys));
     jwt_keys_init(c->jwt_keys);

@@ -3,9 +3,9 @@
  *   accept --> [ header ] --> [ handshake ] --> a transport's connection
  *                  \______________\___ failed, too slow, too many ---> closed
  *
- * At a door for proxies the first bytes are looked at before they are taken, so that a header is taken
- * to the byte and what follows stays for TLS or HTTP. Who must bring one and who must not is the handler's
- * to say, by the peer's own address, and never by the bytes.
+ * At a door for proxies the first bytes are looked at before they are taken, so that a header is
+ * taken to the byte and what follows stays for TLS or HTTP. Who must bring one and who must not is
+ * the handler's to say, by the peer's own address, and never by the bytes.
  *
  * One deadline covers all of it. When too many are under way the oldest one goes: whoever is at it for
  * longest is the one who means to be slow.

@@ -115,8 +115,8 @@ const char *server_rejection_name(enum server_rejection what);
 
 struct server_handler {
     void *ctx;
-    /* Whether a peer is a proxy that must begin with a PROXY header, which nobody else may. Asked at doors
-     * for proxies only. */
+    /* Whether a peer is a proxy that must begin with a PROXY header, which nobody else may. Asked
+     * at doors for proxies only. */
     bool (*is_proxy)(void *ctx, const struct sock_addr *peer);
     /* The head is complete. Reply now to refuse without reading the body; else return. */
     void (*on_head)(void *ctx, struct request *r);

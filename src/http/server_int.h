@@ -31,8 +31,8 @@ struct server {
     bool draining;
 };
 
-/* arrival.c: a connection that has to prove itself before it carries requests; the door is for proxies,
- * or has TLS, or both. */
+/* arrival.c: a connection that has to prove itself before it carries requests; the door is for
+ * proxies, or has TLS, or both. */
 void arrival_begin(struct server *s, struct stream *stream, const struct server_door *door);
 void arrivals_end(struct server *s); /* closes them all */
 

@@ -56,7 +56,8 @@ void stream_set_owner(struct stream *s, const struct stream_owner *owner, void *
 ssize_t stream_read(struct stream *s, void *p, size_t n);
 /* What stream_read would give, and gives again; of a stream without TLS. */
 ssize_t stream_peek(struct stream *s, void *p, size_t n);
-/* Has the owner told of these events, as if they came now: who hands a stream on may have taken them. */
+/* Has the owner told of these events, as if they came now: who hands a stream on may have taken
+ * them. */
 void stream_rouse(struct stream *s, unsigned events);
 /* Bytes taken, or AGAIN, or ERROR. After AGAIN or a short count the bytes that were not taken are
  * offered again, at least as many of them (TLS may have put them into a record already). */

@@ -70,7 +70,8 @@ bool tls_server_is_valid(const struct tls_server *c, uint64_t wall_us, uint64_t 
 enum { TLS_NAMES_MAX = 16 };
 
 /* What a client's certificate, which was verified, calls it: first "sha256:<hex of its hash>", then
- * "subject:CN=ann,O=Example" and its alternative names, "dns:ann.example", "email:...", "uri:...". */
+ * "subject:CN=ann,O=Example" and its alternative names: "dns:ann.example", "email:...", "uri:...".
+ */
 struct tls_identity {
     struct str names[TLS_NAMES_MAX];
     size_t n;

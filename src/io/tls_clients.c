@@ -3,9 +3,9 @@
  *   CertificateRequest --> the client's chain --> verified against the file --> struct tls_identity
  *                             none: optional goes on, required ends          wrong: both end
  *
- * A chain ends at any certificate of the file, be it a root, an authority below one, or the client's own. What a
- * session was resumed with was verified when it began; it counts only where the same file is asked
- * for, and only until it expires, which is for whoever uses it to look at.
+ * A chain ends at any certificate of the file, be it a root, an authority below one, or the client's
+ * own. What a session was resumed with was verified when it began; it counts only where the same file
+ * is asked for, and only until it expires, which is for whoever uses it to look at.
  */
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -13,14 +13,11 @@
 #include <time.h>
 
 #include "base/arena.h"
-#include "base/hash.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "io/tls_int.h"
 
 enum { NAME_LONGEST = 512, HASH_TEXT = 2 * sizeof(struct sha256) };
-
-_Static_assert(sizeof(struct sha256) <= SSL_MAX_SID_CTX_LENGTH, "it is the context of sessions");
 
 /* --- whom to believe --- */
 
@@ -32,7 +29,7 @@ static struct str der_of(X509 *cert, unsigned char **ret)
     return str_of((const char *)*ret, (size_t)n);
 }
 
-static void trust(SSL_CTX *ssl, X509_STORE *store, X509 *cert, struct sha256 *context)
+static void trust(SSL_CTX *ssl, X509_STORE *store, X509 *cert, struct sha256 *sessions)
 {
     unsigned char *der = NULL;
     bool ok =
@@ -40,28 +37,29 @@ static void trust(SSL_CTX *ssl, X509_STORE *store, X509 *cert, struct sha256 *co
         SSL_CTX_add_client_CA(ssl, cert) == 1; /* its name is sent, for clients to choose by */
 
     ASSERT(ok);
-    hash_chain(context, der_of(cert, &der));
+    hash_chain(sessions, der_of(cert, &der));
     OPENSSL_free(der);
 }
 
-bool tls_ask_clients(SSL_CTX *ssl, const struct tls_server_options *o, char *ret_error, size_t size)
+bool tls_ask_clients(SSL_CTX *ssl, const struct tls_server_options *o, struct sha256 *ret_sessions,
+                     char *ret_error, size_t size)
 {
     int required = o->client_required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
-    struct sha256 context = hash_sha256(required ? STR("required") : STR("optional"));
     STACK_OF(X509) *certs = tls_read_certs(o->client_ca);
     X509_STORE *store;
 
     if (!certs)
         return tls_set_failed(ret_error, size, "cannot read certificates from", o->client_ca);
+    *ret_sessions = hash_sha256(required ? STR("required") : STR("optional"));
     store = X509_STORE_new();
     ASSERT(store);
     for (int i = 0; i < sk_X509_num(certs); i++)
-        trust(ssl, store, sk_X509_value(certs, i), &context);
+        trust(ssl, store, sk_X509_value(certs, i), ret_sessions);
     sk_X509_pop_free(certs, X509_free);
     (void)SSL_CTX_set0_verify_cert_store(ssl, store); /* our own chain is not looked for there */
     (void)X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(ssl), X509_V_FLAG_PARTIAL_CHAIN);
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER | required, NULL);
-    return SSL_CTX_set_session_id_context(ssl, context.bytes, sizeof(context.bytes)) == 1;
+    return true;
 }
 
 /* --- what a certificate says --- */

@@ -5,6 +5,7 @@
 
 #include <openssl/ssl.h>
 
+#include "base/hash.h"
 #include "io/tickets.h"
 #include "io/tls.h"
 
@@ -35,9 +36,10 @@ int tls_no_passphrase(char *out, int size, int writing, void *ctx);
 /* "what path: reason", the reason from OpenSSL's queue. False. */
 bool tls_set_failed(char *ret_error, size_t size, const char *what, const char *path);
 
-/* tls_clients.c: has clients asked for certificates, by the options' client_ca. */
-bool tls_ask_clients(SSL_CTX *ssl, const struct tls_server_options *o, char *ret_error,
-                     size_t size);
+/* tls_clients.c: has clients asked for certificates, by the options' client_ca. Sessions are to be
+ * resumed within ret_sessions only, the context in which what they brought was verified. */
+bool tls_ask_clients(SSL_CTX *ssl, const struct tls_server_options *o, struct sha256 *ret_sessions,
+                     char *ret_error, size_t size);
 /* After a handshake as a server: who the client is. */
 void tls_identify(struct tls *t);
 struct tls_identity *tls_identity_new(X509 *cert);

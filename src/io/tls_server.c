@@ -44,6 +44,8 @@ struct tls_server {
     struct certificate *certs;
     size_t n;
     bool http2;
+    bool asks;              /* clients for certificates */
+    struct sha256 sessions; /* then the context of their sessions */
 };
 
 /* --- a handshake's choices --- */
@@ -261,7 +263,8 @@ struct tls_server *tls_server_new(const struct tls_server_options *o, char *ret_
     ASSERT(c->ssl);
     c->certs = mem_zalloc(o->n * sizeof(*c->certs));
     configure(c, o);
-    if (o->client_ca && !tls_ask_clients(c->ssl, o, ret_error, error_size)) {
+    c->asks = o->client_ca != NULL;
+    if (c->asks && !tls_ask_clients(c->ssl, o, &c->sessions, ret_error, error_size)) {
         tls_server_free(c);
         return NULL;
     }
@@ -304,5 +307,7 @@ struct tls *tls_accept(struct tls_server *c, int fd)
     struct tls *t = tls_new(c->ssl, fd, STR(""));
 
     SSL_set_accept_state(t->ssl);
+    if (c->asks)
+        (void)SSL_set_session_id_context(t->ssl, c->sessions.bytes, sizeof(c->sessions.bytes));
     return t;
 }

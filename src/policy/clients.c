@@ -209,8 +209,8 @@ static bool read_hash(struct reading *r, struct jval v, size_t at)
     return read_each(r, v, read_one_hash);
 }
 
-/* In the one form that tls.h writes: names of hosts and hex are lower case, and hex has no colons, with
- * which openssl prints it. */
+/* In the one form that tls.h writes: names of hosts and hex are lower case, and hex has no colons,
+ * with which openssl prints it. */
 static struct str plain_name(struct arena *a, struct str name)
 {
     bool is_hash = str_starts(name, STR("sha256:")), is_host = str_starts(name, STR("dns:"));

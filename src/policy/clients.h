@@ -6,10 +6,10 @@
  *              "usd_per_month": 300, "model_limits": {"claude-opus-5": {"rpm": 10}}, "not_before": "2026-11-01T00:00:00Z",
  *              "expires": "2027-05-01T00:00:00Z"}}
  *
- * Every member may be left out; "hash" may be a list, so that keys can be changed without a gap. So may
- * "certificate": what a client's TLS certificate calls itself, "sha256:<64 hex>", "subject:CN=alice,O=Example",
- * "dns:alice.example", "email:..." or "uri:...". The set is made once, at a load of the configuration, and
- * never changed.
+ * Every member may be left out; "hash" may be a list, so that keys can be changed without a gap. So
+ * may "certificate": what a client's TLS certificate calls it, "sha256:<64 hex>",
+ * "subject:CN=alice,O=Example", "dns:alice.example", "email:..." or "uri:...". The set is made once,
+ * at a load of the configuration, and never changed.
  */
 #ifndef CCPROXY_POLICY_CLIENTS_H
 #define CCPROXY_POLICY_CLIENTS_H
@@ -78,13 +78,14 @@ NODISCARD bool clients_read(struct clients *c, struct str json, struct arena *a,
  * when the name is none. */
 struct client *clients_add(struct clients *c, struct str name, const struct sha256 *hash,
                            struct arena *a, char error[CLIENTS_ERROR]);
-/* After the last one was added. False with a line when two keys, or two certificates, are the same. */
+/* After the last one was added. False with a line when two keys, or two certificates, are the same.
+ */
 NODISCARD bool clients_seal(struct clients *c, char error[CLIENTS_ERROR]);
 
 /* The client of a key, or NULL. Time depends on hashes only, which tell nothing of keys. */
 const struct client *clients_find(const struct clients *c, const struct sha256 *hash);
-/* The client of a certificate by its names, as tls.h writes them; NULL when nobody has one of them, or
- * several clients have. */
+/* The client of a certificate by its names, as tls.h writes them; NULL when nobody has one of them,
+ * or several clients have. */
 const struct client *clients_certified(const struct clients *c, const struct str *names, size_t n);
 /* Whether its dates admit it. */
 bool client_is_current(const struct client *client, int64_t now_s);

@@ -213,16 +213,20 @@ static bool watch_terminal(void)
 
 /* --- where to ask --------------------------------------------------------------------------- */
 
-/* Where the configuration has operators come in, without TLS if there is such a place. */
+/* How much stands between us and what we want at a listener. */
+static unsigned obstacles(const struct listen *l)
+{
+    return (l->serves & SERVES_OPERATORS ? 0 : 4U) + (l->tls ? 2U : 0) + (l->proxies ? 1U : 0);
+}
+
+/* Where the configuration has operators come in, without TLS and PROXY headers if there is such a
+ * place. */
 static const struct listen *operators_door(void)
 {
     const struct listen *best = &self.config->listen[0];
-    for (size_t i = self.config->n_listen; i-- > 0;) {
-        const struct listen *l = &self.config->listen[i];
-        bool better = !(best->serves & SERVES_OPERATORS) || best->tls || !l->tls;
-        if (l->serves & SERVES_OPERATORS && better)
-            best = l;
-    }
+    for (size_t i = 1; i < self.config->n_listen; i++)
+        if (obstacles(&self.config->listen[i]) < obstacles(best))
+            best = &self.config->listen[i];
     return best;
 }
 

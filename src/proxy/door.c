@@ -62,8 +62,8 @@ void door_read(struct exchange *x, const struct h1_head *head)
 
 /* --- credentials ---------------------------------------------------------------------------- */
 
-/* Operators' pages are open to this machine itself: no proxy has brought the request from elsewhere, and
- * none has said so, since what it calls this machine is its own. */
+/* Operators' pages are open to this machine itself: no proxy has brought the request from elsewhere.
+ * What a PROXY header calls this machine is the proxy's own. */
 static bool is_operator_here(const struct exchange *x, const struct auth_fields *fields)
 {
     static const struct str forwarded[] = {STR_INIT("x-forwarded-for"), STR_INIT("forwarded"),

@@ -98,7 +98,7 @@ static bool is_proxy(void *ctx, const struct sock_addr *peer)
     return address_is_in(&p->config->header_from, &address);
 }
 
-/* Anybody may come without a certificate; who has to do with PROXY headers is an operator's business. */
+/* Anybody may come without a certificate; PROXY headers are between an operator's own machines. */
 static void on_reject(void *ctx, const struct sock_addr *peer, enum server_rejection what,
                       const char *error)
 {

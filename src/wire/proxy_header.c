@@ -105,8 +105,8 @@ static uint32_t crc32c(struct str s, size_t crc_at)
     return ~crc;
 }
 
-/* Types, lengths and values to the end. Only the checksum is looked at: the others tell nothing that is
- * not asked of the client itself. */
+/* Types, lengths and values to the end. Only the checksum is looked at: the others tell nothing that
+ * is not asked of the client itself. */
 static const char *tlv_fault(struct str header, size_t at)
 {
     bool has_crc = false;

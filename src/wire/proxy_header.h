@@ -4,8 +4,8 @@
  *   PROXY TCP4 192.0.2.1 198.51.100.7 56324 443\r\n                           version 1: a line
  *   \r\n\r\n\0\r\nQUIT\n | 2, command | family | length | addresses | TLVs      version 2: binary
  *
- * What is read: HAProxy's "The PROXY protocol", of 2020. A header is taken whole or not at all, and what
- * follows it is not looked at.
+ * What is read: HAProxy's "The PROXY protocol", of 2020. A header is taken whole or not at all, and
+ * what follows it is not looked at.
  */
 #ifndef CCPROXY_WIRE_PROXY_HEADER_H
 #define CCPROXY_WIRE_PROXY_HEADER_H

@@ -260,6 +260,13 @@ class Listeners(Case):
             self.assertEqual(done.returncode, 1)
             self.assertIn(said, done.stdout + done.stderr)
 
+    def test_top_goes_where_no_header_is_asked_for(self):
+        path = str(self.directory() / "top.sock")
+        env = {"CCPROXY_PROXY_PROTOCOL_FROM": "127.0.0.0/8"}
+        self.proxy(None, CCPROXY_LISTEN=f"127.0.0.1:0 proxy_protocol,unix:{path}", **env)
+        done = harness.run("top", "--once", CCPROXY_LISTEN=f"127.0.0.1:1 proxy_protocol,unix:{path}", **env)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
     def test_reload(self):
         yaml = self.directory() / "ccproxy.yaml"
         yaml.write_text("proxy_protocol_from: [127.0.0.9]\n")
@@ -275,7 +282,6 @@ class Listeners(Case):
         proxy = self.listen()
         client = self.connect(proxy)
         client.send(LINE[:20])
-        proxy.worker_of(client)
         proxy.kill(signal.SIGTERM)
         proxy.wait_log("stopping")
         client.send(LINE[20:] + ASK)

@@ -13,8 +13,8 @@
  *   - afterwards nothing is open, held or waiting, and nothing is leaked
  *
  * In half of the seeds there are fewer places than clients: they wait, leave while they wait, or are
- * refused when their time is over. In a third of them a proxy brings the clients, and says so in a PROXY
- * header of either version: then the log has the addresses that it names.
+ * refused when their time is over. In a third of them a proxy brings the clients, and says so in a
+ * PROXY header of either version: then the log has the addresses that it names.
  *
  * test_worker [first seed] [number of seeds] [-v]
  */

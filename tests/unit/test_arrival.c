@@ -1,5 +1,5 @@
-/* test_arrival.c - a door for proxies over loopback sockets: headers cut everywhere, who must bring one and
- * who must not, what is left for HTTP, and every way in which it takes too long. */
+/* test_arrival.c - a door for proxies over loopback sockets: headers cut everywhere, who must bring
+ * one and who must not, what is left for HTTP, and every way in which it takes too long. */
 #include "http/server.h"
 #include "peer.h"
 

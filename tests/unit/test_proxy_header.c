@@ -11,7 +11,8 @@
 
 #define MARK  "\r\n\r\n\0\r\nQUIT\n"
 #define IP4   "\xc0\0\2\1\xc6\x33\x64\7\xdc\4\1\xbb" /* 192.0.2.1:56324 to 198.51.100.7:443 */
-#define IP6   "\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\1\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0\2\xdc\4\1\xbb"
+#define NET   "\x20\1\xd\xb8\0\0\0\0\0\0\0\0\0\0\0"  /* 2001:db8:: without its last byte */
+#define IP6   NET "\1" NET "\2\xdc\4\1\xbb"
 #define ZEROS "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
 #define PATHS ZEROS ZEROS ZEROS ZEROS ZEROS ZEROS ZEROS ZEROS /* 8 * 27 = 216 */
 

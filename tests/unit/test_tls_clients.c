@@ -1,5 +1,5 @@
-/* test_tls_clients.c - what is read of a client's certificate, also of strange ones. Handshakes are tested
- * end to end. */
+/* test_tls_clients.c - what is read of a client's certificate, also of strange ones. Handshakes are
+ * tested end to end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
