@@ -22,8 +22,7 @@
 enum {
     SCRATCH = 64 * 1024,
     READS_PER_TURN = 4,
-    OUT_ENOUGH = 64 * 1024, /* then it is written */
-    OUT_MAX = 4 * OUT_ENOUGH,
+    OUT_MAX = 4 * H2_OUT_ENOUGH,
     OUT_KEPT = 512, /* an empty output buffer up to this size is kept */
     LINGER_BYTES = 64 * 1024,
     LINGER_US = 2 * 1000 * 1000,
@@ -185,7 +184,7 @@ static bool read_frames(struct h2_conn *c)
 /* Lets nghttp2 say what it has to, as far as it is worth a write. False when it cannot go on. */
 static bool gather(struct h2_conn *c)
 {
-    while (buf_len(&c->out) < OUT_ENOUGH) {
+    while (buf_len(&c->out) < H2_OUT_ENOUGH) {
         const uint8_t *data;
         ssize_t n = nghttp2_session_mem_send(c->ng, &data);
         if (n == 0)
@@ -369,9 +368,14 @@ static bool is_idle(struct link *link)
     return list_empty(&conn_of(link)->streams);
 }
 
+/* A client that is told so knows that what it sends meanwhile was not taken. */
 static void kill_conn(struct link *link)
 {
-    lose(conn_of(link));
+    struct h2_conn *c = conn_of(link);
+    (void)nghttp2_session_terminate_session(c->ng, NGHTTP2_NO_ERROR);
+    if (gather(c) && buf_len(&c->out) > 0)
+        (void)write_some(c);
+    lose(c);
 }
 
 static void retire(struct link *link)

@@ -15,6 +15,8 @@
 #include "http/server_int.h"
 #include "wire/h2.h"
 
+enum { H2_OUT_ENOUGH = 64 * 1024 }; /* bytes of a connection's output: then it is written */
+
 /* A rate with a burst: how far ahead of the clock what has come would bring us. */
 struct h2_bucket {
     uint64_t ahead_us;

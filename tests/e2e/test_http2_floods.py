@@ -7,9 +7,10 @@ import threading
 
 import harness
 from harness import Gone, each_request, message_start, text_delta, text_events, text_start, until
-from http2 import (CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, GOAWAY, HEADERS,
-                   INITIAL_WINDOW_SIZE, PADDED, PING, PRIORITY, PRIORITY_UPDATE, PROTOCOL_ERROR, RST_STREAM, SETTINGS,
-                   STREAM_CLOSED, WINDOW_UPDATE, FRAME_SIZE_ERROR, Http2, block, frame, request_fields)
+from http2 import (CANCEL, COMPRESSION_ERROR, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM,
+                   FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, NO_ERROR, PADDED, PING,
+                   PREFACE, PRIORITY, PRIORITY_UPDATE, PROTOCOL_ERROR, RST_STREAM, SETTINGS, STREAM_CLOSED,
+                   WINDOW_UPDATE, Http2, Stream, block, frame, length, request_fields)
 from test_metrics import Page
 
 CHAT = "/v1/chat/completions"
@@ -112,6 +113,7 @@ class Bystander:
             if answer.status != 200 or old.response().status != 200:
                 raise AssertionError(f"{answer.status} {answer.body}")
             self.served += 2
+            self.over.wait(0.005)  # more of them would say no more
 
     def run(self):
         try:
@@ -134,7 +136,7 @@ class Bystander:
 class Case(harness.TestCase):
     def begin(self, script=each_request(lambda call: call.answer()), **env):
         """A proxy that has done all that it does once."""
-        self.up = self.upstream(script)
+        self.up = self.upstream(script, send_buffer=65536)
         self.to = self.proxy(self.up, CCPROXY_API_KEYS=f"tester:{harness.KEY},rude:{RUDE}", **env)
         with Bystander(self.to) as bystander:
             pass
@@ -203,3 +205,193 @@ def add_tests():
 
 
 add_tests()
+
+
+def table_bomb():
+    """A large entry of HPACK's table, named for each byte that follows (CVE-2016-6581)."""
+    value = b"b" * 3900
+    return GET + b"\x40" + length(1) + b"x" + length(len(value)) + value + b"\xbe" * 12000
+
+
+class Heads(Case):
+    def test_hpack_bomb(self):
+        """Refused like any other head that is too long, before it is unpacked; the connection goes on."""
+        self.begin()
+        client = self.http2()
+        with Bystander(self.to):
+            for i in range(50):
+                stream, client.next_id = client.next_id, client.next_id + 2
+                client.streams[stream] = Stream()
+                client.send(frame(HEADERS, LAST, stream, table_bomb()))
+                self.assertIn(b"header", client.answer(stream).body.lower())
+                self.assertEqual(self.to.ended(i + 1, status=431)["protocol"], "HTTP/2")
+            self.assertEqual(client.answer(client.ask()).status, 200)
+        self.assert_unharmed()
+
+    def test_a_table_larger_than_was_offered(self):
+        """RFC 7541 section 6.3."""
+        self.begin()
+        client = self.http2()
+        client.send(frame(HEADERS, LAST, 1, b"\x3f\xe2\x1f" + GET))
+        self.assertEqual(client.sent_away(), COMPRESSION_ERROR)
+
+    def assert_slow(self, *frames):
+        """They come, and then nothing does."""
+        client = self.http2()
+        self.assertEqual(client.answer(client.ask()).status, 200)
+        for piece in frames:
+            client.send(piece)
+        self.assertEqual(client.sent_away(), ENHANCE_YOUR_CALM)
+        self.to.wait_log("connection ended", flood="slow_head")
+
+    def test_slow_head(self):
+        """Its time begins with the head and not with each frame of it; bystanders know nothing of it."""
+        self.begin(CCPROXY_HEAD_TIMEOUT="300ms")
+        with Bystander(self.to):
+            self.assert_slow(frame(HEADERS, 0, 3, GET), frame(CONTINUATION, 0, 3, block([("a", "b")])))
+
+    def test_slow_head_within_a_frame(self):
+        self.begin(CCPROXY_HEAD_TIMEOUT="300ms")
+        self.assert_slow(frame(HEADERS, LAST, 3, GET)[:-1])
+
+    def test_slow_trailer(self):
+        self.begin(CCPROXY_HEAD_TIMEOUT="300ms")
+        self.assert_slow(with_body(1), frame(HEADERS, END_STREAM, 3, block([("a", "b")])))
+
+    def test_half_a_preface(self):
+        self.begin(CCPROXY_HEAD_TIMEOUT="300ms", CCPROXY_IDLE_TIMEOUT="300ms")
+        client = self.client(self.to)
+        client.send(PREFACE[:20])
+        client.rest()
+        self.assert_unharmed()
+
+
+class Bodies(Case):
+    def test_slow_body(self):
+        """A stream that does not get its body in time is answered with 408; its sibling never notices."""
+        self.begin(CCPROXY_BODY_TIMEOUT="300ms")
+        client = self.http2()
+        slow = client.open("POST", CHAT, b"{", ends=False, key=RUDE, content_length=1000)
+        self.assertEqual(client.answer(client.ask()).status, 200)
+        self.assertIn("error", client.answer(slow).json())
+        line = self.to.ended(ending="SLOW_REQUEST")
+        self.assertEqual((line["status"], line["protocol"]), (408, "HTTP/2"))
+        self.assertEqual(client.answer(client.ask()).status, 200)
+
+    def test_dribbled_body(self):
+        """Bytes that come one by one buy no time."""
+        self.begin(CCPROXY_BODY_TIMEOUT="500ms")
+        client = self.http2()
+        slow = client.open("POST", CHAT, b"{", ends=False, key=RUDE, content_length=100000)
+        while not client.streams[slow].ended:
+            client.push(slow, b" ", ends=False)
+            if select.select([client.sock], [], [], 0.01)[0]:
+                client.turn()
+        self.assertEqual(self.to.ended(ending="SLOW_REQUEST")["status"], 408)
+
+    def test_many_bodies_at_a_time(self):
+        """What all of a connection hold is no more than its window lets in and their client may have."""
+        self.begin(CCPROXY_CLIENT_BUFFERED="2MiB", CCPROXY_BODY_TIMEOUT="60s")
+        with Bystander(self.to):
+            clients = [self.http2() for _ in range(20)]
+            for client in clients:
+                for _ in range(4):
+                    client.open("POST", CHAT, b"x" * 16000, ends=False, key=RUDE, content_length=30 << 20)
+            self.to.ended(20, ending="CLIENT_BYTES", status=429)
+        self.assert_unharmed()
+
+
+class Readers(Case):
+    STREAMS = 100
+
+    def begin_big(self, **env):
+        """An upstream that writes on for as long as it is read; it counts whom nobody reads, and who was left."""
+        self.stuck, self.left = [], threading.Semaphore(0)
+        big = "y" * 16384
+
+        def script(call):
+            while True:
+                call.read_request()
+                if b"hello" in call.body:
+                    call.answer()
+                    continue
+                try:
+                    call.start()
+                    for event in (message_start(), text_start()):
+                        call.event(event)
+                    while True:
+                        if not select.select([], [call.sock], [], 0.5)[1] and call not in self.stuck:
+                            self.stuck.append(call)
+                        call.event(text_delta(big))
+                finally:
+                    self.left.release()
+
+        self.begin(script, CCPROXY_SILENCE_TIMEOUT="60s", **env)
+
+    def open_all(self, client):
+        for _ in range(self.STREAMS):
+            client.ask("much", stream=True, key=RUDE)
+        until(lambda: len(self.stuck) == self.STREAMS, "all to be held up")
+
+    def all_left(self):
+        for _ in range(self.STREAMS):
+            self.assertTrue(self.left.acquire(timeout=harness.DEADLINE), "an upstream call was not cancelled")
+
+    def test_windows_without_reading(self):
+        """CVE-2019-9517: all windows are open, and nothing is read from the socket."""
+        self.begin_big(CCPROXY_WRITE_TIMEOUT="3s")
+        with Bystander(self.to):
+            client = self.http2(window=LARGEST, receive_buffer=4096)
+            client.more(0, LARGEST - 65535)
+            self.open_all(client)
+            self.assert_unharmed()
+            self.all_left()
+        self.to.ended(self.STREAMS, ending="CLIENT_GONE", fault="caller")
+
+    def test_closed_windows(self):
+        """CVE-2019-9511: streams that may not send are reset when nothing has moved; the connection lives."""
+        self.begin_big(CCPROXY_WRITE_TIMEOUT="3s")
+        with Bystander(self.to):
+            client = self.http2(window=0)
+            self.open_all(client)
+            self.assert_unharmed()
+            self.all_left()
+            client.until_true(lambda: all(s.error == CANCEL for s in client.streams.values()))
+            client.send(frame(SETTINGS, payload=struct.pack(">HI", INITIAL_WINDOW_SIZE, 65535)))
+            self.assertEqual(client.answer(client.ask()).status, 200)
+        self.to.ended(self.STREAMS, ending="CLIENT_GONE", fault="caller")
+
+    def test_byte_by_byte(self):
+        """CVE-2019-9511 again: each byte costs its reader more than us, and keeps only its own stream waiting."""
+        self.begin()
+        client = self.http2(window=0, opens=False)
+        stream = client.ask(key=RUDE)
+        client.until_true(lambda: client.streams[stream].status == 200)
+        with Bystander(self.to):
+            while not client.streams[stream].ended:
+                had = len(client.streams[stream].body)
+                client.more(stream, 1)
+                client.until_true(lambda had=had: len(client.streams[stream].body) == had + 1)
+                if not had % 50:
+                    self.assertIsNone(client.goaway)
+        self.assertEqual(client.streams[stream].json()["choices"][0]["message"]["content"], "Hello!")
+
+
+class Idle(Case):
+    CONNECTIONS = 500
+
+    def test_many_connections(self):
+        """None of them costs much, and beyond the most there may be the one idle longest makes room."""
+        self.begin(CCPROXY_MAX_CONNECTIONS=self.CONNECTIONS)
+        with Bystander(self.to):
+            clients = [self.http2() for _ in range(self.CONNECTIONS)]
+            for client in clients[10:]:  # the bystander's are at work, most of the time
+                client.send(frame(PING, payload=b"12345678"))
+            for client in clients[10:]:
+                while client.turn()[0] != PING:
+                    pass
+            if not harness.is_sanitized():
+                each_kb = (harness.memory_kb(self.worker) - self.before_kb) / self.CONNECTIONS
+                self.assertLess(each_kb, 32)
+            self.assertEqual(clients[0].sent_away(), NO_ERROR)
+        self.assert_unharmed()
