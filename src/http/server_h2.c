@@ -368,9 +368,14 @@ static bool is_idle(struct link *link)
     return list_empty(&conn_of(link)->streams);
 }
 
+/* A client that is told so knows that what it sends meanwhile was not taken. */
 static void kill_conn(struct link *link)
 {
-    lose(conn_of(link));
+    struct h2_conn *c = conn_of(link);
+    (void)nghttp2_session_terminate_session(c->ng, NGHTTP2_NO_ERROR);
+    if (gather(c) && buf_len(&c->out) > 0)
+        (void)write_some(c);
+    lose(c);
 }
 
 static void retire(struct link *link)

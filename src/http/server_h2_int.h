@@ -15,6 +15,8 @@
 #include "http/server_int.h"
 #include "wire/h2.h"
 
+enum { H2_OUT_ENOUGH = 64 * 1024 }; /* bytes of a connection's output: then it is written */
+
 /* A rate with a burst: how far ahead of the clock what has come would bring us. */
 struct h2_bucket {
     uint64_t ahead_us;
@@ -27,8 +29,6 @@ struct h2_guard {
     uint32_t continuations, block;                    /* of the header block that is coming */
     uint32_t glitches;
 };
-
-enum { H2_OUT_ENOUGH = 64 * 1024 }; /* so much output is written before there is more */
 
 enum { PSEUDO_METHOD, PSEUDO_PATH, PSEUDO_AUTHORITY, PSEUDO_SCHEME, PSEUDO_COUNT };
 

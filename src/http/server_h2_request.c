@@ -88,8 +88,11 @@ static void bury(struct h2_stream *s)
 
 void h2_lose_streams(struct h2_conn *c)
 {
-    while (!list_empty(&c->streams))
-        bury(CONTAINER_OF(c->streams.next, struct h2_stream, node));
+    while (!list_empty(&c->streams)) {
+        struct h2_stream *s = CONTAINER_OF(c->streams.next, struct h2_stream, node);
+        (void)nghttp2_session_set_stream_user_data(c->ng, s->id, NULL); /* it may have it still */
+        bury(s);
+    }
 }
 
 /* --- heads ---------------------------------------------------------------------------------- */
@@ -528,14 +531,18 @@ static ssize_t read_reply(nghttp2_session *ng, int32_t id, uint8_t *to, size_t m
     return (ssize_t)n;
 }
 
+/* nghttp2 goes on from stream to stream for as long as this takes what it has. A frame that was put
+ * off comes again, and its stream may have been lost or reset meanwhile. */
 static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *head, size_t n,
                      nghttp2_data_source *source, void *ctx)
 {
-    (void)ng;
+    (void)source;
     struct h2_conn *c = ctx;
-    struct h2_stream *s = source->ptr;
+    struct h2_stream *s = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
     ASSERT(frame->data.padlen == 0);
-    if (buf_len(&c->out) >= H2_OUT_ENOUGH) /* nghttp2 goes from one frame to the next */
+    if (!s || s->is_broken)
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; /* it is dropped */
+    if (buf_len(&c->out) >= H2_OUT_ENOUGH)
         return NGHTTP2_ERR_WOULDBLOCK;
     if (!buf_append(&c->out, str_of((const char *)head, H2_FRAME_HEAD)) ||
         !buf_append(&c->out, str_head(buf_str(&s->out), n)))

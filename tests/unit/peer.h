@@ -18,7 +18,7 @@
 #include "io/loop.h"
 #include "io/sock.h"
 
-enum { PEER_TEXT = 4 * 1024 * 1024, PEER_TURNS = 5000 };
+enum { PEER_TEXT = 16 * 1024 * 1024, PEER_TURNS = 5000 };
 
 struct peer {
     int fd;

@@ -381,30 +381,74 @@ static void test_reply_waits_for_windows(void **state)
     peer_close(&p);
 }
 
-/* All of them may be sent, and together they are more than a connection gathers for its socket. */
-static void test_large_replies_at_once(void **state)
+/* Replies of that size on streams 1, 3, ..., for which the client has room; it has not read them. */
+static struct peer many_replies(size_t n, size_t size)
 {
-    enum { N = 12 };
-
-    static char big[SERVER_HIGH_MARK / 2];
+    char *big = mem_alloc(size);
     struct peer p = client();
 
-    (void)state;
+    memset(big, 'x', size);
     seen.mode = HOLD;
-    memset(big, 'x', sizeof(big));
-    put_setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1 << 20);
-    put_number(&out, H2_WINDOW_UPDATE, 0, 1 << 20);
-    for (uint32_t i = 0; i < N; i++)
+    put_setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, INT32_MAX);
+    put_number(&out, H2_WINDOW_UPDATE, 0, INT32_MAX - 65535);
+    for (uint32_t i = 0; i < n; i++)
         put_headers(&out, 2 * i + 1, LAST, GET);
     send_frames(&p, &out);
-    RUN_UNTIL(seen.requests == N);
-    for (size_t i = 0; i < N; i++)
-        answer(seen.held[i], 200, str_of(big, sizeof(big)));
-    for (uint32_t i = 0; i < N; i++) {
-        RUN_UNTIL(body_of(&p, 2 * i + 1, true));
-        assert_int_equal(strlen(body_of(&p, 2 * i + 1, true)), sizeof(big));
+    RUN_UNTIL((size_t)seen.requests == n);
+    for (size_t i = 0; i < n; i++) {
+        reply_start(seen.held[i], 200);
+        reply_head_end(seen.held[i], -1);
+        reply_body(seen.held[i], str_of(big, size));
     }
-    assert_well(&p, 2 * N + 1);
+    turns(10);
+    mem_free(big);
+    return p;
+}
+
+/* Far more than is gathered for one write. */
+static void test_many_large_replies(void **state)
+{
+    struct peer p = many_replies(12, 1024 * KIB);
+
+    (void)state;
+    assert_true(reply_queued(seen.held[11]) > 0);
+    for (uint32_t i = 0; i < 12; i++) {
+        reply_end(seen.held[i]);
+        RUN_UNTIL(body_of(&p, 2 * i + 1, true));
+        assert_int_equal(strlen(body_of(&p, 2 * i + 1, true)), 1024 * KIB);
+    }
+    assert_int_equal(seen.gone, 0);
+    peer_close(&p);
+}
+
+/* One of them has a frame that waits for the socket. */
+static void test_large_replies_are_broken_off(void **state)
+{
+    struct peer p = many_replies(12, 1024 * KIB);
+
+    (void)state;
+    assert_true(reply_queued(seen.held[11]) > 0);
+    for (size_t i = 0; i < 11; i++)
+        reply_abort(seen.held[i]);
+    reply_end(seen.held[11]);
+    RUN_UNTIL(body_of(&p, 23, true));
+    assert_int_equal(strlen(body_of(&p, 23, true)), 1024 * KIB);
+    for (uint32_t i = 0; i < 11; i++)
+        assert_true(error_of(&p, 2 * i + 1) == NGHTTP2_INTERNAL_ERROR);
+    peer_close(&p);
+}
+
+static void test_large_replies_are_left(void **state)
+{
+    struct peer p = many_replies(12, 1024 * KIB);
+
+    (void)state;
+    for (int i = 0; i < 20; i++)
+        put_frame(&out, H2_PING, 0, 0, STR("12345678"));
+    send_frames(&p, &out);
+    RUN_UNTIL(seen.flood == FLOOD_CONTROL);
+    assert_int_equal(seen.gone, 12);
+    RUN_UNTIL(error_of(&p, 0) == NGHTTP2_ENHANCE_YOUR_CALM);
     peer_close(&p);
 }
 
@@ -1125,6 +1169,7 @@ static void test_idle_ones_are_shed(void **state)
     RUN_UNTIL(seen.requests == 1);
     struct peer third = peer_connect(&address);
     RUN_UNTIL(peer_ended(&idle));
+    assert_int_equal(error_of(&idle, 0), NGHTTP2_NO_ERROR);
     assert_int_equal(server_connections(server), 2);
     answer(seen.held[0], 200, STR("still here"));
     RUN_UNTIL(has_body(&busy, 1, "still here"));
@@ -1164,7 +1209,9 @@ int main(void)
         T(test_reset_at_once_is_never_served),
         T(test_lost_connection),
         T(test_reply_waits_for_windows),
-        T(test_large_replies_at_once),
+        T(test_many_large_replies),
+        T(test_large_replies_are_broken_off),
+        T(test_large_replies_are_left),
         T(test_large_body),
         T(test_body_beyond_its_window),
         T(test_refused_as_in_http1),
