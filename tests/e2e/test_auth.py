@@ -205,7 +205,7 @@ class Clients(harness.TestCase):
             self.assertEqual(self.chat(proxy, key).status, 200)
             listed = harness.run("keys", "list", ANTHROPIC_API_KEY="sk-test", CCPROXY_API_KEYS="",
                                  CCPROXY_CONFIG=file.name).stdout
-        self.assertRegex(listed, r"carol +1 +chat,models")
+        self.assertRegex(listed, r"carol +1 +0 +chat,models")
         self.assertNotIn(key, listed)
 
 
