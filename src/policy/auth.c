@@ -41,3 +41,11 @@ enum auth_result auth_check(const struct clients *clients, const struct auth_fie
     *ret = found;
     return AUTH_OK;
 }
+
+const struct client *auth_certified(const struct clients *clients, const struct auth_certificate *c,
+                                    int64_t now_s)
+{
+    const struct client *client =
+        now_s <= c->ends_s ? clients_certified(clients, c->names, c->n) : NULL;
+    return client && client_is_current(client, now_s) ? client : NULL;
+}

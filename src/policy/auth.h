@@ -1,4 +1,4 @@
-/* auth.h - who is asking: keys, looked up by their hash. */
+/* auth.h - who is asking: keys and certificates, looked up by their hashes. */
 #ifndef CCPROXY_POLICY_AUTH_H
 #define CCPROXY_POLICY_AUTH_H
 
@@ -22,5 +22,16 @@ NODISCARD bool auth_presented(const struct auth_fields *f, struct str *ret);
 /* On AUTH_OK *ret is the client whose key fits. */
 enum auth_result auth_check(const struct clients *clients, const struct auth_fields *f,
                             int64_t now_s, const struct client **ret);
+
+/* What a connection has shown before its first request, and what was verified then. */
+struct auth_certificate {
+    const struct str *names; /* as clients_certified reads them */
+    size_t n;
+    int64_t ends_s; /* its last second */
+};
+
+/* Whose certificate it is, if it and its client are valid now; else NULL, as if there were none. */
+const struct client *auth_certified(const struct clients *clients, const struct auth_certificate *c,
+                                    int64_t now_s);
 
 #endif

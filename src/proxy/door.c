@@ -154,14 +154,14 @@ static enum auth_result check_token(struct exchange *x, struct str token, int64_
     return x->client ? AUTH_OK : AUTH_REFUSED;
 }
 
-/* Whose certificate the connection has shown. What does not count is as if it were not there. */
+/* Whose certificate the connection has shown; NULL: none that counts. */
 static const struct client *certified(const struct exchange *x, int64_t now_s)
 {
     const struct tls_identity *id = x->request->identity;
-    const struct client *client = NULL;
-    if (id && now_s <= id->ends_s) /* it was valid when the connection began */
-        client = clients_certified(&x->proxy->config->clients, id->names, id->n);
-    return client && client_is_current(client, now_s) ? client : NULL;
+    if (!id)
+        return NULL;
+    const struct auth_certificate c = {.names = id->names, .n = id->n, .ends_s = id->ends_s};
+    return auth_certified(&x->proxy->config->clients, &c, now_s);
 }
 
 /* A key or token goes before a certificate, but it must not be somebody else's. */

@@ -239,6 +239,29 @@ static void test_certificates(void **state)
     arena_done(&a);
 }
 
+/* A certificate counts until its last second, and while its client's dates admit it. */
+static void test_certificates_in_time(void **state)
+{
+    static const struct str ann = STR_INIT("dns:ann.example");
+    struct auth_certificate shown = {.names = &ann, .n = 1, .ends_s = 500};
+    struct arena a;
+    (void)state;
+    arena_init(&a);
+    struct clients c = read_all("{\"ann\":{\"certificate\":\"dns:ann.example\"}}", &a);
+    assert_ptr_equal(auth_certified(&c, &shown, 0), &c.list[0]);
+    assert_ptr_equal(auth_certified(&c, &shown, 500), &c.list[0]);
+    assert_null(auth_certified(&c, &shown, 501));
+    c.list[0].not_before_s = 100;
+    c.list[0].expires_s = 200;
+    assert_null(auth_certified(&c, &shown, 99));
+    assert_ptr_equal(auth_certified(&c, &shown, 100), &c.list[0]);
+    assert_ptr_equal(auth_certified(&c, &shown, 199), &c.list[0]);
+    assert_null(auth_certified(&c, &shown, 200));
+    shown.n = 0;
+    assert_null(auth_certified(&c, &shown, 150));
+    arena_done(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +270,7 @@ int main(void)
         cmocka_unit_test(test_finds),
         cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_certificates),
+        cmocka_unit_test(test_certificates_in_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
