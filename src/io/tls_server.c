@@ -90,6 +90,7 @@ static int choose_certificate(SSL *ssl, void *ctx)
 }
 
 /* Answers that the name was understood, whether there is a certificate for it or not. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the parameters are OpenSSL's */
 static int take_name(SSL *ssl, int *alert, void *ctx)
 {
     (void)ssl;
