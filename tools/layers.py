@@ -28,7 +28,8 @@ MAY_INCLUDE = {
 # Each library's headers stand in one file, so that it is swapped there; OpenSSL's, which are three
 # libraries, and nghttp2's, which is used on both sides, in a few.
 LIBRARIES = {
-    r"openssl/(ssl|err|x509.*)\.h": "io/tls.c io/tls_clients.c io/tls_int.h io/tls_server.c",
+    r"openssl/(ssl|err|ocsp|x509.*)\.h":
+        "io/tls.c io/tls_clients.c io/tls_int.h io/tls_server.c io/tls_staple.c",
     r"openssl/core_names\.h": "base/verify.c io/tls_tickets.c",
     r"openssl/.*": "base/hash.c base/verify.c",
     r"ares.*\.h": "io/dns.c",

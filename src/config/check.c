@@ -462,6 +462,12 @@ static void warn_of_expiry(const struct config *c, struct report *r)
         struct tls_about about = tls_server_about(c->tls, i);
         bool early = now < about.begins_us, late = now >= about.ends_us;
 
+        if (about.must_staple && !(about.asks && c->tls_stapling))
+            report_warning(r, where(c, OPT_tls_cert),
+                           "the certificate of %.*s must be stapled, but %s", STR_FMT(about.name),
+                           about.asks ? "CCPROXY_TLS_STAPLING is off"
+                                      : "names no responder, or its issuer is not in the file");
+
         if (early || now + notice >= about.ends_us)
             report_warning(r, where(c, OPT_tls_cert), "the certificate of %.*s %s %.*s",
                            STR_FMT(about.name),

@@ -55,10 +55,36 @@ void tls_server_free(struct tls_server *c); /* NULL is fine */
 /* Clients may resume sessions from now on, by tickets; of whichever server has these keys. */
 void tls_server_use_tickets(struct tls_server *c, struct tickets *t);
 
+/* What the authority's responder is asked about a certificate. */
+struct tls_question {
+    struct str url, request; /* to be posted, as application/ocsp-request */
+    size_t place;            /* of its answer among the staples */
+    const uint8_t *cert;     /* by which the answer is known there */
+};
+
+enum tls_verdict { TLS_STAPLE_GOOD, TLS_STAPLE_UNUSABLE, TLS_STAPLE_REVOKED };
+
+struct staple;
+struct staples;
+
+/* The certificates that may have answers get places for them. For the master. */
+void tls_server_adopt_staples(const struct tls_server *c, struct staples *s);
+/* Handshakes show from now on what is there. For workers: after that questions have places. */
+void tls_server_use_staples(struct tls_server *c, struct staples *s);
+/* False: the certificate names no responder, its issuer is not in the file, or it has no place. */
+bool tls_server_question(const struct tls_server *c, size_t i, struct tls_question *ret);
+/* What an answer is worth; a good one is in *ret, of the others *ret_why says what is wrong. */
+enum tls_verdict tls_server_judge(const struct tls_server *c, size_t i, struct str answer,
+                                  struct staple *ret, const char **ret_why);
+/* Whether there is an answer where clients insist on one. */
+bool tls_server_is_stapled(const struct tls_server *c);
+
 /* What is to be told of a certificate. */
 struct tls_about {
     struct str name;             /* the first that it is for */
     uint64_t begins_us, ends_us; /* since 1970 */
+    bool must_staple;            /* clients insist on an answer of the authority's */
+    bool asks;                   /* for it, where it is known whom to ask */
 };
 
 /* Of as many certificates as there are files; none for NULL. */

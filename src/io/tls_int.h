@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 
 #include "base/hash.h"
+#include "io/staples.h"
 #include "io/tickets.h"
 #include "io/tls.h"
 
@@ -31,6 +32,22 @@ void tls_configure(SSL_CTX *ssl);
 STACK_OF(X509) * tls_read_certs(const char *path);
 /* tls_tickets.c: clients may resume, by tickets that are sealed with these keys. */
 void tls_use_tickets(SSL_CTX *ssl, struct tickets *t);
+
+/* tls_staple.c: what the authority is asked about a certificate; zero at first. */
+struct tls_staple {
+    char *url;              /* of the responder; NULL: there is nobody to ask */
+    unsigned char *request; /* DER */
+    int request_n;
+    uint8_t cert[STAPLE_CERT]; /* SHA-256 */
+    bool must;                 /* it says itself that clients refuse it without an answer */
+};
+
+void tls_staple_read(struct tls_staple *s, X509 *cert, X509 *issuer); /* issuer may be NULL */
+void tls_staple_drop(struct tls_staple *s);
+enum tls_verdict tls_staple_judge(X509 *cert, X509 *issuer, struct str der, struct staple *ret,
+                                  const char **ret_why);
+/* Since 1970; what lies before that is its beginning. */
+uint64_t tls_time_us(const ASN1_TIME *t);
 /* A callback for passphrases: fails rather than asks on the terminal. */
 int tls_no_passphrase(char *out, int size, int writing, void *ctx);
 /* "what path: reason", the reason from OpenSSL's queue. False. */

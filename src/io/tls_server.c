@@ -36,6 +36,8 @@ struct certificate {
     EVP_PKEY *key;
     STACK_OF(X509) * chain; /* without cert itself */
     uint64_t begins_us, ends_us;
+    struct tls_staple staple;
+    size_t place; /* of what is stapled */
     char name[NAME_SHOWN + 1];
 };
 
@@ -44,8 +46,9 @@ struct tls_server {
     struct certificate *certs;
     size_t n;
     bool http2;
-    bool asks;              /* clients for certificates */
-    struct sha256 sessions; /* then the context of their sessions */
+    bool asks;                     /* clients for certificates */
+    struct sha256 sessions;        /* then the context of their sessions */
+    const struct staples *staples; /* NULL: nothing is stapled */
 };
 
 /* --- a handshake's choices --- */
@@ -138,8 +141,7 @@ static void name_it(struct certificate *c)
         set_name(c, STR("unnamed"));
 }
 
-/* Since 1970; what lies before that is its beginning. */
-static uint64_t to_us(const ASN1_TIME *t)
+uint64_t tls_time_us(const ASN1_TIME *t)
 {
     int days = 0, seconds = 0;
     ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
@@ -151,11 +153,20 @@ static uint64_t to_us(const ASN1_TIME *t)
                : 0;
 }
 
+/* The next one in the file, if it is the one that has signed it. */
+static X509 *issuer_of(const struct certificate *c)
+{
+    X509 *next = sk_X509_num(c->chain) > 0 ? sk_X509_value(c->chain, 0) : NULL;
+
+    return next && X509_check_issued(next, c->cert) == X509_V_OK ? next : NULL;
+}
+
 static void read_about(struct certificate *c)
 {
+    tls_staple_read(&c->staple, c->cert, issuer_of(c));
     name_it(c);
-    c->begins_us = to_us(X509_get0_notBefore(c->cert));
-    c->ends_us = to_us(X509_get0_notAfter(c->cert));
+    c->begins_us = tls_time_us(X509_get0_notBefore(c->cert));
+    c->ends_us = tls_time_us(X509_get0_notAfter(c->cert));
 }
 
 size_t tls_server_certs(const struct tls_server *c)
@@ -167,7 +178,13 @@ struct tls_about tls_server_about(const struct tls_server *c, size_t i)
 {
     const struct certificate *row = &c->certs[i];
 
-    return (struct tls_about){str_c(row->name), row->begins_us, row->ends_us};
+    return (struct tls_about){
+        .name = str_c(row->name),
+        .begins_us = row->begins_us,
+        .ends_us = row->ends_us,
+        .must_staple = row->staple.must,
+        .asks = row->staple.request_n > 0,
+    };
 }
 
 bool tls_server_is_valid(const struct tls_server *c, uint64_t wall_us, uint64_t notice_us)
@@ -287,6 +304,7 @@ static void drop_certificate(struct certificate *row)
     X509_free(row->cert);
     EVP_PKEY_free(row->key);
     sk_X509_pop_free(row->chain, X509_free);
+    tls_staple_drop(&row->staple);
 }
 
 void tls_server_free(struct tls_server *c)
@@ -298,6 +316,91 @@ void tls_server_free(struct tls_server *c)
     SSL_CTX_free(c->ssl);
     mem_free(c->certs);
     mem_free(c);
+}
+
+/* --- what is stapled --- */
+
+static const struct certificate *chosen(const struct tls_server *c, SSL *ssl)
+{
+    const X509 *cert = SSL_get_certificate(ssl);
+
+    for (size_t i = 0; i < c->n; i++)
+        if (c->certs[i].cert == cert)
+            return &c->certs[i];
+    return NULL;
+}
+
+/* A client wants to know what the authority says of the certificate that it gets. */
+static int staple(SSL *ssl, void *ctx)
+{
+    const struct tls_server *c = ctx;
+    const struct certificate *row = chosen(c, ssl);
+    struct staple s;
+    void *copy;
+
+    if (!row || !staples_get(c->staples, row->place, row->staple.cert, &s))
+        return SSL_TLSEXT_ERR_NOACK;
+    copy = OPENSSL_memdup(s.der, s.n);
+    ASSERT(copy);
+    (void)SSL_set_tlsext_status_ocsp_resp(ssl, copy, (long)s.n); /* takes it */
+    return SSL_TLSEXT_ERR_OK;
+}
+
+void tls_server_adopt_staples(const struct tls_server *c, struct staples *s)
+{
+    for (size_t i = 0; i < tls_server_certs(c); i++)
+        if (c->certs[i].staple.request_n > 0)
+            staples_adopt(s, c->certs[i].staple.cert);
+}
+
+void tls_server_use_staples(struct tls_server *c, struct staples *s)
+{
+    c->staples = s;
+    for (size_t i = 0; i < c->n; i++)
+        c->certs[i].place = staples_place(s, c->certs[i].staple.cert);
+    (void)SSL_CTX_set_tlsext_status_cb(c->ssl, staple);
+    (void)SSL_CTX_set_tlsext_status_arg(c->ssl, c);
+}
+
+bool tls_server_question(const struct tls_server *c, size_t i, struct tls_question *ret)
+{
+    const struct certificate *row = &c->certs[i];
+
+    if (!c->staples || row->staple.request_n <= 0 || row->place == STAPLES_MAX)
+        return false;
+    *ret = (struct tls_question){
+        .url = str_c(row->staple.url),
+        .request = str_of((const char *)row->staple.request, (size_t)row->staple.request_n),
+        .place = row->place,
+        .cert = row->staple.cert,
+    };
+    return true;
+}
+
+enum tls_verdict tls_server_judge(const struct tls_server *c, size_t i, struct str answer,
+                                  struct staple *ret, const char **ret_why)
+{
+    const struct certificate *row = &c->certs[i];
+    enum tls_verdict verdict;
+
+    memcpy(ret->cert, row->staple.cert, STAPLE_CERT);
+    verdict = tls_staple_judge(row->cert, issuer_of(row), answer, ret, ret_why);
+    ERR_clear_error();
+    return verdict;
+}
+
+bool tls_server_is_stapled(const struct tls_server *c)
+{
+    struct staple s;
+
+    for (size_t i = 0; i < tls_server_certs(c); i++) {
+        const struct certificate *row = &c->certs[i];
+
+        if (row->staple.must &&
+            (!c->staples || !staples_get(c->staples, row->place, row->staple.cert, &s)))
+            return false;
+    }
+    return true;
 }
 
 /* --- the connection --- */

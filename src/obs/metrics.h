@@ -45,6 +45,7 @@ enum metric {
     LABEL(FLOOD, "flood", 12)                                                                      \
     LABEL(CERTIFICATE, "certificate", 33)                                                          \
     LABEL(HANDSHAKE, "result", 6)                                                                  \
+    LABEL(STAPLE, "result", 5)                                                                     \
     LABEL(VERSION, "version", 2)
 
 enum metric_label {

@@ -31,6 +31,7 @@ static const char *const sides[] = {"client", "upstream_busy", "upstream_idle"};
 static const char *const limits[] = {"requests", "tokens", "concurrent", "budget", "node"};
 static const char *const auths[] = {"accepted", "refused", "conflict", "penalized"};
 static const char *const handshakes[] = {"full", "resumed", "failed", "late", "shed"};
+static const char *const staples[] = {"good", "unanswered", "unusable", "revoked"};
 static const int statuses[] = {200, 204, 400, 401, 403, 404, 405, 408, 409, 413, 415,
                                417, 429, 431, 499, 500, 501, 502, 503, 504, 505, 529};
 
@@ -70,6 +71,7 @@ void count_init(const struct meter *t)
     name_all(m, LABEL_SIDE, sides, ARRAY_LEN(sides));
     name_all(m, LABEL_LIMIT, limits, ARRAY_LEN(limits));
     name_all(m, LABEL_AUTH, auths, ARRAY_LEN(auths));
+    name_all(m, LABEL_STAPLE, staples, ARRAY_LEN(staples));
     name_all(m, LABEL_HANDSHAKE, handshakes, ARRAY_LEN(handshakes));
     for (enum server_flood f = FLOOD_NONE + 1; f < FLOOD_COUNT; f++)
         (void)metrics_value(m, LABEL_FLOOD, str_c(server_flood_name(f)));
@@ -227,6 +229,11 @@ void count_handshake(struct proxy *p, enum server_handshake how)
 void count_rejection(struct proxy *p, enum server_rejection what)
 {
     metrics_add(&p->meter, METRIC_REJECTED, what, 0, 0, 1);
+}
+
+void count_staple(struct proxy *p, enum count_staple what)
+{
+    metrics_add(&p->meter, METRIC_STAPLES, (unsigned)what + 1, 0, 0, 1);
 }
 
 void count_penalty(struct exchange *x)

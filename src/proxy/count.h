@@ -22,6 +22,9 @@ void count_shared(const struct meter *t, const struct shared *s);
 /* For the master, when a configuration comes into force; tls may be NULL. */
 void count_certificates(const struct meter *t, const struct tls_server *tls);
 
+/* What came of asking about a certificate. */
+enum count_staple { STAPLE_GOOD, STAPLE_UNANSWERED, STAPLE_UNUSABLE, STAPLE_REVOKED };
+
 void count_begin(struct exchange *x);
 /* Somebody came to wait for a place, or left. */
 void count_queue(struct proxy *p);
@@ -31,7 +34,8 @@ void count_flood(struct proxy *p, enum server_flood why); /* a connection was en
 void count_handshake(struct proxy *p, enum server_handshake how);
 void count_rejection(struct proxy *p,
                      enum server_rejection what); /* ended before its first request */
-void count_penalty(struct exchange *x);           /* refused for where it came from */
+void count_staple(struct proxy *p, enum count_staple what);
+void count_penalty(struct exchange *x); /* refused for where it came from */
 /* The request is on its way upstream; what came back of that attempt. Each attempt is counted once. */
 void count_attempt(struct exchange *x);
 void count_attempt_end(struct exchange *x);

@@ -76,7 +76,8 @@ void local_health(struct exchange *x)
     bool limiter = !p->redis || redis_is_up(p->redis); /* else what CCPROXY_REDIS_FALLBACK says */
     bool recording = journal_state(p->shared->journal) != JOURNAL_FAILS;
     bool certificates = tls_server_is_valid(p->config->tls, clock_wall_us(),
-                                            (uint64_t)p->config->tls_expiry_notice);
+                                            (uint64_t)p->config->tls_expiry_notice) &&
+                        tls_server_is_stapled(p->config->tls);
     bool ready = p->state == PROXY_READY;
     bool well = upstream && limiter && recording && certificates;
     char when[CLOCK_TEXT];

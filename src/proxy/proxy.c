@@ -164,6 +164,8 @@ static void init_server(struct proxy *p)
     p->server = server_new(p->loop, &limits, &handler);
     if (c->tls && c->tls_tickets)
         tls_server_use_tickets(c->tls, p->shared->tickets);
+    if (c->tls && c->tls_stapling)
+        p->stapler = stapler_new(p);
     for (size_t i = 0; i < c->n_listen; i++)
         p->doors[i] = (struct server_door){
             .tls = c->listen[i].tls ? c->tls : NULL,
@@ -402,6 +404,7 @@ void proxy_free(struct proxy *p)
         server_free(p->server);
     queue_free(p->queue);
     keyring_free(p->keyring);
+    stapler_free(p->stapler);
     if (p->redis_limit)
         redis_limit_free(p->redis_limit);
     if (p->redis)

@@ -11,6 +11,7 @@
 #include "proxy/proxy.h"
 #include "proxy/queue.h"
 #include "proxy/retry.h"
+#include "proxy/stapler.h"
 #include "store/redis_limit.h"
 #include "wire/json.h"
 
@@ -45,6 +46,7 @@ struct proxy {
     struct tls_ctx *redis_tls;
     struct queue *queue;     /* NULL: nobody waits for a place */
     struct keyring *keyring; /* NULL: clients have keys */
+    struct stapler *stapler; /* NULL: there is nothing to ask about certificates */
     struct json doc;         /* parser memory, used within one callback at a time */
     struct buf scratch;      /* heads and answers that are written whole, likewise */
     struct buf authority;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "io/tls.h"
 #include "proxy/count.h"
 #include "proxy/sample.h"
 
@@ -26,6 +27,7 @@ void shared_init(struct shared *s, const struct config *c)
         .history = history_new(clock_us()),
         .recent = recent_new(),
         .tickets = tickets_new(),
+        .staples = staples_new(),
     };
     tickets_keep(s->tickets);
     metrics_join(s->metrics, MASTER);
@@ -47,11 +49,13 @@ void shared_done(struct shared *s)
     history_free(s->history);
     recent_free(s->recent);
     tickets_free(s->tickets);
+    staples_free(s->staples);
 }
 
 void shared_adopt(struct shared *s, const struct config *c)
 {
     count_adopt(s->metrics, c);
+    tls_server_adopt_staples(c->tls, s->staples);
 }
 
 void shared_remember(struct shared *s)

@@ -5,6 +5,7 @@
 #define CCPROXY_PROXY_SHARED_H
 
 #include "config/config.h"
+#include "io/staples.h"
 #include "io/tickets.h"
 #include "llm/stash.h"
 #include "obs/history.h"
@@ -42,6 +43,7 @@ struct shared {
     struct history *history;
     struct recent *recent;
     struct tickets *tickets;   /* of TLS sessions */
+    struct staples *staples;   /* what authorities say of our certificates */
     bool owners[LIMIT_OWNERS]; /* the master's: numbers that living workers have */
 };
 
@@ -49,7 +51,8 @@ struct shared {
 void shared_init(struct shared *s, const struct config *c);
 void shared_done(struct shared *s);
 
-/* Clients and models of a configuration that comes into force get their labels. For the master. */
+/* Clients and models of a configuration that comes into force get their labels, its certificates
+ * their places. For the master. */
 void shared_adopt(struct shared *s, const struct config *c);
 
 /* Keeps what the metrics are now, and changes the keys of tickets when it is time: every
