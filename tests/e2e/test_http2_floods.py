@@ -6,7 +6,7 @@ import struct
 import threading
 
 import harness
-from harness import Gone, each_request, message_start, text_delta, text_events, text_start, until
+from harness import Gone, each_request, message_start, text_delta, text_start, until
 from http2 import (CANCEL, COMPRESSION_ERROR, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM,
                    FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, NO_ERROR, PADDED, PING,
                    PREFACE, PRIORITY, PRIORITY_UPDATE, PROTOCOL_ERROR, RST_STREAM, SETTINGS, STREAM_CLOSED,
