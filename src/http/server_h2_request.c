@@ -461,10 +461,13 @@ static int on_bad_frame(nghttp2_session *ng, const nghttp2_frame *frame, int err
     (void)ng;
     (void)error;
     struct h2_conn *c = ctx;
+    const struct server_limits *l = &c->server->limits;
     c->reset_at_us = clock_us();
     if (frame->hd.type == NGHTTP2_HEADERS)
         h2_drop_head(c);
-    enum server_flood flood = h2_guard_glitch(&c->guard, &c->server->limits);
+    c->guard.foretold++;
+    enum server_flood flood = h2_guard_glitch(&c->guard, l);
+    flood = flood ? flood : h2_guard_reset(&c->guard, l);
     if (flood)
         h2_send_away(c, flood);
     return 0;
@@ -556,14 +559,23 @@ static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *h
     return 0;
 }
 
-/* The end of a reply, or a reset that counts whoever's fault it is. */
+/* A reset counts whoever's fault it is; that for a bad frame has been counted with the frame. */
+static void count_reset(struct h2_conn *c)
+{
+    if (c->guard.foretold > 0)
+        c->guard.foretold--;
+    else if (h2_guard_reset(&c->guard, &c->server->limits))
+        h2_send_away(c, FLOOD_RESETS);
+}
+
+/* The end of a reply, or a reset. */
 static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *ctx)
 {
     struct h2_conn *c = ctx;
     bool carries = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
     struct h2_stream *s = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
-    if (frame->hd.type == NGHTTP2_RST_STREAM && h2_guard_reset(&c->guard, &c->server->limits))
-        h2_send_away(c, FLOOD_RESETS);
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+        count_reset(c);
     if (s && carries && frame->hd.flags & NGHTTP2_FLAG_END_STREAM && !s->input_over) {
         s->linger_until_us = clock_us() + (s->lingered > LINGER_BYTES ? 0 : LINGER_US);
         h2_watch(c, s->linger_until_us);
