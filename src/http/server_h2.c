@@ -495,6 +495,7 @@ void h2_begin(struct server *s, struct stream *stream, const struct server_door 
     c->ng = new_ng(c);
     list_init(&c->streams);
     list_init(&c->ready);
+    list_init(&c->ripe);
     list_init(&c->full);
     h2_walk_init(&c->walk);
     buf_init(&c->out, OUT_MAX);

@@ -59,7 +59,8 @@ struct h2_conn {
         H2_LINGER, /* our last GOAWAY is out or on its way; what still comes is thrown away */
         H2_DEAD,
     } state;
-    struct list streams, ready, full; /* ready: to be handed over; full: above the high mark */
+    struct list streams, full; /* full: above the high mark */
+    struct list ready, ripe;   /* to be handed over; ripe: another piece has been read since */
     struct h2_walk walk;
     struct h2_guard guard;
     struct h2_head *head; /* NULL between header blocks */

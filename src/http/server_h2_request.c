@@ -6,8 +6,8 @@
  * path, a host, a length or a credential may be is said in one place, and refused in the same words.
  * nghttp2 has checked what is particular to HTTP/2: pseudo fields, small letters, no Connection.
  *
- * A whole request is handed over at the end of the turn, when all that came with it has been read: a
- * stream that is reset at once costs no call. A reply that is over while its request still comes
+ * A whole request is handed over when all that came with it has been read, or at least the next piece
+ * of that: a stream that is reset at once costs no call. A reply that is over while its request still comes
  * lets it come for a little, and then resets the stream without blame (RFC 9113 section 8.1).
  *
  * Windows open as a body is taken. The reply waits in s->out until nghttp2 asks for it, which it
@@ -302,12 +302,22 @@ static void complete(struct h2_stream *s)
     h2_touch(s->conn);
 }
 
-void h2_hand_over(struct h2_conn *c)
+static void hand_over(struct h2_conn *c, struct list *streams)
 {
     const struct server_handler *h = &c->server->handler;
     struct list *node;
-    while ((node = list_pop(&c->ready)) != NULL)
+    while ((node = list_pop(streams)) != NULL)
         h->on_request(h->ctx, &CONTAINER_OF(node, struct h2_stream, ready)->request);
+}
+
+void h2_hand_over(struct h2_conn *c)
+{
+    struct list *node;
+    hand_over(c, &c->ripe);
+    if (!c->readable)
+        hand_over(c, &c->ready);
+    while ((node = list_pop(&c->ready)) != NULL)
+        list_push(&c->ripe, node);
 }
 
 static void say_continue(struct h2_stream *s)

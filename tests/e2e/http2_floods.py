@@ -8,6 +8,7 @@ from http2 import (CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CAL
 RUDE = "sk-rude-0123456789abcdef"
 GET = block(request_fields("GET", "/v1/models", RUDE))
 POST = block(request_fields("POST", "/v1/chat/completions", RUDE, content_type="application/json"))
+CHAT = b'{"model": "claude-sonnet-5-5", "messages": [{"role": "user", "content": "hello"}]}'
 MORE = END_HEADERS
 LAST = END_HEADERS | END_STREAM
 LARGEST = 0x7fffffff
@@ -40,7 +41,7 @@ def after(i, first, then):
 FLOODS = {
     "rapid_reset": (lambda i: headers(i, LAST, GET) + frame(RST_STREAM, 0, stream_of(i), u32(8)),
                     "resets", ENHANCE_YOUR_CALM),
-    "rapid_reset_of_chats": (lambda i: with_body(i, frame(DATA, END_STREAM, stream_of(i), b"{}"),
+    "rapid_reset_of_chats": (lambda i: with_body(i, frame(DATA, END_STREAM, stream_of(i), CHAT),
                                                  frame(RST_STREAM, 0, stream_of(i), u32(8))),
                              "resets", ENHANCE_YOUR_CALM),
     "reset_before_the_body": (lambda i: with_body(i, frame(RST_STREAM, 0, stream_of(i), u32(8))),
