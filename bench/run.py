@@ -532,6 +532,61 @@ def bench_doors(bench):
         bench.procs.end(c)
 
 
+ATTACKS = 100  # connections a second
+
+
+@contextlib.contextmanager
+def flood(bench, c, name):
+    """While it lasts; then figures has what it sent, in a second, and what that cost the worker."""
+    figures = {}
+    attacker = subprocess.Popen(pinned(1, sys.executable, HERE / "flood.py", c.port, name, ATTACKS),
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    begin = time.monotonic()
+    yield figures
+    done = json.loads(attacker.communicate("over")[0])
+    figures.update({k: v / (time.monotonic() - begin) for k, v in done.items()})
+
+
+def bench_floods(bench):
+    print(f"HTTP/2 floods of {ATTACKS} connections a second: latency of others' requests (200 a second) over what it is "
+          "before and after, CPU of each connection, growth of the worker")
+    sys.path.insert(0, str(HERE.parent / "tests" / "e2e"))
+    from http2_floods import FLOODS, RUDE
+    sim, port = bench.simulator()
+    c = bench.ccproxy(port, CCPROXY_API_KEYS=f"bench:{KEY},rude:{RUDE}")
+    c.request = bench.request_file("chat", "/v1/chat/completions", chat(False))
+    load = {"connections": 8, "requests": 200, "rate": 200}
+    bench.load(c.port, c.request, **load)
+    idle_kib, grown_kib, ratios = rss_kib(c.workers), 0, {"p50_us": {}, "p99_us": {}}
+    for name in FLOODS:
+        rounds, cost = {"p50_us": [], "p99_us": []}, []
+        for _ in range(bench.args.rounds):
+            cpu = [cpu_us(c.workers)]
+            before = bench.load(c.port, c.request, **load)
+            cpu.append(cpu_us(c.workers))
+            with flood(bench, c, name) as sent:
+                during = bench.load(c.port, c.request, **load)
+                cpu.append(cpu_us(c.workers))
+            after = bench.load(c.port, c.request, **load)
+            if before["errors"] + during["errors"] + after["errors"]:
+                sys.exit(f"bench: {name}: {before} {during} {after}")
+            grown_kib = max(grown_kib, rss_kib(c.workers) - idle_kib)
+            cost.append((cpu[2] - 2 * cpu[1] + cpu[0]) / sent["connections"])
+            for k, figures in rounds.items():
+                figures.append(2 * during[k] / (before[k] + after[k]))
+        for k, figures in rounds.items():
+            ratios[k][name] = statistics.median(figures)
+        print(f"  {name}: p50 {ratios['p50_us'][name]:.2f}, p99 {ratios['p99_us'][name]:.2f} times, "
+              f"{sent['pieces']:.0f} pieces a second, {statistics.median(cost):.0f} us a connection", flush=True)
+    for k, figures in ratios.items():
+        worst = max(figures, key=figures.get)
+        verdict(k[:3], statistics.median(figures.values()), 2,
+                f"{statistics.median(figures.values()):.2f} times, at worst {figures[worst]:.2f} ({worst})")
+    verdict("growth", grown_kib / 1024, 16, f"{grown_kib / 1024:.1f} MiB")
+    for process in (c.process, sim):
+        bench.procs.end(process)
+
+
 def bench_translation(bench):
     print("Translation, CPU in one process")
     out = subprocess.run(pinned(0, bench.args.translate), check=True, capture_output=True, text=True)
@@ -604,7 +659,7 @@ def bench_soak(bench):
 
 
 PARTS = {"short": bench_short, "admission": bench_admission, "observability": bench_observability, "events": bench_events, "latency": bench_latency,
-         "memory": bench_memory, "upstream": bench_upstream, "doors": bench_doors, "translation": bench_translation, "start": bench_start,
+         "memory": bench_memory, "upstream": bench_upstream, "doors": bench_doors, "floods": bench_floods, "translation": bench_translation, "start": bench_start,
          "estimate": bench_estimate, "scrape": bench_scrape}
 BY_NAME = {**PARTS, "soak": bench_soak}
 

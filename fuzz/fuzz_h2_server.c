@@ -16,6 +16,8 @@ enum { TURNS = 3, HELD = 64 };
 static const struct server_door plain = {.tls = NULL};
 static const struct stream_owner nobody = {.name = "fuzz"};
 
+static char big[96 * 1024]; /* some of them do not fit the socket */
+
 static struct {
     int open; /* requests that were told of and are not over */
     struct request *held[HELD];
@@ -28,8 +30,9 @@ static void answer(struct request *r, int status)
     seen.open--;
     reply_start(r, status);
     reply_field(r, STR("X-Name"), STR("value"));
-    reply_head_end(r, seen.how & 1 ? -1 : 2);
-    reply_body(r, STR("ok"));
+    bool is_big = seen.how & 64;
+    reply_head_end(r, seen.how & 1 || is_big ? -1 : 2);
+    reply_body(r, is_big ? str_of(big, sizeof(big)) : STR("ok"));
     if (seen.how & 1 && status == 429)
         reply_abort(r);
     else

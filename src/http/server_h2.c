@@ -22,6 +22,7 @@
 enum {
     SCRATCH = 64 * 1024,
     READS_PER_TURN = 4,
+    PIECE = 4 * 1024, /* is read at once while requests come; of bodies as much as there is */
     OUT_MAX = 4 * H2_OUT_ENOUGH,
     OUT_KEPT = 512, /* an empty output buffer up to this size is kept */
     LINGER_BYTES = 64 * 1024,
@@ -148,18 +149,29 @@ static void feed(struct h2_conn *c, struct str in)
 
 static ssize_t read_some(struct h2_conn *c)
 {
-    ssize_t n = stream_read(c->stream, scratch, SCRATCH);
-    if (n == STREAM_AGAIN || (n > 0 && n < SCRATCH && !c->hup && !stream_is_tls(c->stream)))
+    ssize_t n = stream_read(c->stream, scratch, c->piece);
+    bool is_all = n > 0 && (size_t)n < c->piece;
+    if (n == STREAM_AGAIN || (is_all && !c->hup && !stream_is_tls(c->stream)))
         c->readable = false; /* the next byte makes a new edge */
     return n;
+}
+
+/* A request costs far more than its bytes: those of one client may not keep the others waiting. */
+static bool has_had_its_turn(struct h2_conn *c, int reads, uint64_t streams)
+{
+    bool asks = c->guard.streams > streams;
+    if (reads > 0)
+        c->piece = asks ? PIECE : SCRATCH;
+    return reads == READS_PER_TURN || asks;
 }
 
 /* False when the connection is gone. */
 static bool read_frames(struct h2_conn *c)
 {
+    uint64_t streams = c->guard.streams;
     for (int reads = 0; c->readable && (c->flood == FLOOD_NONE || c->state == H2_LINGER); reads++) {
-        if (reads == READS_PER_TURN) {
-            h2_touch(c); /* the others' turn */
+        if (has_had_its_turn(c, reads, streams)) {
+            h2_watch(c, clock_us()); /* behind the others' events, which a deferred call is not */
             return true;
         }
         ssize_t n = read_some(c);
@@ -352,6 +364,8 @@ static uint64_t meet_streams(struct h2_conn *c)
 static void on_timer(struct timer *t)
 {
     struct h2_conn *c = CONTAINER_OF(t, struct h2_conn, timer);
+    if (c->readable)
+        h2_touch(c); /* it waited for its turn */
     if (!meet_deadlines(c))
         return;
     uint64_t due = nearest(meet_streams(c), due_us(c));
@@ -481,6 +495,7 @@ void h2_begin(struct server *s, struct stream *stream, const struct server_door 
     c->ng = new_ng(c);
     list_init(&c->streams);
     list_init(&c->ready);
+    list_init(&c->ripe);
     list_init(&c->full);
     h2_walk_init(&c->walk);
     buf_init(&c->out, OUT_MAX);
@@ -489,6 +504,7 @@ void h2_begin(struct server *s, struct stream *stream, const struct server_door 
     link_begin(s, &c->link, &transport_h2);
     stream_set_owner(stream, &owner, c);
     c->readable = true;
+    c->piece = PIECE;
     c->idle_since_us = c->progress_us = clock_us();
     h2_watch(c, c->idle_since_us + s->limits.idle_timeout_us);
     say_settings(c);

@@ -28,6 +28,7 @@ struct h2_guard {
     uint32_t empties;                                 /* DATA without content, in a row */
     uint32_t continuations, block;                    /* of the header block that is coming */
     uint32_t glitches;
+    uint32_t foretold; /* bad frames for which a stream will be reset, and which are counted */
 };
 
 enum { PSEUDO_METHOD, PSEUDO_PATH, PSEUDO_AUTHORITY, PSEUDO_SCHEME, PSEUDO_COUNT };
@@ -58,11 +59,13 @@ struct h2_conn {
         H2_LINGER, /* our last GOAWAY is out or on its way; what still comes is thrown away */
         H2_DEAD,
     } state;
-    struct list streams, ready, full; /* ready: to be handed over; full: above the high mark */
+    struct list streams, full; /* full: above the high mark */
+    struct list ready, ripe;   /* to be handed over; ripe: another piece has been read since */
     struct h2_walk walk;
     struct h2_guard guard;
     struct h2_head *head; /* NULL between header blocks */
     struct buf out;
+    size_t piece;            /* bytes that are read at once */
     bool readable;           /* the socket has not yet answered AGAIN */
     bool hup;                /* the client has ended its side: read on until that shows */
     bool has_left;           /* our last GOAWAY was said: further streams are passed over */

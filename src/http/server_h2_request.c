@@ -6,8 +6,8 @@
  * path, a host, a length or a credential may be is said in one place, and refused in the same words.
  * nghttp2 has checked what is particular to HTTP/2: pseudo fields, small letters, no Connection.
  *
- * A whole request is handed over at the end of the turn, when all that came with it has been read: a
- * stream that is reset at once costs no call. A reply that is over while its request still comes
+ * A whole request is handed over when all that came with it has been read, or at least the next piece
+ * of that: a stream that is reset at once costs no call. A reply that is over while its request still comes
  * lets it come for a little, and then resets the stream without blame (RFC 9113 section 8.1).
  *
  * Windows open as a body is taken. The reply waits in s->out until nghttp2 asks for it, which it
@@ -301,12 +301,22 @@ static void complete(struct h2_stream *s)
     h2_touch(s->conn);
 }
 
-void h2_hand_over(struct h2_conn *c)
+static void hand_over(struct h2_conn *c, struct list *streams)
 {
     const struct server_handler *h = &c->server->handler;
     struct list *node;
-    while ((node = list_pop(&c->ready)) != NULL)
+    while ((node = list_pop(streams)) != NULL)
         h->on_request(h->ctx, &CONTAINER_OF(node, struct h2_stream, ready)->request);
+}
+
+void h2_hand_over(struct h2_conn *c)
+{
+    struct list *node;
+    hand_over(c, &c->ripe);
+    if (!c->readable)
+        hand_over(c, &c->ready);
+    while ((node = list_pop(&c->ready)) != NULL)
+        list_push(&c->ripe, node);
 }
 
 static void say_continue(struct h2_stream *s)
@@ -460,10 +470,13 @@ static int on_bad_frame(nghttp2_session *ng, const nghttp2_frame *frame, int err
     (void)ng;
     (void)error;
     struct h2_conn *c = ctx;
+    const struct server_limits *l = &c->server->limits;
     c->reset_at_us = clock_us();
     if (frame->hd.type == NGHTTP2_HEADERS)
         h2_drop_head(c);
-    enum server_flood flood = h2_guard_glitch(&c->guard, &c->server->limits);
+    c->guard.foretold++;
+    enum server_flood flood = h2_guard_glitch(&c->guard, l);
+    flood = flood ? flood : h2_guard_reset(&c->guard, l);
     if (flood)
         h2_send_away(c, flood);
     return 0;
@@ -555,14 +568,23 @@ static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *h
     return 0;
 }
 
-/* The end of a reply, or a reset that counts whoever's fault it is. */
+/* A reset counts whoever's fault it is; that for a bad frame has been counted with the frame. */
+static void count_reset(struct h2_conn *c)
+{
+    if (c->guard.foretold > 0)
+        c->guard.foretold--;
+    else if (h2_guard_reset(&c->guard, &c->server->limits))
+        h2_send_away(c, FLOOD_RESETS);
+}
+
+/* The end of a reply, or a reset. */
 static int on_sent(nghttp2_session *ng, const nghttp2_frame *frame, void *ctx)
 {
     struct h2_conn *c = ctx;
     bool carries = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
     struct h2_stream *s = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
-    if (frame->hd.type == NGHTTP2_RST_STREAM && h2_guard_reset(&c->guard, &c->server->limits))
-        h2_send_away(c, FLOOD_RESETS);
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+        count_reset(c);
     if (s && carries && frame->hd.flags & NGHTTP2_FLAG_END_STREAM && !s->input_over) {
         s->linger_until_us = clock_us() + (s->lingered > LINGER_BYTES ? 0 : LINGER_US);
         h2_watch(c, s->linger_until_us);

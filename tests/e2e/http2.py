@@ -10,8 +10,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS, PADDED = 1, 1, 4, 8
 PRIORITY_UPDATE = 16
-NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR, CANCEL = 0, 1, 3, 5, 6, 8
-COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 9, 11
+NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 0, 1, 3, 5, 6
+REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 8, 9, 11
 INITIAL_WINDOW_SIZE = 4
 STATUS = {0x88: 200, 0x89: 204, 0x8a: 206, 0x8b: 304, 0x8c: 400, 0x8d: 404, 0x8e: 500}
 
@@ -28,6 +28,16 @@ def length(n):
     while n >= 128:
         out, n = out + bytes([n % 128 + 128]), n // 128
     return out + bytes([n])
+
+
+def status_in(fields):
+    """Of a block that begins with it, or with sizes for the table (RFC 7541 section 6.3)."""
+    while fields[0] & 0xe0 == 0x20:
+        more = fields[0] & 0x1f == 0x1f
+        while more:
+            fields, more = fields[1:], fields[1] & 0x80
+        fields = fields[1:]
+    return STATUS.get(fields[0])
 
 
 def block(fields):
@@ -115,7 +125,7 @@ class Http2(Client):
         elif kind == RST_STREAM and s:
             s.error = struct.unpack(">I", payload)[0]
         elif kind == HEADERS and s:
-            s.status = STATUS.get(payload[0])
+            s.status = status_in(payload)
         elif kind == DATA and s:
             s.body += payload
             if payload and self.opens:
