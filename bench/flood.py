@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""An HTTP/2 client that floods a server until its standard input ends: so many connections a second, on each all
-that the server takes. It then says how many connections that were, and how many of the flood's pieces they took.
+"""An HTTP/2 client that floods a server until its standard input has something: so many connections a second, on each
+all that the server takes. It says when it begins, and at the end how many connections and pieces of the flood that were.
 
     flood.py PORT NAME RATE     NAME: of tests/e2e/http2_floods.py
 """
@@ -20,7 +20,7 @@ PIECES = 5000
 
 
 def waits(seconds):
-    """Whether it is not over within that time."""
+    """Whether it goes on after that time."""
     return not select.select([sys.stdin], [], [], max(0, seconds))[0]
 
 
@@ -41,6 +41,7 @@ def main():
     pieces = [piece(i) for i in range(PIECES)]
     flood = memoryview(PREFACE + frame(SETTINGS) + b"".join(pieces))
     connections = taken = 0
+    print("begun", flush=True)
     begin = time.monotonic()
     while waits(begin + connections / rate - time.monotonic()):
         taken += pour(port, flood)

@@ -328,6 +328,32 @@ static void test_reset_at_once_is_never_served(void **state)
     peer_close(&p);
 }
 
+/* What one client asks at once does not go before all of what another asked at the same time. */
+static void test_clients_take_turns(void **state)
+{
+    struct peer many = client(), one = client();
+    struct sockaddr_in name;
+    socklen_t n = sizeof(name);
+    char long_fields[2000] = GET "|x=";
+    int at = -1;
+
+    (void)state;
+    seen.mode = HOLD;
+    memset(long_fields + strlen(long_fields), 'x', 1900);
+    assert_int_equal(getsockname(one.fd, (struct sockaddr *)&name, &n), 0);
+    for (uint32_t i = 0; i < 19; i++)
+        put_headers(&out, 2 * i + 1, LAST, long_fields);
+    send_frames(&many, &out);
+    get(&one, 1);
+    RUN_UNTIL(seen.requests == 20);
+    for (int i = 0; i < 20; i++)
+        if (seen.held[i]->peer.in4.sin_port == name.sin_port)
+            at = i;
+    assert_in_range(at, 0, 9);
+    peer_close(&many);
+    peer_close(&one);
+}
+
 static void test_lost_connection(void **state)
 {
     struct peer p = client();
@@ -1209,6 +1235,7 @@ int main(void)
         T(test_abort_resets),
         T(test_cancelled_stream),
         T(test_reset_at_once_is_never_served),
+        T(test_clients_take_turns),
         T(test_lost_connection),
         T(test_reply_waits_for_windows),
         T(test_many_large_replies),
