@@ -368,8 +368,8 @@ class Upstream:
                 call.number = len(self.calls)
                 self.changed.notify_all()
             thread = threading.Thread(target=self._run, args=(call,), daemon=True)
-            self.threads.append(thread)
             thread.start()
+            self.threads.append(thread)  # close() joins those that have started
 
     def _count(self, call):
         with self.changed:
