@@ -183,7 +183,7 @@ static enum step_result judge(struct exchange *x, enum auth_result result)
         return exchange_fail(x, FAIL_CREDENTIALS_DIFFER);
     if ((x->client->rights & x->endpoint->right) == 0)
         return exchange_fail_with(x, FAIL_FORBIDDEN, STR_NONE, STR_NONE,
-                                  arena_printf(&x->keep, "This key lacks the right \"%s\".",
+                                  arena_printf(&x->keep, "This client lacks the right \"%s\".",
                                                right_name(x->endpoint->right)));
     return STEP_NEXT;
 }
