@@ -156,25 +156,27 @@ static ssize_t read_some(struct h2_conn *c)
     return n;
 }
 
-/* A request costs far more than its bytes: those of one client may not keep the others waiting. */
-static bool has_had_its_turn(struct h2_conn *c, int reads, uint64_t streams)
+/* A request costs far more than its bytes: those of one client may not keep the others waiting. Less
+ * than a piece is what there was, or over TLS most of it. */
+static bool has_had_its_turn(struct h2_conn *c, int reads, uint64_t streams, ssize_t last)
 {
-    bool asks = c->guard.streams > streams;
+    bool asks = c->guard.streams > streams, was_full = last == (ssize_t)c->piece;
     if (reads > 0)
         c->piece = asks ? PIECE : SCRATCH;
-    return reads == READS_PER_TURN || asks;
+    return reads == READS_PER_TURN || (asks && was_full);
 }
 
 /* False when the connection is gone. */
 static bool read_frames(struct h2_conn *c)
 {
     uint64_t streams = c->guard.streams;
+    ssize_t n = 0;
     for (int reads = 0; c->readable && (c->flood == FLOOD_NONE || c->state == H2_LINGER); reads++) {
-        if (has_had_its_turn(c, reads, streams)) {
+        if (has_had_its_turn(c, reads, streams, n)) {
             h2_watch(c, clock_us()); /* behind the others' events, which a deferred call is not */
             return true;
         }
-        ssize_t n = read_some(c);
+        n = read_some(c);
         if (n == STREAM_EOF || n == STREAM_ERROR) {
             lose(c);
             return false;
