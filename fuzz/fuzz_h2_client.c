@@ -6,13 +6,14 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "far.h"
 #include "http/pool_int.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define GET "GET /v1 HTTP/1.1\r\nHost: h\r\n\r\n"
 
-enum { CALLS = 2, TURNS = 3 };
+enum { CALLS = 2 };
 
 static struct result {
     struct call *call;
@@ -56,27 +57,6 @@ static const struct call_handler handler = {
     .on_fail = on_fail,
 };
 
-static void turns(struct loop *l, int far)
-{
-    static char heard[64 * 1024];
-    for (int i = 0; i < TURNS; i++)
-        loop_turn(l, 0);
-    while (recv(far, heard, sizeof(heard), MSG_DONTWAIT) > 0)
-        continue;
-}
-
-static void say(struct loop *l, int far, struct str bytes, size_t piece)
-{
-    while (bytes.n > 0) {
-        struct str now = str_head(bytes, size_min(piece, bytes.n));
-        ssize_t n = send(far, now.p, now.n, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n <= 0)
-            return;
-        bytes = str_skip(bytes, (size_t)n);
-        turns(l, far);
-    }
-}
-
 static void run(struct loop *l, struct pool *p, const int ends[2], uint8_t how, struct str bytes)
 {
     struct sock_addr peer = {0};
@@ -86,14 +66,14 @@ static void run(struct loop *l, struct pool *p, const int ends[2], uint8_t how, 
         results[i] = (struct result){.pauses = how & 1U << i};
         results[i].call = call_start(p, STR(GET), NULL, &handler, &results[i]);
     }
-    turns(l, ends[1]);
-    say(l, ends[1], bytes, how & 4 ? 1 + (size_t)how / 8 : SIZE_MAX);
+    far_turns(l, ends[1]);
+    far_say(l, ends[1], bytes, how & 4 ? 1 + (size_t)how / 8 : SIZE_MAX);
     for (size_t i = 0; i < CALLS; i++)
         if (results[i].call && results[i].pauses)
             call_resume(results[i].call);
-    turns(l, ends[1]);
+    far_turns(l, ends[1]);
     (void)close(ends[1]);
-    for (int i = 0; i < TURNS; i++)
+    for (int i = 0; i < FAR_TURNS; i++)
         loop_turn(l, 0);
     for (size_t i = 0; i < CALLS; i++)
         if (results[i].call)

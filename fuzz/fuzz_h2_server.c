@@ -6,12 +6,13 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "far.h"
 #include "http/server_int.h"
 #include "wire/h2.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { TURNS = 3, HELD = 64 };
+enum { HELD = 64 };
 
 static const struct server_door plain = {.tls = NULL};
 static const struct stream_owner nobody = {.name = "fuzz"};
@@ -86,27 +87,6 @@ static void on_drained(void *ctx, struct request *r)
     ASSERT(r->user == &seen);
 }
 
-static void turns(struct loop *l, int far)
-{
-    static char heard[64 * 1024];
-    for (int i = 0; i < TURNS; i++)
-        loop_turn(l, 0);
-    while (recv(far, heard, sizeof(heard), MSG_DONTWAIT) > 0)
-        continue;
-}
-
-static void say(struct loop *l, int far, struct str bytes, size_t piece)
-{
-    while (bytes.n > 0) {
-        struct str now = str_head(bytes, size_min(piece, bytes.n));
-        ssize_t n = send(far, now.p, now.n, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n <= 0)
-            return;
-        bytes = str_skip(bytes, (size_t)n);
-        turns(l, far);
-    }
-}
-
 static struct server *new_server(struct loop *l)
 {
     static const struct server_handler handler = {
@@ -147,17 +127,17 @@ static struct server *new_server(struct loop *l)
 static void run(struct loop *l, struct server *s, int far, struct str bytes)
 {
     if (!(seen.how & 8))
-        say(l, far, STR(H2_PREFACE), SIZE_MAX);
-    say(l, far, bytes, seen.how & 16 ? 1 + (size_t)seen.how / 32 : SIZE_MAX);
+        far_say(l, far, STR(H2_PREFACE), SIZE_MAX);
+    far_say(l, far, bytes, seen.how & 16 ? 1 + (size_t)seen.how / 32 : SIZE_MAX);
     for (size_t i = 0; i < seen.n_held; i++)
         if (seen.held[i])
             answer(seen.held[i], 200);
-    turns(l, far);
+    far_turns(l, far);
     if (seen.how & 32)
         server_drain(s);
-    turns(l, far);
+    far_turns(l, far);
     (void)close(far);
-    for (int i = 0; i < TURNS; i++)
+    for (int i = 0; i < FAR_TURNS; i++)
         loop_turn(l, 0);
 }
 

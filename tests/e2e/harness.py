@@ -230,6 +230,24 @@ class Client(Wire):
         return data
 
 
+def trickle_tls(client, context, path):
+    """Asks for a path over TLS, every byte of it, handshake included, in a segment of its own; what is
+    answered."""
+    into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(into, out, server_hostname="localhost")
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            client.trickle(out.read())
+            into.write(client.sock.recv(65536))
+    tls.write(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+    client.trickle(out.read())
+    into.write(client.rest())
+    return tls.read()
+
+
 class Call(Wire):
     """One connection from the proxy to the scripted upstream."""
 

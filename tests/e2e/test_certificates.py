@@ -294,20 +294,8 @@ class Handshakes(Case):
         self.assertIn("No client certificate CA names sent", said.stdout)
 
     def test_the_first_bytes_one_by_one(self):
-        into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = self.context(self.ann).wrap_bio(into, out, server_hostname="localhost")
-        client = self.client(self.serve())
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                client.trickle(out.read())
-                into.write(client.sock.recv(65536))
-        tls.write(b"GET /v1/models HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        client.trickle(out.read())
-        into.write(client.rest())
-        self.assertIn(b"200 OK", tls.read())
+        said = harness.trickle_tls(self.client(self.serve()), self.context(self.ann), "/v1/models")
+        self.assertIn(b"200 OK", said)
 
 
 class Methods(Case):

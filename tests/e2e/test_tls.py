@@ -141,20 +141,7 @@ class Listener(Case):
 
     def test_bytes_one_by_one(self):
         """Records, handshake included, that come in segments of a byte."""
-        into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = self.context().wrap_bio(into, out, server_hostname="localhost")
-        client = self.client(self.one)
-        while True:
-            try:
-                tls.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                client.trickle(out.read())
-                into.write(client.sock.recv(65536))
-        tls.write(b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        client.trickle(out.read())
-        into.write(client.rest())
-        self.assertIn(b"200 OK", tls.read())
+        self.assertIn(b"200 OK", harness.trickle_tls(self.client(self.one), self.context(), "/livez"))
 
     def test_curl(self):
         url = f"https://{self.one.text_address}/v1/models"
