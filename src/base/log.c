@@ -281,23 +281,26 @@ static void put_value(struct line *l, const struct log_field *f)
     }
 }
 
-/* A constant of ours, with what stands around it. */
+/* A constant of ours, with what stands around it: ,"key": or, in a text line, a space and key= */
 static void put_key(struct line *l, struct str key)
 {
     bool json = line_format == LOG_JSON;
-    char text[KEY_MAX_BYTES + 4];
-    size_t n = 0;
+    char *p = l->text + l->n;
 
     ASSERT(key.n <= KEY_MAX_BYTES);
-    text[n++] = json ? ',' : ' ';
+    if (l->max - l->n < KEY_MAX_BYTES + 4) {
+        l->cut = true;
+        return;
+    }
+    *p++ = json ? ',' : ' ';
     if (json)
-        text[n++] = '"';
-    memcpy(text + n, key.p, key.n);
-    n += key.n;
+        *p++ = '"';
+    memcpy(p, key.p, key.n);
+    p += key.n;
     if (json)
-        text[n++] = '"';
-    text[n++] = json ? ':' : '=';
-    put(l, str_of(text, n));
+        *p++ = '"';
+    *p++ = json ? ':' : '=';
+    l->n = (size_t)(p - l->text);
 }
 
 /* All of the field or nothing of it. */
