@@ -147,6 +147,14 @@ static void put(struct line *l, struct str s)
     l->n += s.n;
 }
 
+static void put_char(struct line *l, char c)
+{
+    if (l->cut || l->n == l->max)
+        l->cut = true;
+    else
+        l->text[l->n++] = c;
+}
+
 /* Bytes that cannot stand as they are in a JSON string, or should not in a terminal. */
 static bool is_special(char c)
 {
@@ -224,9 +232,9 @@ static void put_escaped(struct line *l, struct str s, size_t max)
 
 static void put_quoted(struct line *l, struct str s, size_t max)
 {
-    put(l, STR("\""));
+    put_char(l, '"');
     put_escaped(l, s, max);
-    put(l, STR("\""));
+    put_char(l, '"');
 }
 
 /* Text lines quote only what could be misread. */
@@ -241,9 +249,10 @@ static bool needs_quotes(struct str s)
 
 static void put_u64(struct line *l, uint64_t n)
 {
-    char digits[TEXT_U64];
-
-    put(l, str_of(digits, text_u64(n, digits)));
+    if (l->cut || l->max - l->n < TEXT_U64)
+        l->cut = true;
+    else
+        l->n += text_u64(n, l->text + l->n);
 }
 
 static uint64_t put_sign(struct line *l, int64_t i)
