@@ -9,6 +9,10 @@ build/build.ninja:
 	@tools/install-packages.sh build
 	@meson setup build >/dev/null || { tail -n 20 build/meson-logs/meson-log.txt >&2; exit 1; }
 
+# The program as it is meant to be run: compiled again by what it was seen to do under load.
+release: build/build.ninja
+	@tools/release.sh build-release
+
 run: all
 	@build/ccproxy
 
@@ -31,10 +35,10 @@ tidy:
 format:
 	@$(FORMAT) -i $$(git ls-files -co --exclude-standard '*.c' '*.h')
 
-bench: all
+bench: release
 	@tools/install-packages.sh bench
 	@ninja -C build --quiet estimate load scrape translate
-	@bench/run.py
+	@bench/run.py --binary build-release/ccproxy
 
 docs: all
 	@mkdir -p docs
@@ -42,6 +46,6 @@ docs: all
 	@tools/dashboards.py deploy/grafana/dashboards
 
 clean:
-	rm -rf build build-asan build-fuzz build-clang
+	rm -rf build build-asan build-fuzz build-clang build-release
 
-.PHONY: all run test asan fuzz tidy format bench docs clean
+.PHONY: all release run test asan fuzz tidy format bench docs clean
