@@ -1,4 +1,5 @@
 """Thinking that clients do not send back, answers that pause, and fields that upstream refuses."""
+import contextlib
 import copy
 import json
 
@@ -212,6 +213,27 @@ class Stash(Case):
         said["reasoning_details"] = [{"type": "reasoning.text", "text": "Norway.", "index": 0,
                                       "signature": "c2lnMQ==", "format": "anthropic-claude-v1"}]
         self.assertTrue(self.lost([{"role": "user", "content": "Edited"}, said, result()]))
+
+    def elsewhere(self, worker, messages):
+        """Asks over a connection that another worker has; returns which."""
+        while True:
+            with contextlib.closing(self.gateway.client()) as client:
+                client.request("GET", "/livez")
+                client.response()
+                mine = self.gateway.worker_of(client)
+                if mine == worker:
+                    continue
+                client.request("POST", CHAT, {"model": "claude-sonnet-5-5", "messages": messages,
+                                              "tools": [TOOL]}, key="key-of-ann-00000000")
+                return client.response().json()["choices"][0]["message"], mine
+
+    def test_another_worker_knows_it(self):
+        self.answers = [FIRST, DONE]
+        said, worker = self.elsewhere(None, [ASK])
+        del said["reasoning_content"], said["reasoning_details"]
+        _, other = self.elsewhere(worker, [ASK, said, result()])
+        self.assertNotEqual(other, worker)
+        self.assertEqual(self.sent(), KEPT)
 
     def test_survives_a_reload(self):
         said = self.begin()
