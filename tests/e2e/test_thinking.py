@@ -414,3 +414,20 @@ class Adapt(Case):
     def test_nothing_to_leave_out(self):
         self.answers = [(400, "invalid_request_error", "temperature: no")]
         self.assertEqual((self.post([ASK]).status, len(self.bodies)), (400, 1))
+
+
+class AdaptStrict(Case):
+    ENV = {"CCPROXY_STRICT": "true"}
+
+    def test_what_was_asked_for_is_refused(self):
+        self.answers = [(400, "invalid_request_error", "`temperature` is deprecated for this model.")]
+        response = self.post([ASK], model="claude-sonnet-4-6", temperature=0.5)
+        self.assertEqual((response.status, len(self.bodies)), (400, 1))
+        self.assertIn("temperature", response.error["message"])
+
+    def test_thinking_goes(self):
+        said = {"role": "assistant", "content": "Hi", "thinking_blocks": [
+            {"type": "thinking", "thinking": "t", "signature": "c2ln"}]}
+        self.answers = [(400, "invalid_request_error",
+                         "messages.1.content.0: Invalid `signature` in `thinking` block"), DONE]
+        self.assertEqual(self.post([ASK, said, ASK]).status, 200)
