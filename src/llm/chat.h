@@ -126,7 +126,8 @@ struct chat {
     struct str tool_beta;   /* one that a tool of Anthropic's needs */
     bool search_reserved;   /* web_search is upstream's own here */
     bool names_synthesised; /* declarations were made up from the history */
-    bool cited;             /* a document asks for citations */
+    bool cited;             /* a part asks for citations */
+    bool cited_document, uncited_document;
     struct chat_strict strict;
 };
 

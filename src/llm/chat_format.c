@@ -98,6 +98,10 @@ static bool read_own(struct chat *c)
 
 bool chat_read_format(struct chat *c)
 {
+    if (c->cited_document && c->uncited_document)
+        return chat_refuse(c, STR("invalid_value"), STR("messages"),
+                           "Invalid value for 'messages': either all documents have citations "
+                           "enabled or none.");
     struct jval v = chat_field(c, STR("response_format"));
     if (!json_present(v))
         return read_own(c);

@@ -116,7 +116,10 @@ bool chat_read_own(struct chat *c, struct jval part, struct blocks *into)
                            "Invalid value: expected an https URL.");
     if (!chat_check_part(c, k, part))
         return false;
-    c->cited |= json_true(json_get(json_get(part, STR("citations")), STR("enabled")));
+    bool cited = json_true(json_get(json_get(part, STR("citations")), STR("enabled")));
+    c->cited |= cited;
+    c->cited_document |= cited && json_str_is(json_get(part, STR("type")), STR("document"));
+    c->uncited_document |= !cited && json_str_is(json_get(part, STR("type")), STR("document"));
     return add_raw(c, k, part, into);
 }
 

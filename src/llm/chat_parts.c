@@ -356,7 +356,10 @@ static bool read_part(struct chat *c, struct jval part, enum chat_place place, s
     const struct part_kind *kind = kind_of(type, place);
     if (!kind)
         return chat_refuse_value(c, chat_part_param(c, ".type"), type, supported_in(place));
-    return kind->read(c, part, into);
+    if (!kind->read(c, part, into))
+        return false;
+    c->uncited_document |= into->last && into->last->type == BLOCK_DOCUMENT;
+    return true;
 }
 
 bool chat_read_content(struct chat *c, struct jval content, enum chat_place place,

@@ -275,6 +275,7 @@ static const struct native {
     {STR_INIT("bash_"), false, false, STR_INIT("")},
     {STR_INIT("memory_"), false, false, STR_INIT("")},
     {STR_INIT("text_editor_"), false, false, STR_INIT("")},
+    /* the beta's tools have a screen, whose size is wanted */
     {STR_INIT("computer_20241022"), false, false, STR_INIT("computer-use-2024-10-22")},
     {STR_INIT("computer_20250124"), false, false, STR_INIT("computer-use-2025-01-24")},
     {STR_INIT("computer_20251124"), false, false, STR_INIT("computer-use-2025-11-24")},
@@ -297,6 +298,10 @@ static bool read_native_tool(struct chat *c, struct jval v, size_t i, const stru
         return chat_refuse(c, STR("invalid_value"), tool_param(c, i, ".name"),
                            "Invalid value: a tool of type '%.*s' needs its name.",
                            STR_FMT(json_str_raw(json_get(v, STR("type")))));
+    static const char *const sizes[] = {".display_width_px", ".display_height_px"};
+    for (size_t k = 0; kind->beta.n > 0 && k < ARRAY_LEN(sizes); k++)
+        if (json_type(json_get(v, str_c(sizes[k] + 1))) == JSON_NULL)
+            return chat_refuse_missing(c, tool_param(c, i, sizes[k]));
     if (!chat_check_own_tool(c, v, tool_param(c, i, "")))
         return false;
     void **slot = strmap_at(&c->tools, name.n > 0 ? name : json_str_raw(json_get(v, STR("type"))));
