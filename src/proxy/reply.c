@@ -99,7 +99,7 @@ static void reply_retry_fields(struct exchange *x, enum fail why)
         after_us = OVERLOAD_PAUSE_US;
     bool hopeless = row->status < 500 && row->status != 408 && row->status != 409 &&
                     row->status != 429; /* the same request would fail again */
-    if (hopeless || why == FAIL_UPSTREAM_QUOTA || why == FAIL_BUDGET) {
+    if (hopeless || why == FAIL_UPSTREAM_QUOTA || why == FAIL_UPSTREAM_AUTH || why == FAIL_BUDGET) {
         reply_field(r, STR("X-Should-Retry"), STR("false"));
         return;
     }
