@@ -67,6 +67,8 @@ struct chat_reply {
     struct chat_name *names;
 };
 
+#define CHAT_EFFORTS "'none', 'minimal', 'low', 'medium', 'high', 'xhigh', and 'max'"
+
 /* What the client said about reasoning, from whichever of its fields. */
 struct chat_wish {
     bool given;      /* anything at all */
@@ -76,6 +78,7 @@ struct chat_wish {
     int64_t budget;  /* tokens, or 0 */
     struct str from; /* the field, for x-ccproxy-dropped */
     bool hidden;     /* reasoning is not wanted in the answer */
+    bool shown;      /* if the model thinks by itself, its text is wanted */
     bool omitted;    /* its text is not wanted from upstream */
 };
 

@@ -369,10 +369,14 @@ bool chat_read_web_search(struct chat *c)
     } sizes[] = {{STR_INIT("low"), 1}, {STR_INIT("medium"), 5}, {STR_INIT("high"), 10}};
     static const struct str places[] = {STR_INIT("city"), STR_INIT("region"), STR_INIT("country"),
                                         STR_INIT("timezone")};
-    int64_t uses = 5;
+    struct jval size = json_get(v, STR("search_context_size"));
+    int64_t uses = json_type(size) == JSON_NULL ? 5 : 0;
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
-        if (json_str_is(json_get(v, STR("search_context_size")), sizes[i].size))
+        if (json_str_is(size, sizes[i].size))
             uses = sizes[i].uses;
+    if (uses == 0)
+        return chat_refuse_value(c, STR("web_search_options.search_context_size"), size,
+                                 "'low', 'medium', and 'high'");
     struct jval where = json_get(json_get(v, STR("user_location")), STR("approximate"));
     struct jsonw w;
     jsonw_to_buf(&w, &c->text);
@@ -386,7 +390,7 @@ bool chat_read_web_search(struct chat *c)
         jsonw_field_str(&w, "type", STR("approximate"));
         for (size_t i = 0; i < ARRAY_LEN(places); i++) {
             struct jval place = json_get(where, places[i]);
-            if (json_is(place, JSON_STRING)) {
+            if (!chat_blank(json_str_raw(place))) {
                 jsonw_key(&w, places[i]);
                 jsonw_str_raw(&w, json_str_raw(place));
             }
@@ -497,9 +501,17 @@ static bool choose_allowed(struct chat *c, struct jval v)
         return chat_refuse(
             c, STR("invalid_value"), STR("tool_choice"),
             "Invalid value for 'tool_choice': none of the allowed tools is defined.");
-    bool required = json_str_is(json_get(allowed, STR("mode")), STR("required"));
+    struct jval mode = json_get(allowed, STR("mode"));
+    bool required = json_str_is(mode, STR("required"));
     c->m->choice = required ? CHOICE_ANY : CHOICE_AUTO;
-    return true;
+    return required || json_type(mode) == JSON_NULL || json_str_is(mode, STR("auto")) ||
+           chat_refuse_value(c, STR("tool_choice"), mode, "'auto' and 'required'");
+}
+
+/* A choice that is one word, also in Anthropic's spelling: {"type":"auto"}. */
+static struct jval choice_word(struct jval v)
+{
+    return json_is(v, JSON_OBJECT) ? json_get(v, STR("type")) : v;
 }
 
 static bool read_choice_value(struct chat *c, struct jval v, struct str param)
@@ -514,15 +526,17 @@ static bool read_choice_value(struct chat *c, struct jval v, struct str param)
         {STR_INIT("any"), CHOICE_ANY},
     };
 
+    struct jval word = choice_word(v);
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if (json_str_is(v, words[i].word)) {
-            c->m->choice = words[i].choice;
-            return true;
-        }
+        if (!json_str_is(word, words[i].word))
+            continue;
+        c->m->choice = words[i].choice;
+        c->m->no_parallel |= json_true(json_get(v, STR("disable_parallel_tool_use")));
+        return true;
     }
     if (!json_is(v, JSON_OBJECT))
         return chat_refuse_value(c, param, v, "'none', 'auto', and 'required'");
-    if (json_str_is(json_get(v, STR("type")), STR("allowed_tools")))
+    if (json_str_is(word, STR("allowed_tools")))
         return choose_allowed(c, v);
     return choose_named(c, name_in(v), param);
 }
@@ -531,7 +545,8 @@ static bool read_choice_value(struct chat *c, struct jval v, struct str param)
 static bool choice_without_tools(struct chat *c, struct jval v, struct str param)
 {
     c->m->no_parallel = false;
-    if (!json_present(v) || json_str_is(v, STR("auto")) || json_str_is(v, STR("none")))
+    struct jval word = choice_word(v);
+    if (!json_present(v) || json_str_is(word, STR("auto")) || json_str_is(word, STR("none")))
         return true;
     return chat_refuse(
         c, STR("invalid_value"), param,

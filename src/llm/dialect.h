@@ -55,6 +55,7 @@ struct decoded {
     enum model_match match;
     struct str asked_model; /* the client's name for the model, plain text, in keep */
     bool stream;
+    uint64_t home; /* requests of one home go to one upstream key, for its cache; 0: none */
     struct str max_tokens_name; /* the client's field for it; absent when it set none */
     struct str dropped; /* "temperature, seed": named in x-ccproxy-dropped; absent when none */
     void *state;        /* the dialect's own, in keep, for its encoder */

@@ -249,7 +249,7 @@ enum step_result step_send(struct exchange *x)
     struct proxy *p = x->proxy;
     if (!x->encoder)
         x->encoder = open_encoder(x);
-    x->key = route_pick(&p->route, clock_us(), &x->keys_tried);
+    x->key = route_pick(&p->route, clock_us(), x->decoded.home, &x->keys_tried);
     struct platform_call call = p->upstream;
     call.key = p->config->upstream_keys[x->key];
     const struct trace trace = traces_attempt(x);

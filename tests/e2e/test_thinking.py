@@ -352,6 +352,17 @@ class Adapt(Case):
         self.assertEqual((response.status, len(self.bodies)), (200, 3))
         self.assertEqual(response.fields["x-ccproxy-dropped"], "temperature")
 
+    def test_a_schema_that_cannot_be_compiled(self):
+        schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+        dropped, body = self.refused(
+            "Schema is too complex for compilation.", model="claude-opus-5", tools=None,
+            response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+        self.assertEqual(dropped, "response_format")
+        self.assertNotIn("output_config", body)
+        words, _, told = body["system"][0]["text"].partition("\n")
+        self.assertIn("matches this JSON schema", words)
+        self.assertEqual(json.loads(told), {**schema, "additionalProperties": False})
+
     def test_a_forced_tool(self):
         dropped, body = self.refused('tool_choice: forcing tools is not supported for this model',
                                      model="claude-opus-5", tool_choice="required")

@@ -846,6 +846,20 @@ class Retries(Case):
             used.append(self.up.calls[-1].fields["x-api-key"])
         self.assertEqual(sorted(used), ["key-a"] * 2 + ["key-b"] * 2 + ["key-c"] * 2)
 
+    def test_a_cache_key_stays_with_one_upstream_key(self):
+        """Prompt caches are an upstream key's; also over workers, and while others take turns."""
+        seen = []
+        self.start(each_request(lambda call: (seen.append(call.fields["x-api-key"]), good(call))),
+                   ANTHROPIC_API_KEY="key-a,key-b,key-c", CCPROXY_WORKERS=2)
+        used = {f"conversation {n}": set() for n in range(8)}
+        for _ in range(3):
+            for name, keys in used.items():
+                self.proxy_.chat()
+                self.proxy_.chat(prompt_cache_key=name)
+                keys.add(seen[-1])
+        self.assertEqual({len(keys) for keys in used.values()}, {1})
+        self.assertGreater(len(set.union(*used.values())), 1)
+
     def test_no_key_is_left(self):
         self.start(each_request(error(401, "authentication_error", "invalid x-api-key")),
                    CCPROXY_RETRIES=5, ANTHROPIC_API_KEY="key-a,key-b")
