@@ -25,7 +25,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "golden"
 import run as golden  # noqa: E402
 
 EXTENSIONS = {"reasoning_content", "reasoning_details", "cache_read_input_tokens",
-              "cache_creation_input_tokens", "annotations", "service_tier"}
+              "cache_creation_input_tokens", "server_tool_use", "annotations", "citations", "service_tier",
+              "stop_details", "stop_reason"}
 # The newest types have no sampling, which older models still take; block_binding is a beta's.
 UPSTREAM_EXTENSIONS = {"$.temperature", "$.top_p", "$.top_k", "$.thinking.block_binding"}
 # openai-python's chunks know no custom tools (openai-node's do).
