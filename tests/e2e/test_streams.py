@@ -1,5 +1,5 @@
 """Every recorded stream of the golden cases through the whole gateway: cut anew, disturbed, and its tail lost.
-And answers that pause, which are several requests upstream and one for the client."""
+And how answers end."""
 import json
 import pathlib
 import random
@@ -161,113 +161,45 @@ class Recut(harness.TestCase):
         self.each(check)
 
 
-SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
-FOUND = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1",
-         "content": [{"type": "web_search_result", "url": "https://a.example/", "title": "A",
-                      "encrypted_content": "EqQB", "page_age": None}]}
-CITED = {"type": "web_search_result_location", "url": "https://a.example/", "title": "A", "cited_text": "a",
-         "encrypted_index": "Eo8B"}
-
-
-def block(index, value, *deltas):
-    return [{"type": "content_block_start", "index": index, "content_block": value},
-            *[{"type": "content_block_delta", "index": index, "delta": d} for d in deltas], block_stop(index)]
-
-
-def first_round():
-    return [message_start(input_tokens=100, output_tokens=1), text_start(), text_delta("Let me see. "), block_stop(),
-            *block(1, SEARCH, {"type": "input_json_delta", "partial_json": '{"query":"a"}'}), *block(2, FOUND),
-            message_delta("pause_turn", output=20, server_tool_use={"web_search_requests": 1}), MESSAGE_STOP]
-
-
-def last_round():
-    citation = {"type": "citations_delta", "citation": CITED}
-    text = {"type": "text_delta", "text": "It is so."}
-    return [message_start(input_tokens=300, output_tokens=1),
-            *block(0, {"type": "text", "text": "", "citations": []}, citation, text),
-            message_delta(output=7, server_tool_use={"web_search_requests": 2}), MESSAGE_STOP]
-
-
-class Pauses(harness.TestCase):
-    def start(self, *rounds):
-        """The upstream answers with one round after the other, the last one again and again."""
-        self.bodies = []
-
-        def answer(call):
-            self.bodies.append(call.json())
-            what = rounds[min(len(self.bodies), len(rounds)) - 1]
-            what(call) if callable(what) else call.answer(what)
-
-        return self.proxy(self.upstream(each_request(answer)), CCPROXY_RETRIES=0)
-
-    def check_rounds(self):
-        said = self.bodies[1]["messages"][-1]
-        self.assertEqual(said["role"], "assistant")
-        self.assertEqual(said["content"], [{"type": "text", "text": "Let me see. "},
-                                           {**SEARCH, "input": {"query": "a"}}, FOUND])
-        self.assertEqual(self.bodies[0]["messages"], self.bodies[1]["messages"][:-1])
-        self.assertEqual({**self.bodies[0], "messages": 0}, {**self.bodies[1], "messages": 0})
-
-    def check_usage(self, usage):
-        self.assertEqual((usage["prompt_tokens"], usage["completion_tokens"]), (400, 27))
-        self.assertEqual(usage["server_tool_use"], {"web_search_requests": 3})
-
-    def check_source(self, annotations):
-        self.assertEqual(annotations, [{"type": "url_citation", "url_citation": {
-            "start_index": 12, "end_index": 21, "title": "A", "url": "https://a.example/"}}])
-
-    def test_whole(self):
-        answer = self.start(first_round(), last_round()).chat(web_search_options={}).json()
-        choice, = answer["choices"]
-        self.assertEqual((choice["message"]["content"], choice["finish_reason"]),
-                         ("Let me see. It is so.", "stop"))
-        self.assertNotIn("tool_calls", choice["message"])
-        self.check_source(choice["message"]["annotations"])
-        self.check_usage(answer["usage"])
-        self.check_rounds()
-
-    def test_streamed(self):
-        response = self.start(first_round(), last_round()).chat(
-            stream=True, web_search_options={}, stream_options={"include_usage": True})
-        *chunks, usage, done = response.frames()
-        deltas = [c["choices"][0]["delta"] for c in chunks]
-        self.assertEqual([d.get("content") for d in deltas[:3]], ["", "Let me see. ", "It is so."])
-        self.assertEqual([d["role"] for d in deltas if "role" in d], ["assistant"])
-        self.assertEqual([c["choices"][0]["finish_reason"] for c in chunks], [None] * (len(chunks) - 1) + ["stop"])
-        self.check_source(deltas[-2]["annotations"])
-        self.check_usage(usage["usage"])
-        self.assertEqual((done, len({c["id"] for c in chunks})), ("[DONE]", 1))
-        self.check_rounds()
-
-    def test_not_for_ever(self):
-        answer = self.start(first_round()).chat(web_search_options={}).json()
-        self.assertEqual(answer["choices"][0]["finish_reason"], "stop")
-        self.assertEqual(len(self.bodies), 6)
-
-    def test_no_tools_of_upstream(self):
-        """Nothing there that could go on: the answer ends."""
-        events = [*text_events("Hm.")[:-2], message_delta("pause_turn"), MESSAGE_STOP]
-        answer = self.start(events).chat().json()
-        self.assertEqual((answer["choices"][0]["finish_reason"], len(self.bodies)), ("stop", 1))
-
-    def test_a_later_round_that_fails(self):
-        """What was said cannot be taken back: an error frame, or an error instead of half an answer."""
-        cut = last_round()[:3]
-        for fails, code in ((lambda call: call.error(529, "overloaded_error", "Overloaded"), "server_is_overloaded"),
-                            (lambda call: call.answer(cut), "upstream_incomplete")):
-            frames = self.start(first_round(), fails).chat(stream=True, web_search_options={}).frames()
-            self.assertEqual(ended(frames), "error")
-            self.assertEqual(frames[-1]["error"]["code"], code)
-            response = self.start(first_round(), fails).chat(web_search_options={})
-            self.assertGreaterEqual(response.status, 500)
-            self.assertEqual(response.error["code"], code)
-
-
 class Ends(harness.TestCase):
+    def start(self, *answers):
+        """The upstream gives one answer after the other."""
+        rest = list(answers)
+        self.up = self.upstream(each_request(lambda call: call.answer(rest.pop(0))))
+        return self.proxy(self.up)
+
+    def test_sources_and_searches_of_several_rounds(self):
+        """Ranges are of the whole text, and searches are added up. test_thinking.py has the rest of pauses."""
+
+        def round_of(said, searches, stop):
+            source = {"type": "web_search_result_location", "url": "https://a.example/", "title": said,
+                      "cited_text": "a", "encrypted_index": "i"}
+            return [message_start(), {**text_start(), "content_block": {"type": "text", "text": "", "citations": []}},
+                    {"type": "content_block_delta", "index": 0,
+                     "delta": {"type": "citations_delta", "citation": source}}, text_delta(said), block_stop(),
+                    message_delta(stop, server_tool_use={"web_search_requests": searches}), MESSAGE_STOP]
+
+        rounds = round_of("It ", 1, "pause_turn"), round_of("is so.", 2, "end_turn")
+        body = self.start(*rounds).chat(web_search_options={}).json()
+        *chunks, usage, _ = self.start(*rounds).chat(
+            stream=True, web_search_options={}, stream_options={"include_usage": True}).frames()
+        notes = body["choices"][0]["message"]["annotations"]
+        self.assertEqual(chunks[-2]["choices"][0]["delta"], {"annotations": notes})
+        self.assertEqual([[n["url_citation"][k] for k in ("title", "start_index", "end_index")] for n in notes],
+                         [["It ", 0, 3], ["is so.", 3, 9]])
+        for said in (body["usage"], usage["usage"]):
+            self.assertEqual(said["server_tool_use"], {"web_search_requests": 3})
+
+    def test_a_pause_without_tools_of_upstream(self):
+        """Nothing there that could go on: the answer ends."""
+        proxy = self.start([*text_events("Hm.")[:-2], message_delta("pause_turn"), MESSAGE_STOP])
+        self.assertEqual(proxy.chat().json()["choices"][0]["finish_reason"], "stop")
+        self.assertEqual(len(self.up.requests), 1)
+
     def test_a_reason_that_is_not_known_is_logged(self):
         for reason, named in (("compaction", "compaction"), (None, None), ("a b", None)):
             events = [*text_events("Hm.")[:-2], message_delta(reason), MESSAGE_STOP]
-            proxy = self.proxy(self.upstream(each_request(lambda call, e=events: call.answer(e))))
+            proxy = self.start(events)
             choice = proxy.chat().json()["choices"][0]
             self.assertEqual(choice["finish_reason"], "stop")
             line = proxy.wait_log("upstream ended an answer for a reason that is not known")
