@@ -16,6 +16,7 @@ import run as golden  # noqa: E402
 
 CASES = [(p, c) for p in sorted(GOLDEN.glob("*/*.json")) for c in [json.loads(p.read_text())]
          if c.get("kind") == "stream"]
+RECORDED = sorted((GOLDEN / "recorded").glob("*.sse"))
 GLOW = {"type": "glow", "text": "no"}
 NOVELTY = {"type": "novelty", "index": 0, "delta": GLOW}
 NOISE = [sse(PING), sse(NOVELTY), sse({"type": "content_block_delta", "index": 0, "delta": GLOW}), ": hm\n\n",
@@ -24,6 +25,12 @@ NOISE = [sse(PING), sse(NOVELTY), sse({"type": "content_block_delta", "index": 0
 
 def chunked(pieces):
     return b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces if p)
+
+
+def at_random(body, seed):
+    rand = random.Random(seed)
+    places = sorted(rand.sample(range(1, len(body)), rand.randint(1, 60)))
+    return [body[a:b] for a, b in zip([0, *places], [*places, len(body)])]
 
 
 def timeless(text):
@@ -115,11 +122,8 @@ class Recut(harness.TestCase):
 
     def test_cut_at_random(self):
         def check(case, events, text):
-            body = b"".join(events)
             for seed in range(3):
-                rand = random.Random(seed)
-                places = sorted(rand.sample(range(1, len(body)), rand.randint(1, 60)))
-                pieces = [body[a:b] for a, b in zip([0, *places], [*places, len(body)])]
+                pieces = at_random(b"".join(events), seed)
                 self.assertEqual(timeless(self.play(case, pieces)), timeless(text), seed)
 
         self.each(check)
@@ -159,6 +163,26 @@ class Recut(harness.TestCase):
                     self.assertNotIn(b"[DONE]", response.body)
 
         self.each(check)
+
+
+    def test_bodies(self):
+        """Whole bodies, byte for byte: odd framing, other line ends, errors and cuts among them."""
+        self.assertGreater(len(RECORDED), 20)
+        for path in RECORDED:
+            with self.subTest(path.stem):
+                body = path.read_bytes()
+                text = self.play({}, [body])
+                broken = path.stem.startswith(("error", "truncated"))
+                if text.startswith("{"):
+                    self.assertTrue(broken and json.loads(text)["error"]["type"])
+                    continue
+                self.assertEqual(ended(golden.frames_of(text)), "error" if broken else "success")
+                for pieces in ([body[i:i + 1] for i in range(len(body))], *(at_random(body, s) for s in range(3))):
+                    self.assertEqual(timeless(self.play({}, pieces)), timeless(text))
+                ends = [m.end() for m in re.finditer(rb"(\r\n|\n|\r){2}", body)]
+                for n in ends:
+                    if b'"message_stop"' not in body[:n]:
+                        self.assertIn(b'"error"', self.ask({}, chunked([body[:n]])).body, n)
 
 
 class Ends(harness.TestCase):
