@@ -186,11 +186,11 @@ class Recut(harness.TestCase):
 
 
 class Ends(harness.TestCase):
-    def start(self, *answers):
+    def start(self, *answers, **env):
         """The upstream gives one answer after the other."""
         rest = list(answers)
         self.up = self.upstream(each_request(lambda call: call.answer(rest.pop(0))))
-        return self.proxy(self.up)
+        return self.proxy(self.up, **env)
 
     def test_sources_and_searches_of_several_rounds(self):
         """Ranges are of the whole text, and searches are added up. test_thinking.py has the rest of pauses."""
@@ -228,3 +228,12 @@ class Ends(harness.TestCase):
             self.assertEqual(choice["finish_reason"], "stop")
             line = proxy.wait_log("upstream ended an answer for a reason that is not known")
             self.assertEqual(line.get("reason") or None, named)
+
+    def test_too_large_in_one_piece(self):
+        """Asking again would cost as much again: official clients are told not to. Streamed it has no bound."""
+        large = text_events(*["x" * 1000] * 200)
+        proxy = self.start(large, large, CCPROXY_MAX_BODY="64KiB")
+        response = proxy.chat()
+        self.assert_error(response, 502, "answer_too_large", "server_error")
+        self.assertEqual(response.fields["x-should-retry"], "false")
+        self.assertEqual(ended(proxy.chat(stream=True).frames()), "success")
