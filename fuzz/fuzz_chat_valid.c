@@ -16,11 +16,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { BODY_MAX = 64 * 1024 * 1024 };
 
-static enum valid_result judge(struct str body, struct arena *scratch, struct str *ret_why)
+/* What only upstream can know: whether a signature is its own, and which models it has. */
+static bool is_unknowable(struct str why)
+{
+    return str_starts(why, STR("model: ")) || str_find_str(why, STR("Invalid `signature`")) < why.n;
+}
+
+static enum valid_result judge(struct str body, struct str betas, struct arena *scratch,
+                               struct str *ret_why)
 {
     struct json doc;
     struct sim_error error;
-    struct sim_request q = {.version = SIM_VERSION_OLD, .betas = STR("fast-mode-2026-02-01")};
+    struct sim_request q = {.version = SIM_VERSION_OLD, .betas = betas};
     json_init(&doc);
     enum valid_result result = VALID_TAKEN;
     if (json_parse(&doc, body) != JSON_OK) {
@@ -28,7 +35,7 @@ static enum valid_result judge(struct str body, struct arena *scratch, struct st
         result = VALID_BROKEN;
     } else if (!sim_validate_request(&doc, scratch, &q, &error)) {
         *ret_why = error.message;
-        result = VALID_BROKEN;
+        result = is_unknowable(error.message) ? VALID_TAKEN : VALID_BROKEN;
     }
     json_done(&doc);
     return result;
@@ -52,7 +59,7 @@ enum valid_result valid_check(const struct models *models, unsigned settings, st
     if (dialect_chat.decode(&options, &doc, request, &keep, scratch, &d, &error)) {
         messages_write(d.request, &rope);
         *ret_body = arena_dup(scratch, rope_flatten(&rope, scratch));
-        result = judge(*ret_body, scratch, ret_why);
+        result = judge(*ret_body, d.request->betas, scratch, ret_why);
     } else {
         *ret_why = arena_dup(scratch, error.message);
     }
@@ -74,6 +81,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     gen_init_bytes(&g, str_of((const char *)data, size));
     g.native = true;
     chat_gen_request(&g);
+    if (size > 0 && data[0] & 4)
+        chat_mangle(&g);
     arena_init(&scratch);
     if (valid_check(models, size > 0 ? data[0] % 4 : 0, buf_str(&g.out), &scratch, &body, &why) ==
         VALID_BROKEN) {

@@ -261,31 +261,44 @@ static bool read_custom_tool(struct chat *c, struct jval v, size_t i)
     return admit_tool(c, &t, tool_param(c, i, ".custom.name"));
 }
 
-static bool is_native(struct jval type, bool *ret_server)
-{
-    static const struct {
-        struct str prefix;
-        bool server; /* upstream runs it */
-    } kinds[] = {
-        {STR_INIT("web_search_"), true},     {STR_INIT("web_fetch_"), true},
-        {STR_INIT("code_execution_"), true}, {STR_INIT("tool_search_tool_"), true},
-        {STR_INIT("bash_"), false},          {STR_INIT("memory_"), false},
-        {STR_INIT("text_editor_"), false},   {STR_INIT("computer_"), false},
-        {STR_INIT("browser_"), false},
-    };
+/* Anthropic's own tools, known by how their type begins. */
+static const struct native {
+    struct str prefix;
+    bool server;   /* upstream runs it */
+    bool nameless; /* a set of tools */
+    struct str beta;
+} natives[] = {
+    {STR_INIT("web_search_"), true, false, STR_INIT("")},
+    {STR_INIT("web_fetch_"), true, false, STR_INIT("")},
+    {STR_INIT("code_execution_"), true, false, STR_INIT("")},
+    {STR_INIT("tool_search_tool_"), true, false, STR_INIT("")},
+    {STR_INIT("bash_"), false, false, STR_INIT("")},
+    {STR_INIT("memory_"), false, false, STR_INIT("")},
+    {STR_INIT("text_editor_"), false, false, STR_INIT("")},
+    {STR_INIT("computer_20241022"), false, false, STR_INIT("computer-use-2024-10-22")},
+    {STR_INIT("computer_20250124"), false, false, STR_INIT("computer-use-2025-01-24")},
+    {STR_INIT("computer_20251124"), false, false, STR_INIT("computer-use-2025-11-24")},
+    {STR_INIT("computer_toolset_"), false, true, STR_INIT("")},
+    {STR_INIT("browser_toolset_"), false, true, STR_INIT("")},
+};
 
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (!str_starts(json_str_raw(type), kinds[i].prefix))
-            continue;
-        *ret_server = kinds[i].server;
-        return true;
-    }
-    return false;
+static const struct native *native_of(struct jval type)
+{
+    for (size_t i = 0; i < ARRAY_LEN(natives); i++)
+        if (str_starts(json_str_raw(type), natives[i].prefix))
+            return &natives[i];
+    return NULL;
 }
 
-static bool read_native_tool(struct chat *c, struct jval v, size_t i, bool server)
+static bool read_native_tool(struct chat *c, struct jval v, size_t i, const struct native *kind)
 {
     struct str name = json_str_raw(json_get(v, STR("name")));
+    if (!kind->nameless && !is_clean(name, false))
+        return chat_refuse(c, STR("invalid_value"), tool_param(c, i, ".name"),
+                           "Invalid value: a tool of type '%.*s' needs its name.",
+                           STR_FMT(json_str_raw(json_get(v, STR("type")))));
+    if (!chat_check_own_tool(c, v, tool_param(c, i, "")))
+        return false;
     void **slot = strmap_at(&c->tools, name.n > 0 ? name : json_str_raw(json_get(v, STR("type"))));
     if (*slot)
         return chat_refuse(c, STR("invalid_value"), tool_param(c, i, ".name"),
@@ -293,7 +306,8 @@ static bool read_native_tool(struct chat *c, struct jval v, size_t i, bool serve
     struct tool *t = messages_add_tool(c->scratch, c->m);
     t->name = name;
     t->value = chat_own_tool(c, v, &t->cache);
-    t->server = server;
+    t->server = kind->server;
+    c->tool_beta = kind->beta.n > 0 ? kind->beta : c->tool_beta;
     *slot = t;
     return true;
 }
@@ -316,9 +330,9 @@ static bool read_tool(struct chat *c, struct jval v, size_t i)
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
         if (json_str_is(type, kinds[k].type))
             return kinds[k].read(c, v, i);
-    bool server;
-    if (is_native(type, &server))
-        return read_native_tool(c, v, i, server);
+    const struct native *native = native_of(type);
+    if (native)
+        return read_native_tool(c, v, i, native);
     return chat_refuse_value(c, tool_param(c, i, ".type"), type, "'function' and 'custom'");
 }
 

@@ -128,14 +128,16 @@ static struct str name_or_none(struct str s)
 }
 
 /* Upstream refuses something of the request by name: once more without it. False when there is
- * nothing that could be left out, or that was tried before. */
+ * nothing that could be left out, or that was tried before; with strict only thinking goes, which
+ * the client has not asked for. */
 static bool adapt(struct exchange *x, struct str message)
 {
     struct decoded *d = &x->decoded;
     if (x->adapted || x->step != STEP_SEND || !d->request)
         return false;
     struct str gone = messages_adapt(d->request, message, &x->scratch, &x->unable);
-    if (!gone.p)
+    bool asked_for = !str_eq(gone, STR("messages.thinking"));
+    if (!gone.p || (asked_for && x->proxy->config->strict))
         return false;
     x->adapted = true;
     d->dropped = d->dropped.n
