@@ -71,9 +71,9 @@ static enum step_result fail_unknown_url(struct exchange *x, const char *unsuppo
         return exchange_fail_with(x, FAIL_UNKNOWN_URL, STR_NONE, STR_NONE,
                                   arena_printf(&x->keep, "Unknown request URL: %.*s %.*s.",
                                                STR_FMT(x->method), STR_FMT(x->path)));
-    return exchange_fail_with(x, FAIL_UNSUPPORTED_ENDPOINT, STR_NONE, STR_NONE,
-                              arena_printf(&x->keep, "%.*s is not supported: Claude has no %s.",
-                                           STR_FMT(x->path), unsupported));
+    return exchange_fail_with(
+        x, FAIL_UNSUPPORTED_ENDPOINT, STR_NONE, STR_NONE,
+        arena_printf(&x->keep, "%.*s is not supported: %s.", STR_FMT(x->path), unsupported));
 }
 
 static bool has_json_type(const struct h1_head *head)
@@ -103,7 +103,7 @@ enum step_result step_identify(struct exchange *x)
     x->endpoint = endpoint_find(head->path, &rest, &unsupported);
     if (x->endpoint && !endpoint_is_at(x->endpoint, x->request->door->serves))
         x->endpoint = NULL;
-    if (!x->endpoint && head->method != H1_OTHER)
+    if (!x->endpoint && (unsupported || head->method != H1_OTHER))
         return fail_unknown_url(x, unsupported);
     x->rest = arena_dup(&x->keep, rest);
     if (!endpoint_allows(x->endpoint, head))

@@ -631,7 +631,7 @@ class Errors(Case):
                 self.assertEqual((said["type"], said["code"], said["param"]), row[4:], row)
                 hidden = row[5] == "insufficient_quota" or row[0] == 401
                 self.assertEqual(row[2] in said["message"], not hidden, row)
-                hopeless = response.status in (400, 403, 404, 413) or hidden and row[0] != 401
+                hopeless = response.status in (400, 403, 404, 413) or hidden
                 self.assertEqual(response.fields.get("x-should-retry"), "false" if hopeless else None, row)
         self.assertEqual(len(self.up.requests), 2 * len(rows))
 
