@@ -86,7 +86,7 @@ static enum valid_result run(const struct models *models, uint64_t seed, char **
         chat_mangle(&g);
     arena_init(&scratch);
     enum valid_result result =
-        valid_check(models, (unsigned)(seed % 4), buf_str(&g.out), &scratch, &body, &why);
+        valid_check(models, (unsigned)(seed / 2 % 8), buf_str(&g.out), &scratch, &body, &why);
     if (result == VALID_BROKEN && count_kind(why))
         (void)printf("seed %llu: %.*s\n  in  %.*s\n  out %.*s\n", (unsigned long long)seed,
                      STR_FMT(why), STR_FMT(buf_str(&g.out)), STR_FMT(body));

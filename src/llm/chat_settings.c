@@ -169,7 +169,7 @@ bool chat_read_sampling(struct chat *c)
 {
     struct jval temperature = chat_field(c, STR("temperature"));
     struct jval top_p = chat_field(c, STR("top_p")), top_k = chat_field(c, STR("top_k"));
-    bool can = c->m->model->can & CAN_SAMPLE;
+    bool can = (c->m->model->can & CAN_SAMPLE) && !c->o->unsampled;
     bool thinks = c->m->thinking == THINKING_ADAPTIVE || c->m->thinking == THINKING_ENABLED;
     double n = 0;
     if (can && !thinks && json_f64(temperature, &n))

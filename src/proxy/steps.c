@@ -189,6 +189,13 @@ static struct str path_model(struct exchange *x)
     return x->rest.n && text_percent_decode(&x->scratch, x->rest, &name) ? name : STR_NONE;
 }
 
+/* Versions are dates. */
+static bool lacks_sampling(struct str version)
+{
+    static const struct str first = STR_INIT("2026-10-21");
+    return version.n == first.n && memcmp(version.p, first.p, first.n) >= 0;
+}
+
 enum step_result step_decode(struct exchange *x)
 {
     struct proxy *p = x->proxy;
@@ -204,6 +211,7 @@ enum step_result step_decode(struct exchange *x)
         .strict = p->config->strict,
         .auto_cache = p->config->auto_cache,
         .fast_mode = p->config->fast_mode,
+        .unsampled = lacks_sampling(p->config->anthropic_version),
     };
     struct request_error e = {0};
     if (!x->endpoint->dialect->decode(&options, &p->doc, buf_str(&x->body), &x->keep, &x->scratch,

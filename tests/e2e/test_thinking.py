@@ -416,6 +416,16 @@ class Adapt(Case):
         self.assertEqual((self.post([ASK]).status, len(self.bodies)), (400, 1))
 
 
+class NewerVersion(Case):
+    ENV = {"CCPROXY_ANTHROPIC_VERSION": "2026-10-21"}
+
+    def test_has_no_sampling(self):
+        self.answers = [DONE]
+        response = self.post([ASK], model="claude-sonnet-4-6", temperature=0.5)
+        self.assertEqual((response.status, response.fields["x-ccproxy-dropped"]), (200, "temperature"))
+        self.assertNotIn("temperature", self.bodies[-1])
+
+
 class AdaptStrict(Case):
     ENV = {"CCPROXY_STRICT": "true"}
 
