@@ -8,7 +8,7 @@ Every golden case is run; then
                           openai-python, strictly: required members, types, enumerations; members
                           beyond those are the extensions listed here
   what goes upstream      must be MessageCreateParams of anthropic-python, with no other member at any
-                          depth
+                          depth; with a beta, of its beta namespace
 The last line is "types: N passed, N failed".
 """
 import collections.abc
@@ -18,6 +18,7 @@ import sys
 
 import pydantic
 from anthropic.types import message_create_params
+from anthropic.types.beta import message_create_params as beta_params
 from openai.types import Completion, shared
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -30,6 +31,7 @@ EXTENSIONS = {"reasoning_content", "reasoning_details", "cache_read_input_tokens
 # The newest types have no sampling, which older models still take; block_binding is a beta's.
 UPSTREAM_EXTENSIONS = {"$.temperature", "$.top_p", "$.top_k", "$.thinking.block_binding"}
 UPSTREAM = pydantic.TypeAdapter(message_create_params.MessageCreateParams)
+BETA = pydantic.TypeAdapter(beta_params.MessageCreateParams)
 
 
 def extras(value, path="$"):
@@ -73,8 +75,8 @@ def missing(want, got, path="$"):
             yield from missing(a, b, f"{path}[{i}]")
 
 
-def check_upstream(body):
-    lacking = missing(body, plain(UPSTREAM.validate_python(body)))
+def check_upstream(kind, body):
+    lacking = missing(body, plain(kind.validate_python(body)))
     found = [path for path in lacking if path not in UPSTREAM_EXTENSIONS]
     if found:
         raise ValueError(f"unknown members: {', '.join(found)}")
@@ -85,7 +87,8 @@ def bodies(program, case):
     legacy = case.get("dialect") == "completions"
     kind = case["kind"]
     if kind == "request":
-        yield check_upstream, json.loads(golden.run(program, "request", case))["body"]
+        got = json.loads(golden.run(program, "request", case))
+        yield lambda b: check_upstream(BETA if got["betas"] else UPSTREAM, b), got["body"]
     elif kind == "error":  # test_errors.py holds the gateway to it
         yield check_error, filled(case["expected_openai_error"])
     elif kind == "request_error":
