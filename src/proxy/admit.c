@@ -21,6 +21,12 @@ static struct limit_clock now(void)
     return (struct limit_clock){.now_us = clock_us(), .wall_us = clock_wall_us()};
 }
 
+static struct limit_item lease_of(uint64_t whose, enum which which, uint64_t limit, uint64_t cost)
+{
+    return (struct limit_item){
+        .kind = LIMIT_LEASE, .key = limit_key(whose, which), .limit = limit, .cost = cost};
+}
+
 /* --- what the client is told --- */
 
 static void tell(const struct limit_item *it, const struct limit_result *r,
@@ -338,7 +344,7 @@ static enum step_result wait_for_place(struct exchange *x, enum verdict why)
     if (!p->queue || !queue_join(p->queue, &a->waiter, x->client->limit_id))
         return refuse(x);
     uint64_t whose = why == NO_PLACE_AT_ALL ? 0 : x->client->limit_id;
-    a->waiting = (struct limit_item){LIMIT_LEASE, limit_key(whose, WAITING), INT64_MAX, 0, 1};
+    a->waiting = lease_of(whose, WAITING, INT64_MAX, 1);
     (void)limits_take(p->shared->limits, &a->waiting, 1, &clock, p->owner, &ignored);
     x->phase_at_us = clock_us() + (uint64_t)p->config->queue_timeout;
     count_queue(p);
@@ -448,8 +454,8 @@ bool admit_body(struct exchange *x, size_t bytes)
     uint64_t limit = (uint64_t)p->config->client_buffered / 1024, cost = (bytes + 1023) / 1024;
     if (!limit || !cost || !x->client)
         return true;
-    struct limit_item it = {LIMIT_LEASE, limit_key(x->client->limit_id, BODIES), limit, 0,
-                            cost < limit ? cost : limit};
+    struct limit_item it =
+        lease_of(x->client->limit_id, BODIES, limit, cost < limit ? cost : limit);
     if (!limits_take(p->shared->limits, &it, 1, &clock, p->owner, &result)) {
         x->retry_after_us = LEASE_RETRY_US;
         return false;
@@ -464,9 +470,7 @@ void admit_body_is(struct exchange *x, size_t bytes)
     const uint64_t none = 0, rest = (bytes + 1023) / 1024;
     if (x->body_kib <= rest)
         return;
-    struct limit_item it = {.kind = LIMIT_LEASE,
-                            .key = limit_key(x->client->limit_id, BODIES),
-                            .cost = x->body_kib - rest};
+    const struct limit_item it = lease_of(x->client->limit_id, BODIES, 0, x->body_kib - rest);
     limits_settle(x->proxy->shared->limits, &it, 1, &none, &clock, x->proxy->owner);
     x->body_kib = rest;
 }

@@ -86,7 +86,7 @@ static uint64_t holder_of(const struct exchange *x, enum which which)
 {
     if (admit_rows[which].node)
         return 0;
-    return admit_is_of_model(which) ? x->client->limit_id ^ limit_id(x->decoded.model->id)
+    return admit_is_of_model(which) ? limit_part(x->client->limit_id, x->decoded.model->id)
                                     : x->client->limit_id;
 }
 
