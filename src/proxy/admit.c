@@ -102,6 +102,16 @@ static bool take_here(struct exchange *x, size_t from, size_t to)
 
 /* --- with Redis --- */
 
+/* "client:rpm", "client:model-rpm:claude-opus-5". */
+static struct str key_in_redis(struct exchange *x, enum which which)
+{
+    struct arena *a = &x->keep;
+    struct str what = str_c(admit_rows[which].key);
+    if (admit_is_of_model(which))
+        what = arena_join(a, arena_join(a, what, STR(":")), x->decoded.model->id);
+    return arena_join(a, arena_join(a, x->client->name, STR(":")), what);
+}
+
 static void add_remote(struct exchange *x, struct remote *r, const struct limit_item *it,
                        enum which which)
 {
@@ -118,11 +128,9 @@ static void add_remote(struct exchange *x, struct remote *r, const struct limit_
                                 [LIMIT_DAY] = day_us,
                                 [LIMIT_MONTH] = 0,
                                 [LIMIT_LEASE] = longest};
-    struct str model = admit_is_of_model(which) ? x->decoded.model->id : STR("");
     r->items[r->n++] = (struct redis_limit_item){
         .kind = kinds[it->kind],
-        .key = arena_printf(&x->keep, "%.*s:%s%s%.*s", STR_FMT(x->client->name),
-                            admit_rows[which].key, model.n > 0 ? ":" : "", STR_FMT(model)),
+        .key = key_in_redis(x, which),
         .limit = it->limit,
         .burst = it->limit,
         .period_us = periods[it->kind],
@@ -233,11 +241,9 @@ static bool lower_to(struct exchange *x, uint64_t left)
     a->lowered = true;
     a->reserved = left;
     for (size_t i = 0; i < a->n; i++) {
-        if (admit_rows[a->which[i]].unit != TOKENS)
-            continue;
-        a->items[i].cost = left;
+        a->items[i].cost = admit_cost(x, admit_rows[a->which[i]].unit);
         if (a->remote && i >= a->n_node)
-            a->remote->items[i - a->n_node].cost = left;
+            a->remote->items[i - a->n_node].cost = a->items[i].cost;
     }
     return true;
 }

@@ -36,8 +36,8 @@ enum {
 #define REDIS_LIMIT_BUDGET_MAX 9000000000000000ull
 
 enum redis_limit_kind {
-    REDIS_LIMIT_CELL,   /* GCRA: limit per period, burst at once */
-    REDIS_LIMIT_BUDGET, /* limit per calendar window */
+    REDIS_LIMIT_CELL,   /* GCRA: limit per period, burst at once; more, when nothing is owed */
+    REDIS_LIMIT_BUDGET, /* limit per calendar window; fits while anything is left of it */
     REDIS_LIMIT_LEASE,  /* limit at a time, 0 for any number */
 };
 

@@ -249,6 +249,17 @@ static bool read_scripted(const struct redis_limit_call *c, const struct redis_r
     return true;
 }
 
+/* With this request counted already. */
+static bool fits(const struct redis_limit_item *it, uint64_t used)
+{
+    switch (it->kind) {
+    case REDIS_LIMIT_CELL: return used <= it->limit || used <= it->cost;
+    case REDIS_LIMIT_BUDGET: return used < it->limit + it->cost;
+    case REDIS_LIMIT_LEASE: return used <= it->limit || it->limit == 0;
+    }
+    UNREACHABLE();
+}
+
 static bool read_plain(const struct redis_limit_call *c, const struct redis_reply *r,
                        struct redis_limit_answer *a)
 {
@@ -271,7 +282,7 @@ static bool read_plain(const struct redis_limit_call *c, const struct redis_repl
                 return false;
             at += 3;
         }
-        res->fits = used <= it->limit || (it->kind == REDIS_LIMIT_LEASE && it->limit == 0);
+        res->fits = fits(it, used);
         res->remaining = used < it->limit ? it->limit - used : 0;
         res->reset_us = left_ms * 1000;
         res->retry_us = res->fits ? 0 : left_ms * 1000;

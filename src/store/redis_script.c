@@ -89,13 +89,14 @@
     "local items, admitted = {}, 1\n" \
     "for i = 1, cells do\n" \
       "local c = read_cell(i)\n" \
-      "c.excess = c.cost * c.ticks - (c.burst * c.ticks - c.owed)\n" \
+    /* what costs more than the burst fits when nothing is owed */ \
+      "c.excess = (math.min(c.cost, c.burst) - c.burst) * c.ticks + c.owed\n" \
       "c.retry = c.excess > 0 and rest_us(c, c.excess) or -1\n" \
       "items[i] = c\n" \
     "end\n" \
     "for i = cells + 1, cells + budgets do\n" \
       "local b = read_budget(i)\n" \
-      "b.retry = b.used + b.cost > b.limit and b.stop - now or -1\n" \
+      "b.retry = b.used >= b.limit and b.stop - now or -1\n" \
       "items[i] = b\n" \
     "end\n" \
     "for i = cells + budgets + 1, cells + budgets + leases do\n" \

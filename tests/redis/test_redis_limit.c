@@ -174,17 +174,19 @@ static void test_all_or_nothing(void **state)
     assert_int_equal(got.items[3].remaining, 99990);
     assert_true(admit(items, 4));
     assert_int_equal(got.items[2].remaining, 200);
-    assert_false(admit(items, 4)); /* the leases and the day's budget are out of it */
+    assert_false(admit(items, 4)); /* there are no leases; of the day something is left */
     assert_false(got.items[0].fits);
     assert_true(got.items[1].fits);
-    assert_false(got.items[2].fits);
-    assert_in_range(got.items[2].retry_us, 1, 86400ull * 1000 * 1000);
+    assert_true(got.items[2].fits);
     assert_true(got.items[3].fits);
     assert_true(got.items[3].remaining >= 99980); /* nothing was taken */
     assert_int_equal(got.items[2].remaining, 200);
-    settle(&first, items, 4, (const uint64_t[]){0, 1, 100, 10});
-    assert_true(admit(items, 4)); /* 400 + 100 + 400 of the day */
-    assert_int_equal(got.items[2].remaining, 100);
+    settle(&first, items, 4, (const uint64_t[]){0, 1, 600, 10});
+    assert_false(admit(items, 4)); /* 600 + 400 of the day */
+    assert_true(got.items[0].fits);
+    assert_false(got.items[2].fits);
+    assert_int_equal(got.items[2].remaining, 0);
+    assert_in_range(got.items[2].retry_us, 1, 86400ull * 1000 * 1000);
 }
 
 static void test_refusal_says_when(void **state)
@@ -356,6 +358,18 @@ static void test_agrees_with_oracle(void **state)
     }
 }
 
+/* What costs more than there ever is fits when nothing is owed, and is paid in time. */
+static void test_larger_than_the_burst(void **state)
+{
+    struct redis_limit_item items[] = {lease_of("l", 0), cell_of("c", 60, 60, 300)};
+    (void)state;
+    assert_true(admit(items, 2));
+    assert_int_equal(got.items[1].remaining, 0);
+    items[1].cost = 1;
+    assert_false(admit(items, 2));
+    assert_in_range(got.items[1].retry_us, 230ull * 1000 * 1000, 241ull * 1000 * 1000);
+}
+
 static void test_limit_may_change(void **state)
 {
     struct redis_limit_item items[] = {lease_of("l", 0), cell_of("c", 60, 100, 50)};
@@ -497,6 +511,14 @@ static void test_without_scripts(void **state)
     assert_true(admit(items, 3)); /* what the refused one took has been given back */
     assert_int_equal(got.items[1].remaining, 1);
     assert_int_equal(got.items[2].remaining, 1000 - 15 - 1);
+    const struct redis_limit_item large[] = {lease_of("l2", 3), cell_of("c2", 5, 5, 9),
+                                             budget_of("b2", 10, 0, 0, 9)};
+    assert_true(admit(large, 3)); /* more than there ever is, but nothing else is owed */
+    settle(&got.ticket, large, 3, (const uint64_t[]){0, 0, 9});
+    assert_true(admit(large, 3)); /* something is left of the budget */
+    assert_false(admit(large, 3));
+    assert_false(got.items[1].fits);
+    assert_false(got.items[2].fits);
     assert_true(redis_limit_stats(limits).approximate);
     assert_true(strtoll(ask(admin, "PTTL {ccproxy}:c:w"), NULL, 10) > 0);
     assert_true(strtoll(ask(admin, "PTTL {ccproxy}:l:w"), NULL, 10) > 0);
@@ -704,6 +726,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_calendar, setup, teardown),
         cmocka_unit_test_setup_teardown(test_months, setup, teardown),
         cmocka_unit_test_setup_teardown(test_agrees_with_oracle, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_larger_than_the_burst, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_larger_than_the_burst, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limit_may_change, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_stays, setup, teardown),
