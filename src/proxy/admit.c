@@ -55,6 +55,22 @@ static void remember(struct exchange *x, size_t n)
     }
 }
 
+void admit_tell(struct exchange *x)
+{
+    const struct limit_clock clock = now();
+    struct upstream_limits *own = &x->own_limits;
+    if (!x->client || own->requests.known || own->tokens.known || x->proxy->redis_limit)
+        return;
+    for (enum which which = RPM; which <= TPM; which++) {
+        struct limit_item it = admit_look(x, which);
+        struct limit_result r;
+        if (it.limit == 0)
+            continue;
+        (void)limits_take(x->proxy->shared->limits, &it, 1, &clock, x->proxy->owner, &r);
+        tell(&it, &r, which == RPM ? &own->requests : &own->tokens);
+    }
+}
+
 /* What does not fit. */
 static size_t lacking(const struct admission *a)
 {

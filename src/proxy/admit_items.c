@@ -103,26 +103,45 @@ uint64_t admit_cost(const struct exchange *x, enum unit unit)
     UNREACHABLE();
 }
 
-static void add(struct exchange *x, enum which which, int64_t limit)
+static struct limit_item item(const struct exchange *x, enum which which, int64_t limit)
 {
-    struct admission *a = x->admission;
-    const struct admit_row *row = &admit_rows[which];
-    if (limit <= 0)
-        return;
-    a->which[a->n] = (uint8_t)which;
-    a->items[a->n++] = (struct limit_item){
-        .kind = row->kind,
+    return (struct limit_item){
+        .kind = admit_rows[which].kind,
         .key = limit_key(holder_of(x, which), which),
         .limit = (uint64_t)limit,
         .period_us = ADMIT_MINUTE_US,
-        .cost = admit_cost(x, row->unit),
     };
+}
+
+static void add(struct exchange *x, enum which which, int64_t limit)
+{
+    struct admission *a = x->admission;
+    if (limit <= 0)
+        return;
+    a->which[a->n] = (uint8_t)which;
+    a->items[a->n] = item(x, which, limit);
+    a->items[a->n++].cost = admit_cost(x, admit_rows[which].unit);
 }
 
 /* The client's own limit goes before the server's. */
 static int64_t or_else(int64_t own, int64_t server)
 {
     return own >= 0 ? own : server;
+}
+
+static int64_t rpm_of(const struct exchange *x)
+{
+    return or_else(x->client->limits.rpm, x->proxy->config->rate_limit_rpm);
+}
+
+static int64_t tpm_of(const struct exchange *x)
+{
+    return or_else(x->client->limits.tpm, x->proxy->config->rate_limit_tpm);
+}
+
+struct limit_item admit_look(const struct exchange *x, enum which which)
+{
+    return item(x, which, which == RPM ? rpm_of(x) : tpm_of(x));
 }
 
 /* The entry that means the model of this request, by whichever of its names; or one that says nothing. */
@@ -159,8 +178,8 @@ static void collect_own(struct exchange *x, bool open)
     const struct model_limit *mine = of_model(x, &x->client->model_limits);
     const struct model_limit *any = of_model(x, &c->model_limits);
     if ((admit_fallback(x, LIMIT_RATE) == FALLBACK_OPEN) == open) {
-        add(x, RPM, or_else(own->rpm, c->rate_limit_rpm));
-        add(x, TPM, or_else(own->tpm, c->rate_limit_tpm));
+        add(x, RPM, rpm_of(x));
+        add(x, TPM, tpm_of(x));
         add(x, MODEL_RPM, or_else(mine->rpm, any->rpm));
         add(x, MODEL_TPM, or_else(mine->tpm, any->tpm));
     }
