@@ -58,6 +58,10 @@ struct redis_limit_ticket {
     char id[16];
     uint64_t at_us; /* Redis' time of admission; 0: unknown */
     bool approximate;
+
+    struct {
+        uint64_t owed, given;
+    } line[REDIS_LIMIT_ITEMS_MAX]; /* where each cell's units stand in line, see policy/limit.c */
 };
 
 struct redis_limit_result {

@@ -218,6 +218,57 @@ static void test_settles_once(void **state)
     assert_int_equal(got.items[1].remaining, 400);
 }
 
+/* What time has paid of a reservation is not given back, and one that is moves up those behind it. */
+static void test_settles_late(void **state)
+{
+    struct redis_limit_item items[] = {lease_of("l", 0), cell_of("c", 6000, 6000, 50)};
+    const uint64_t nothing[] = {0, 0};
+    (void)state;
+    assert_true(admit(items, 2));
+    struct redis_limit_ticket early = got.ticket;
+    do { /* half a second: 50 are a hundredth of a minute's 6000, twice */
+        items[1].cost = 0;
+        assert_true(admit(items, 2));
+    } while (got.items[1].remaining < 6000);
+    items[1].cost = 6000;
+    assert_true(admit(items, 2));
+    struct redis_limit_ticket full = got.ticket;
+    items[1].cost = 50;
+    settle(&early, items, 2, nothing);
+    items[1].cost = 0;
+    assert_true(admit(items, 2));
+    assert_true(got.items[1].remaining <= (got.ticket.at_us - full.at_us) / 10000);
+    items[1].cost = 6000;
+    settle(&full, items, 2, nothing); /* the last in line: nobody is moved */
+    items[1].cost = 0;
+    assert_true(admit(items, 2));
+    assert_int_equal(got.items[1].remaining, 6000);
+    assert_int_equal(got.ticket.line[1].given, 0);
+}
+
+static void test_settles_in_line(void **state)
+{
+    struct redis_limit_item items[] = {lease_of("l", 0), cell_of("c", 600, 600, 400)};
+    struct redis_limit_ticket tickets[2];
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        items[1].cost = i ? 100 : 400;
+        assert_true(admit(items, 2));
+        tickets[i] = got.ticket;
+    }
+    items[1].cost = 400;
+    settle(&tickets[0], items, 2, (const uint64_t[]){0, 10});
+    items[1].cost = 0;
+    assert_true(admit(items, 2));
+    assert_true(got.ticket.line[1].given >= UINT64_C(390) * MINUTE_US);
+    assert_true(got.ticket.line[1].owed <= UINT64_C(110) * MINUTE_US);
+    items[1].cost = 100;
+    settle(&tickets[1], items, 2, (const uint64_t[]){0, 0});
+    items[1].cost = 0;
+    assert_true(admit(items, 2));
+    assert_true(got.items[1].remaining >= 590);
+}
+
 /* Debt beyond the burst is paid before anything passes. */
 static void test_debt(void **state)
 {
@@ -721,6 +772,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_all_or_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusal_says_when, setup, teardown),
         cmocka_unit_test_setup_teardown(test_settles_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_settles_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_settles_in_line, setup, teardown),
         cmocka_unit_test_setup_teardown(test_debt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_extremes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_calendar, setup, teardown),

@@ -656,10 +656,12 @@ static void test_limit_words(void **state)
     assert_non_null(strstr(server.text, "\r\n$1\r\n2\r\n$5\r\n{t}:c\r\n$5\r\n{t}:l\r\n$16\r\n"));
     assert_non_null(strstr(server.text, "$2\r\n60\r\n$1\r\n7\r\n$8\r\n60000000\r\n$1\r\n1\r\n"
                                         "$1\r\n3\r\n$1\r\n5\r\n$5\r\n60000\r\n"));
-    peer_say(&server, "*8\r\n:1\r\n:1700000000000000\r\n:4\r\n:3000000\r\n:-1\r\n"
-                      ":2\r\n:0\r\n:-1\r\n");
+    peer_say(&server, "*10\r\n:1\r\n:1700000000000000\r\n:4\r\n:3000000\r\n:-1\r\n"
+                      ":2\r\n:0\r\n:-1\r\n:180000000\r\n:12\r\n");
     RUN_UNTIL(told);
     assert_true(last.admitted && last.items[0].fits && last.items[1].fits);
+    assert_int_equal(last.ticket.line[1].owed, 180000000);
+    assert_int_equal(last.ticket.line[1].given, 12);
     assert_int_equal(last.ticket.at_us, 1700000000000000);
     assert_int_equal(last.items[0].remaining, 2);
     assert_int_equal(last.items[1].remaining, 4);
@@ -679,8 +681,10 @@ static void test_limit_wrong_answers(void **state)
         STR_INIT("$-1\r\n"),
         STR_INIT("*0\r\n"),
         STR_INIT("*2\r\n:1\r\n:1\r\n"),
-        STR_INIT("*8\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n+1\r\n"),
-        STR_INIT("*8\r\n*0\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n"),
+        STR_INIT("*8\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n"),
+        STR_INIT("*10\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n+1\r\n:1\r\n:1\r\n"),
+        STR_INIT("*10\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n+1\r\n"),
+        STR_INIT("*10\r\n*0\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n"),
         STR_INIT("*9\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n"),
         STR_INIT("-ERR Error running script\r\n"),
         STR_INIT("-WRONGTYPE x\r\n"),
@@ -798,9 +802,11 @@ static void test_limit_cancel(void **state)
         RUN_UNTIL(peer_has(&server, "60000\r\n"));
         peer_forget(&server);
         if (way == 0)
-            peer_say(&server, "*8\r\n:1\r\n:1\r\n:4\r\n:3\r\n:-1\r\n:2\r\n:0\r\n:-1\r\n");
+            peer_say(&server,
+                     "*10\r\n:1\r\n:1\r\n:4\r\n:3\r\n:-1\r\n:2\r\n:0\r\n:-1\r\n:9\r\n:0\r\n");
         if (way == 1)
-            peer_say(&server, "*8\r\n:0\r\n:1\r\n:4\r\n:3\r\n:-1\r\n:0\r\n:0\r\n:0\r\n");
+            peer_say(&server,
+                     "*10\r\n:0\r\n:1\r\n:4\r\n:3\r\n:-1\r\n:0\r\n:0\r\n:0\r\n:9\r\n:0\r\n");
         if (way == 2) {
             advance(REDIS_TIMEOUT_US);
             peer_say(&server, "+late\r\n");
