@@ -209,15 +209,7 @@ class Rates(harness.TestCase):
 
     def test_at_a_time(self):
         gate = threading.Event()
-        def script(call):
-            call.read_request()
-            call.start()
-            call.event(USED[0])
-            gate.wait(harness.DEADLINE)
-            for event in USED[1:]:
-                call.event(event)
-            call.end()
-        proxy = self.start(script, CCPROXY_CONCURRENT_REQUESTS=2, CCPROXY_WORKERS=2)
+        proxy = self.start(harness.held(gate, USED), CCPROXY_CONCURRENT_REQUESTS=2, CCPROXY_WORKERS=2)
         open_ = [proxy.client() for _ in range(2)]
         for client in open_:
             client.stream()
@@ -278,17 +270,10 @@ class Rates(harness.TestCase):
     def test_a_budget_is_reserved(self):
         """Many at once pass a budget no more often than one after the other."""
         gate = threading.Event()
-        def script(call):
-            call.read_request()
-            call.start()
-            call.event(USED[0])
-            gate.wait(harness.DEADLINE)
-            for event in USED[1:]:
-                call.event(event)
-            call.end()
         self.addCleanup(gate.set)
         clients = {"tester": {"usd_per_day": 0.01}}
-        proxy = self.start(script, CCPROXY_CLIENTS=json.dumps(clients), CCPROXY_CONCURRENT_REQUESTS=100, CCPROXY_WORKERS=2)
+        proxy = self.start(harness.held(gate, USED), CCPROXY_CLIENTS=json.dumps(clients), CCPROXY_CONCURRENT_REQUESTS=100,
+                           CCPROXY_WORKERS=2)
         open_, status = [proxy.client() for _ in range(30)], []
         for client in open_:
             client.chat(max_tokens=100, stream=True)

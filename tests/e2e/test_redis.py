@@ -77,15 +77,7 @@ class Shared(harness.TestCase):
     def test_what_is_left_over_all_nodes_lowers_the_bound(self):
         nodes = [self.node(CCPROXY_RATE_LIMIT_TPM=5000, CCPROXY_RESERVE="lower") for _ in range(2)]
         gate = threading.Event()
-        def held(call):
-            call.read_request()
-            call.start()
-            call.event(USED[0])
-            gate.wait(harness.DEADLINE)
-            for event in USED[1:]:
-                call.event(event)
-            call.end()
-        self.up.script = held
+        self.up.script = harness.held(gate, USED)
         client = nodes[0].client()
         client.stream(max_tokens=3000)  # open, so that all of it is held
         self.up.script = harness.each_request(lambda call: call.answer(USED))
@@ -108,15 +100,7 @@ class Shared(harness.TestCase):
     def test_at_a_time_over_nodes(self):
         gate = threading.Event()
         self.addCleanup(gate.set)
-        def script(call):
-            call.read_request()
-            call.start()
-            call.event(USED[0])
-            gate.wait(harness.DEADLINE)
-            for event in USED[1:]:
-                call.event(event)
-            call.end()
-        self.up = self.upstream(script)
+        self.up = self.upstream(harness.held(gate, USED))
         nodes = [self.node(CCPROXY_CONCURRENT_REQUESTS=2) for _ in range(2)]
         clients = [node.client() for node in nodes]
         for client in clients:

@@ -143,7 +143,7 @@ class Nodes(harness.TestCase):
         self.up = self.upstream(script)
         nodes = self.start(2, CCPROXY_CONCURRENT_REQUESTS=4, CCPROXY_QUEUE_TIMEOUT="20ms", CCPROXY_RATE_LIMIT_RPM=0,
                            CCPROXY_RATE_LIMIT_TPM=10**9, CCPROXY_TOKENS_PER_DAY=10**9, CCPROXY_USD_PER_DAY=1000,
-                           CCPROXY_REDIS_TIMEOUT="5ms", CCPROXY_RETRIES=0)
+                           CCPROXY_REDIS_TIMEOUT="1s", CCPROXY_RETRIES=0)
 
         def leave(i):
             client = self.client(nodes[i % 2])
@@ -156,19 +156,29 @@ class Nodes(harness.TestCase):
             client.reset() if i & 4 else client.close()
 
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            for i in range(4):
+            list(pool.map(leave, range(200)))
+            for node in nodes:
+                node.ended(100, path="/v1/chat/completions")
+                self.assertEqual(node.logs("redis is away"), [])
+            self.nothing_held(nodes)
+            self.charged(nodes, "day-tokens", "prompt_tokens", "output_tokens")
+            self.charged(nodes, "day-usd", "cost_micro_usd")
+            for i in range(4, 8):
                 list(pool.map(leave, range(i * 50, i * 50 + 40)))
                 self.stopped()
                 list(pool.map(leave, range(i * 50 + 40, i * 50 + 50)))
                 self.continued()
-        for i, node in enumerate(nodes):
-            node.ended(100, path="/v1/chat/completions")
+        for node in nodes:
+            node.ended(200, path="/v1/chat/completions")
         self.connected(nodes)
         self.nothing_held(nodes)
-        # and what was used is what the log says
-        took = sum(line.get("prompt_tokens", 0) + line.get("output_tokens", 0)
-                   for node in nodes for line in node.logs("request"))
+
+    def charged(self, nodes, budget, *fields):
+        """What Redis says was used is what the logs say, to the last."""
+        took = sum(line.get(field, 0) for node in nodes for line in node.logs("request") for field in fields)
         self.assertGreater(took, 0)
+        until(lambda: self.redis.call("GET", "{ccproxy}:tester:" + budget).split(" ")[0] == str(took),
+              f"{budget} to be charged {took}")
 
     def test_waiting_over_nodes(self):
         """Who waits at one node gets the place that becomes free at another."""
