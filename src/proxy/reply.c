@@ -1,5 +1,6 @@
 /* reply.c - the heads of answers: what every one carries, and how errors look. */
 #include "base/clock.h"
+#include "proxy/admit.h"
 #include "proxy/door.h"
 #include "proxy/endpoint.h"
 #include "proxy/exchange.h"
@@ -73,6 +74,7 @@ void reply_head(struct exchange *x, int status, struct str content_type)
         if (x->upstream_id.n)
             reply_field(r, STR("Request-Id"), x->upstream_id);
         static const struct upstream_limits unsaid;
+        admit_tell(x);
         const struct upstream_limits *theirs = x->limits ? x->limits : &unsaid;
         reply_limit(r, tighter(&theirs->requests, &x->own_limits.requests), false);
         reply_limit(r, tighter(&theirs->tokens, &x->own_limits.tokens), true);

@@ -223,6 +223,34 @@ def test_rate_limit_is_told_with_its_wait():
     assert e.response.headers["retry-after"] == "30" and e.response.headers["retry-after-ms"] == "30000"
 
 
+def limited(name, max_retries):
+    """A client that has limits of its own, and what it is answered, in order."""
+    answers = []
+    hooks = {"response": [lambda r: answers.append((r.status_code, r.headers.get("retry-after-ms")))]}
+    its = openai.DefaultHttpxClient(http2=HTTP2, event_hooks=hooks)
+    its_key = f"sk-{name}-0123456789"
+    return openai.OpenAI(base_url=BASE, api_key=its_key, max_retries=max_retries, http_client=its), answers
+
+
+def test_waits_as_long_as_it_is_told():
+    """Its own first pause is half a second at most: then it would be refused once more."""
+    waits, answers = limited("waits", 2)
+    script(COSTLY)
+    for _ in range(2):
+        assert joined(waits.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=16, stream=True))
+    assert [status for status, _ in answers] == [200, 429, 200], answers
+    assert int(answers[1][1]) > 500, answers
+
+
+def test_a_budget_is_not_asked_again():
+    spent, answers = limited("spent", 2)
+    script(COSTLY)
+    assert joined(spent.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=16, stream=True))
+    raises(openai.RateLimitError, lambda: spent.chat.completions.create(model=MODEL, messages=HELLO),
+           code="insufficient_quota", type="insufficient_quota")
+    assert [status for status, _ in answers] == [200, 429], answers
+
+
 def test_client_retries_by_itself():
     script(error(500, "api_error", **{"retry-after-ms": "1"}))
     retrying = client.with_options(max_retries=2)
