@@ -1,6 +1,6 @@
 /* limit.c - see limit.h.
  *
- *   values   open addressing by key: { key, value }; a key once entered stays
+ *   values   open addressing by key: { key, value, given }; a key once entered stays
  *   leases   { key, total }, { held[owner] }: the total decides, held tells what a dead worker had
  *
  * Arithmetic of a rate, in ticks of which a whole number makes a unit, so that nothing is rounded but
@@ -14,12 +14,25 @@
  * never could. Between any two moments t apart at most burst + t / period * limit units are admitted,
  * and what settling adds to that is owed first. A limit that changes at a reload moves what is owed by
  * some microseconds.
+ *
+ * What was reserved in vain is given back as far as it has not been paid by time: the reservations stand
+ * in line before the TAT, the first is paid first, and what is paid is gone. Else a client could let a
+ * reservation lapse, use the whole burst, and get the lapsed part on top. So each knows where in the line
+ * it ends, and `given` counts what others gave back since, which moved it up:
+ *
+ *   now |--- paid next ---|--- this one, of which it used a part ---|--- behind it ---| TAT
+ *
+ * Those behind that give back are counted too, for the place of one is not known to another; then less
+ * is given back than could be, never more.
+ *
+ * Several items are judged first and taken then. Each is taken by compare-and-exchange; where another came
+ * between and nothing is left, what was taken is undone and all are judged again. So a refusal was one at
+ * the moment at which it was judged.
  */
 #include "policy/limit.h"
 
 #include <stdatomic.h>
 
-#include "base/clock.h"
 #include "base/hash.h"
 #include "base/mem.h"
 
@@ -29,11 +42,11 @@ enum { PROBES = 16, LEASES = 8192, WINDOW_BITS = 24, LEARN_PARTS = 256 };
 
 struct value {
     _Atomic uint64_t key, value;
+    _Atomic uint64_t given; /* rate: ticks that were given back with others behind them */
 };
 
 struct lease {
-    _Atomic uint64_t key;
-    _Atomic int64_t total;
+    _Atomic uint64_t key, total;
 };
 
 struct holders { /* of the lease at the same place; apart, as few are ever touched */
@@ -85,6 +98,16 @@ uint64_t limit_key(uint64_t id, unsigned which)
     return x ? x : 1; /* 0 is a free place */
 }
 
+uint64_t limit_part(uint64_t id, struct str name)
+{
+    for (size_t at = 0; at < name.n; at += sizeof(uint64_t)) {
+        uint64_t piece = 0;
+        memcpy(&piece, name.p + at, size_min(name.n - at, sizeof(piece)));
+        id = limit_key(id ^ piece, (unsigned)(name.n - at));
+    }
+    return id;
+}
+
 /* Whether this place is the key's, or free and now the key's. */
 static bool is_place(_Atomic uint64_t *place, uint64_t key)
 {
@@ -94,12 +117,12 @@ static bool is_place(_Atomic uint64_t *place, uint64_t key)
     return there == key;
 }
 
-static _Atomic uint64_t *value_at(struct limits *l, uint64_t key)
+static struct value *value_at(struct limits *l, uint64_t key)
 {
     for (size_t i = 0; i < PROBES; i++) {
         struct value *v = &l->values[(key + i) % l->n];
         if (is_place(&v->key, key))
-            return &v->value;
+            return v;
     }
     return NULL;
 }
@@ -128,6 +151,11 @@ static uint64_t later(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* Ticks of a whole period's units; it divides, so it is never 0. */
 static uint64_t burst_of(const struct limit_item *it)
 {
@@ -149,65 +177,65 @@ static uint64_t ticks_of(const struct limit_item *it, uint64_t us)
     return cut((__uint128_t)us * burst_of(it) / it->period_us);
 }
 
-static uint64_t us_of(const struct limit_item *it, uint64_t ticks)
+static uint64_t us_of(const struct limit_item *it, uint64_t burst, uint64_t ticks)
 {
-    uint64_t burst = burst_of(it);
     return (uint64_t)(((__uint128_t)ticks * it->period_us + burst - 1) / burst);
 }
 
-static void judge_rate(const struct limit_item *it, uint64_t tat, uint64_t now, uint64_t needed,
-                       struct limit_result *r)
+/* The value after it was taken. */
+static uint64_t judge_rate(const struct limit_item *it, const struct limit_clock *c, uint64_t tat,
+                           struct limit_result *r)
 {
-    uint64_t burst = burst_of(it), ahead = later(tat, now) - now;
-    r->fits = ahead + needed <= burst;
-    r->remaining = ahead >= burst ? 0 : (burst - ahead) / ticks_each(it);
-    r->reset_us = us_of(it, ahead);
-    r->retry_us = r->fits ? 0 : us_of(it, ahead + needed - burst);
-}
-
-static bool take_rate(struct limits *l, const struct limit_item *it, const struct limit_clock *c,
-                      struct limit_result *r)
-{
-    _Atomic uint64_t *value = value_at(l, it->key);
     uint64_t now = ticks_of(it, c->now_us), burst = burst_of(it), step = step_of(it, it->cost);
-    uint64_t needed = step < burst ? step : burst, tat = value ? atomic_load(value) : 0;
-    for (;;) {
-        judge_rate(it, tat, now, needed, r);
-        if (!r->fits || !value)
-            return r->fits;
-        uint64_t next = later(tat, now) + step;
-        if (atomic_compare_exchange_weak(value, &tat, next)) {
-            struct limit_result after;
-            judge_rate(it, next, now, 0, &after);
-            r->remaining = after.remaining;
-            r->reset_us = after.reset_us;
-            return true;
-        }
-    }
+    uint64_t ahead = later(tat, now) - now, needed = smaller(step, burst);
+    r->fits = ahead + needed <= burst;
+    r->retry_us = r->fits ? 0 : us_of(it, burst, ahead + needed - burst);
+    if (r->fits)
+        ahead += step;
+    r->remaining = ahead >= burst ? 0 : (burst - ahead) / ticks_each(it);
+    r->reset_us = us_of(it, burst, ahead);
+    return now + ahead;
 }
 
-static void move_rate(struct limits *l, const struct limit_item *it, uint64_t from, uint64_t to)
+static void give_back(struct value *v, const struct limit_item *it, uint64_t now, uint64_t ticks)
 {
-    _Atomic uint64_t *value = value_at(l, it->key);
-    if (value && to >= from)
-        atomic_fetch_add(value, step_of(it, to - from));
-    else if (value)
-        atomic_fetch_sub(value, step_of(it, from) - step_of(it, to));
+    uint64_t moved = atomic_load(&v->given) - it->given, last = it->end;
+    int64_t unpaid = (int64_t)(it->end - moved - now);
+    uint64_t back = unpaid > 0 ? smaller(ticks, (uint64_t)unpaid) : 0;
+    if (atomic_compare_exchange_strong(&v->value, &last, it->end - back))
+        return; /* nobody stands behind it */
+    /* in this order: who comes between counts himself moved, though he was not */
+    atomic_fetch_sub(&v->value, back);
+    atomic_fetch_add(&v->given, back);
+}
+
+static void move_rate(struct limits *l, const struct limit_item *it, uint64_t to,
+                      const struct limit_clock *c)
+{
+    struct value *v = value_at(l, it->key);
+    uint64_t reserved = step_of(it, it->cost), used = step_of(it, to);
+    if (v && used > reserved)
+        atomic_fetch_add(&v->value, used - reserved);
+    else if (v && used < reserved)
+        give_back(v, it, ticks_of(it, c->now_us), reserved - used);
 }
 
 /* --- budgets --- */
 
+/* Months since the year 0, of days since 1970 (Howard Hinnant's days_from_civil, backwards: years begin
+ * in March, of 400 years each has as many days). */
+static uint64_t month_of(uint64_t days)
+{
+    uint64_t day = (days + 719468) % 146097, era = (days + 719468) / 146097;
+    uint64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    uint64_t month = (5 * (day - (365 * year + year / 4 - year / 100)) + 2) / 153;
+    return (era * 400 + year) * 12 + month + 2;
+}
+
 static uint64_t window_of(const struct limit_item *it, uint64_t wall_us)
 {
-    char text[CLOCK_TEXT]; /* "2026-11-23T..." */
-    uint64_t year, month;
-    if (it->kind == LIMIT_DAY)
-        return wall_us / 1000000 / 86400;
-    struct str date = clock_rfc3339(wall_us, text);
-    bool ok =
-        str_to_u64(str_head(date, 4), &year) && str_to_u64(str_head(str_skip(date, 5), 2), &month);
-    ASSERT(ok);
-    return year * 12 + month;
+    uint64_t days = wall_us / 1000000 / 86400;
+    return it->kind == LIMIT_DAY ? days : month_of(days);
 }
 
 /* Until the window's end. */
@@ -227,39 +255,33 @@ static uint64_t used_in(uint64_t value, uint64_t window)
 
 static uint64_t packed(uint64_t window, uint64_t used)
 {
-    return window << (64 - WINDOW_BITS) | (used < USED_MAX ? used : USED_MAX);
+    return window << (64 - WINDOW_BITS) | smaller(used, USED_MAX);
 }
 
 /* Fits while anything is left: the last request may overdraw it. */
-static bool take_budget(struct limits *l, const struct limit_item *it, const struct limit_clock *c,
-                        struct limit_result *r)
+static uint64_t judge_budget(const struct limit_item *it, const struct limit_clock *c,
+                             uint64_t value, struct limit_result *r)
 {
-    _Atomic uint64_t *value = value_at(l, it->key);
-    uint64_t window = window_of(it, c->wall_us), old = value ? atomic_load(value) : 0, used;
-    do {
-        used = used_in(old, window);
-        r->fits = used < it->limit;
-        r->remaining = used < it->limit ? it->limit - used : 0;
-        r->retry_us = r->reset_us = r->fits ? 0 : window_left_us(it, c->wall_us);
-        if (!r->fits || !value)
-            return r->fits;
-    } while (!atomic_compare_exchange_weak(value, &old, packed(window, used + it->cost)));
-    r->remaining = r->remaining > it->cost ? r->remaining - it->cost : 0;
-    return true;
+    uint64_t window = window_of(it, c->wall_us), used = used_in(value, window);
+    r->fits = used < it->limit;
+    r->retry_us = r->reset_us = r->fits ? 0 : window_left_us(it, c->wall_us);
+    if (r->fits)
+        used = smaller(used + smaller(it->cost, USED_MAX), USED_MAX);
+    r->remaining = used < it->limit ? it->limit - used : 0;
+    return packed(window, used);
 }
 
-static void move_budget(struct limits *l, const struct limit_item *it, uint64_t from, uint64_t to,
+static void move_budget(struct limits *l, const struct limit_item *it, uint64_t to,
                         const struct limit_clock *c)
 {
-    _Atomic uint64_t *value = value_at(l, it->key);
-    uint64_t window = window_of(it, c->wall_us), old = value ? atomic_load(value) : 0, used;
+    struct value *v = value_at(l, it->key);
+    uint64_t window = window_of(it, c->wall_us), old = v ? atomic_load(&v->value) : 0, used;
     do {
-        if (!value)
+        if (!v)
             return;
-        used = used_in(old, window);
-        used =
-            used + to > from ? used + to - from : 0; /* what was taken in the last window is gone */
-    } while (!atomic_compare_exchange_weak(value, &old, packed(window, used)));
+        used = used_in(old, window) + to; /* what was taken in the last window is gone */
+        used = used > it->cost ? used - it->cost : 0;
+    } while (!atomic_compare_exchange_weak(&v->value, &old, packed(window, used)));
 }
 
 /* --- leases --- */
@@ -269,21 +291,15 @@ static _Atomic uint32_t *held_of(struct limits *l, const struct lease *e, unsign
     return &l->holders[e - l->leases].held[owner];
 }
 
-static bool take_lease(struct limits *l, const struct limit_item *it, unsigned owner,
-                       struct limit_result *r)
+static uint64_t judge_lease(const struct limit_item *it, uint64_t total, struct limit_result *r)
 {
-    struct lease *e = lease_at(l, it->key);
-    int64_t limit = (int64_t)it->limit, cost = (int64_t)it->cost;
-    int64_t before = e ? atomic_load(&e->total) : 0;
-    do {
-        r->fits = before <= limit - cost;
-        r->remaining = (uint64_t)(before < limit ? limit - before : 0);
-        if (!r->fits || !e)
-            return r->fits;
-    } while (!atomic_compare_exchange_weak(&e->total, &before, before + cost));
-    atomic_fetch_add(held_of(l, e, owner), (uint32_t)cost);
-    r->remaining -= it->cost;
-    return true;
+    int64_t limit = (int64_t)it->limit, held = (int64_t)total, cost = (int64_t)it->cost;
+    r->fits = held <= limit - cost;
+    if (r->fits)
+        held += cost;
+    r->remaining = (uint64_t)(held < limit ? limit - held : 0);
+    r->reset_us = r->retry_us = 0;
+    return (uint64_t)held;
 }
 
 static void end_lease(struct limits *l, const struct limit_item *it, unsigned owner)
@@ -292,7 +308,7 @@ static void end_lease(struct limits *l, const struct limit_item *it, unsigned ow
     if (!e)
         return;
     atomic_fetch_sub(held_of(l, e, owner), (uint32_t)it->cost);
-    atomic_fetch_sub(&e->total, (int64_t)it->cost);
+    atomic_fetch_sub(&e->total, it->cost);
 }
 
 void limits_bury(struct limits *l, unsigned owner)
@@ -310,32 +326,72 @@ int64_t limits_held_by(const struct limits *l, uint64_t key)
     for (size_t i = 0; i < PROBES; i++) {
         const struct lease *e = &l->leases[(key + i) % LEASES];
         if (atomic_load(&e->key) == key)
-            return atomic_load(&e->total);
+            return (int64_t)atomic_load(&e->total);
     }
     return 0;
 }
 
 int64_t limits_held(const struct limits *l)
 {
-    int64_t n = 0;
+    uint64_t n = 0;
     for (size_t i = 0; i < LEASES; i++)
         n += atomic_load(&l->leases[i].total);
-    return n;
+    return (int64_t)n;
 }
 
 /* --- requests --- */
 
-static bool take(struct limits *l, const struct limit_item *it, const struct limit_clock *c,
-                 unsigned owner, struct limit_result *r)
+/* Where an item counts, as it was judged. */
+struct spot {
+    struct value *value; /* one of both; neither: the table is full */
+    struct lease *lease;
+    uint64_t seen, next, given;
+};
+
+static _Atomic uint64_t *counter(const struct spot *at)
 {
-    *r = (struct limit_result){.fits = true};
+    return at->value ? &at->value->value : at->lease ? &at->lease->total : NULL;
+}
+
+static struct spot find(struct limits *l, const struct limit_item *it)
+{
+    struct spot at = {.seen = 0};
+    if (it->kind == LIMIT_LEASE)
+        at.lease = lease_at(l, it->key);
+    else
+        at.value = value_at(l, it->key);
+    if (at.value) /* before the counter */
+        at.given = atomic_load(&at.value->given);
+    if (counter(&at))
+        at.seen = atomic_load(counter(&at));
+    return at;
+}
+
+static bool judge(const struct limit_item *it, const struct limit_clock *c, struct spot *at,
+                  struct limit_result *r)
+{
     switch (it->kind) {
-    case LIMIT_RATE: return take_rate(l, it, c, r);
+    case LIMIT_RATE: at->next = judge_rate(it, c, at->seen, r); return r->fits;
     case LIMIT_DAY:
-    case LIMIT_MONTH: return take_budget(l, it, c, r);
-    case LIMIT_LEASE: return take_lease(l, it, owner, r);
+    case LIMIT_MONTH: at->next = judge_budget(it, c, at->seen, r); return r->fits;
+    case LIMIT_LEASE: at->next = judge_lease(it, at->seen, r); return r->fits;
     }
     UNREACHABLE();
+}
+
+/* False: another came between, and now it does not fit. */
+static bool take(struct limits *l, struct limit_item *it, const struct limit_clock *c,
+                 unsigned owner, struct spot *at, struct limit_result *r)
+{
+    _Atomic uint64_t *value = counter(at);
+    while (value && !atomic_compare_exchange_strong(value, &at->seen, at->next))
+        if (!judge(it, c, at, r))
+            return false;
+    it->end = at->next;
+    it->given = at->given;
+    if (at->lease)
+        atomic_fetch_add(held_of(l, at->lease, owner), (uint32_t)it->cost);
+    return true;
 }
 
 static void move(struct limits *l, const struct limit_item *it, uint64_t to,
@@ -344,37 +400,45 @@ static void move(struct limits *l, const struct limit_item *it, uint64_t to,
     if (it->kind == LIMIT_LEASE)
         end_lease(l, it, owner);
     else if (it->kind == LIMIT_RATE)
-        move_rate(l, it, it->cost, to);
+        move_rate(l, it, to, c);
     else
-        move_budget(l, it, it->cost, to, c);
+        move_budget(l, it, to, c);
 }
 
-/* Where it stands: by taking nothing of it. */
-static void look(struct limits *l, const struct limit_item *it, const struct limit_clock *c,
-                 unsigned owner, struct limit_result *r)
+/* Where those stand that fit: by taking nothing of them. */
+static void look(const struct limit_item *items, size_t n, const struct limit_clock *c,
+                 struct spot *spots, struct limit_result *results)
 {
-    struct limit_item nothing = *it;
-    nothing.cost = 0;
-    (void)take(l, &nothing, c, owner, r);
-    r->fits = true; /* the one that did not is another */
-    r->retry_us = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct limit_item nothing = items[i];
+        nothing.cost = 0;
+        if (results[i].fits)
+            (void)judge(&nothing, c, &spots[i], &results[i]);
+    }
 }
 
-bool limits_take(struct limits *l, const struct limit_item *items, size_t n,
-                 const struct limit_clock *c, unsigned owner, struct limit_result *results)
+bool limits_take(struct limits *l, struct limit_item *items, size_t n, const struct limit_clock *c,
+                 unsigned owner, struct limit_result *results)
 {
     ASSERT(n <= LIMIT_ITEMS_MAX && owner < LIMIT_OWNERS);
-    size_t taken = 0;
-    while (taken < n && take(l, &items[taken], c, owner, &results[taken]))
-        taken++;
-    if (taken == n)
-        return true;
-    for (size_t i = taken; i-- > 0;)
-        move(l, &items[i], 0, c, owner);
-    for (size_t i = 0; i < n; i++)
-        if (i != taken)
-            look(l, &items[i], c, owner, &results[i]);
-    return false;
+    struct spot spots[LIMIT_ITEMS_MAX];
+    for (;;) {
+        size_t fitting = 0, taken = 0;
+        for (size_t i = 0; i < n; i++) {
+            spots[i] = find(l, &items[i]);
+            fitting += judge(&items[i], c, &spots[i], &results[i]);
+        }
+        if (fitting < n) {
+            look(items, n, c, spots, results);
+            return false;
+        }
+        while (taken < n && take(l, &items[taken], c, owner, &spots[taken], &results[taken]))
+            taken++;
+        if (taken == n)
+            return true;
+        while (taken-- > 0)
+            move(l, &items[taken], 0, c, owner);
+    }
 }
 
 void limits_settle(struct limits *l, const struct limit_item *items, size_t n,
@@ -388,8 +452,8 @@ void limits_settle(struct limits *l, const struct limit_item *items, size_t n,
 
 uint64_t limits_learnt(struct limits *l, uint64_t key, uint64_t prior)
 {
-    _Atomic uint64_t *value = value_at(l, key);
-    uint64_t parts = value ? atomic_load(value) : 0;
+    struct value *v = value_at(l, key);
+    uint64_t parts = v ? atomic_load(&v->value) : 0;
     return parts ? parts / LEARN_PARTS : prior;
 }
 
@@ -397,24 +461,24 @@ uint64_t limits_learnt(struct limits *l, uint64_t key, uint64_t prior)
  * is a sixty-fourth of where it stands. */
 void limits_learn(struct limits *l, uint64_t key, uint64_t prior, uint64_t seen)
 {
-    _Atomic uint64_t *value = value_at(l, key);
-    if (!value)
+    struct value *v = value_at(l, key);
+    if (!v)
         return;
-    uint64_t at = atomic_load(value);
+    uint64_t at = atomic_load(&v->value);
     at = at ? at : prior * LEARN_PARTS;
     uint64_t step = at / 64 + 1;
     at = seen * LEARN_PARTS > at ? at + 9 * step : at - step;
-    atomic_store(value, at < LEARN_PARTS ? LEARN_PARTS : at); /* two at once: one is as good */
+    atomic_store(&v->value, at < LEARN_PARTS ? LEARN_PARTS : at); /* two at once: one is as good */
 }
 
 /* Moves a sixteenth of the way. */
 void limits_learn_mean(struct limits *l, uint64_t key, uint64_t prior, uint64_t seen)
 {
-    _Atomic uint64_t *value = value_at(l, key);
-    if (!value)
+    struct value *v = value_at(l, key);
+    if (!v)
         return;
-    uint64_t at = atomic_load(value);
+    uint64_t at = atomic_load(&v->value);
     at = at ? at : prior * LEARN_PARTS;
     at = at - at / 16 + seen * LEARN_PARTS / 16;
-    atomic_store(value, at < LEARN_PARTS ? LEARN_PARTS : at);
+    atomic_store(&v->value, at < LEARN_PARTS ? LEARN_PARTS : at);
 }

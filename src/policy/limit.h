@@ -8,7 +8,7 @@
  *
  * One request is judged by several items at once: all are taken, or none. What was taken is a guess;
  * settling corrects it by what it really was, which may leave a debt that later requests wait for,
- * so that the average over time holds. No locks: every value is one 64-bit atomic. A worker that dies
+ * so that the average over time holds. No locks: every value is one 64-bit atomic (a rate has a second). A worker that dies
  * gives its leases back through limits_bury; what it had reserved counts as used.
  */
 #ifndef CCPROXY_POLICY_LIMIT_H
@@ -22,10 +22,11 @@ enum { LIMIT_ITEMS_MAX = 12, LIMIT_OWNERS = 512 };
 
 struct limit_item {
     enum limit_kind kind;
-    uint64_t key;       /* limit_key */
-    uint64_t limit;     /* rate: units a period; budget: units a window; lease: at a time */
-    uint64_t period_us; /* rate */
-    uint64_t cost;      /* units of this request; of a lease below 2^32 */
+    uint64_t key;        /* limit_key */
+    uint64_t limit;      /* rate: units a period; budget: units a window; lease: at a time */
+    uint64_t period_us;  /* rate */
+    uint64_t cost;       /* units of this request; of a lease below 2^32 */
+    uint64_t end, given; /* limits_take's, for limits_settle: where it stands in line */
 };
 
 /* What one item says after a request was admitted, or why not. */
@@ -47,15 +48,17 @@ struct limits;
 struct limits *limits_new(size_t n);
 void limits_free(struct limits *l); /* NULL is fine */
 
-/* Which value an item means: of whom, by a hash of the name, and which one of theirs. */
+/* Which value an item means: of whom, by a hash of the name, and which one of theirs. A part of theirs
+ * has a name that clients cannot choose: its hash is quick, and not cryptographic. */
 uint64_t limit_id(struct str name);
+uint64_t limit_part(uint64_t id, struct str name);
 uint64_t limit_key(uint64_t id, unsigned which);
 
-/* True: all are taken. False: none is; the result of the first that did not fit says so, the others where
- * they stand. A table that is full
- * admits (nothing is held against a client for a lack of memory). owner < LIMIT_OWNERS. */
-bool limits_take(struct limits *l, const struct limit_item *items, size_t n,
-                 const struct limit_clock *c, unsigned owner, struct limit_result *results);
+/* True: all are taken. False: none is; each result says whether its item fits, and where it stands. A
+ * table that is full admits (nothing is held against a client for a lack of memory). owner <
+ * LIMIT_OWNERS. */
+bool limits_take(struct limits *l, struct limit_item *items, size_t n, const struct limit_clock *c,
+                 unsigned owner, struct limit_result *results);
 /* Once for each request that was admitted: actual[i] are the units it really took; leases end. */
 void limits_settle(struct limits *l, const struct limit_item *items, size_t n,
                    const uint64_t *actual, const struct limit_clock *c, unsigned owner);

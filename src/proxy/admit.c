@@ -21,6 +21,12 @@ static struct limit_clock now(void)
     return (struct limit_clock){.now_us = clock_us(), .wall_us = clock_wall_us()};
 }
 
+static struct limit_item lease_of(uint64_t whose, enum which which, uint64_t limit, uint64_t cost)
+{
+    return (struct limit_item){
+        .kind = LIMIT_LEASE, .key = limit_key(whose, which), .limit = limit, .cost = cost};
+}
+
 /* --- what the client is told --- */
 
 static void tell(const struct limit_item *it, const struct limit_result *r,
@@ -46,6 +52,22 @@ static void remember(struct exchange *x, size_t n)
         if (admit_rows[a->which[i]].why == FAIL_BUDGET)
             count_budget(x, a->which[i] - (unsigned)DAY_TOKENS, a->items[i].limit,
                          a->results[i].remaining);
+    }
+}
+
+void admit_tell(struct exchange *x)
+{
+    const struct limit_clock clock = now();
+    struct upstream_limits *own = &x->own_limits;
+    if (!x->client || own->requests.known || own->tokens.known || x->proxy->redis_limit)
+        return;
+    for (enum which which = RPM; which <= TPM; which++) {
+        struct limit_item it = admit_look(x, which);
+        struct limit_result r;
+        if (it.limit == 0)
+            continue;
+        (void)limits_take(x->proxy->shared->limits, &it, 1, &clock, x->proxy->owner, &r);
+        tell(&it, &r, which == RPM ? &own->requests : &own->tokens);
     }
 }
 
@@ -96,6 +118,16 @@ static bool take_here(struct exchange *x, size_t from, size_t to)
 
 /* --- with Redis --- */
 
+/* "client:rpm", "client:model-rpm:claude-opus-5". */
+static struct str key_in_redis(struct exchange *x, enum which which)
+{
+    struct arena *a = &x->keep;
+    struct str what = str_c(admit_rows[which].key);
+    if (admit_is_of_model(which))
+        what = arena_join(a, arena_join(a, what, STR(":")), x->decoded.model->id);
+    return arena_join(a, arena_join(a, x->client->name, STR(":")), what);
+}
+
 static void add_remote(struct exchange *x, struct remote *r, const struct limit_item *it,
                        enum which which)
 {
@@ -112,11 +144,9 @@ static void add_remote(struct exchange *x, struct remote *r, const struct limit_
                                 [LIMIT_DAY] = day_us,
                                 [LIMIT_MONTH] = 0,
                                 [LIMIT_LEASE] = longest};
-    struct str model = admit_is_of_model(which) ? x->decoded.model->id : STR("");
     r->items[r->n++] = (struct redis_limit_item){
         .kind = kinds[it->kind],
-        .key = arena_printf(&x->keep, "%.*s:%s%s%.*s", STR_FMT(x->client->name),
-                            admit_rows[which].key, model.n > 0 ? ":" : "", STR_FMT(model)),
+        .key = key_in_redis(x, which),
         .limit = it->limit,
         .burst = it->limit,
         .period_us = periods[it->kind],
@@ -227,11 +257,9 @@ static bool lower_to(struct exchange *x, uint64_t left)
     a->lowered = true;
     a->reserved = left;
     for (size_t i = 0; i < a->n; i++) {
-        if (admit_rows[a->which[i]].unit != TOKENS)
-            continue;
-        a->items[i].cost = left;
+        a->items[i].cost = admit_cost(x, admit_rows[a->which[i]].unit);
         if (a->remote && i >= a->n_node)
-            a->remote->items[i - a->n_node].cost = left;
+            a->remote->items[i - a->n_node].cost = a->items[i].cost;
     }
     return true;
 }
@@ -338,7 +366,7 @@ static enum step_result wait_for_place(struct exchange *x, enum verdict why)
     if (!p->queue || !queue_join(p->queue, &a->waiter, x->client->limit_id))
         return refuse(x);
     uint64_t whose = why == NO_PLACE_AT_ALL ? 0 : x->client->limit_id;
-    a->waiting = (struct limit_item){LIMIT_LEASE, limit_key(whose, WAITING), INT64_MAX, 0, 1};
+    a->waiting = lease_of(whose, WAITING, INT64_MAX, 1);
     (void)limits_take(p->shared->limits, &a->waiting, 1, &clock, p->owner, &ignored);
     x->phase_at_us = clock_us() + (uint64_t)p->config->queue_timeout;
     count_queue(p);
@@ -448,8 +476,8 @@ bool admit_body(struct exchange *x, size_t bytes)
     uint64_t limit = (uint64_t)p->config->client_buffered / 1024, cost = (bytes + 1023) / 1024;
     if (!limit || !cost || !x->client)
         return true;
-    struct limit_item it = {LIMIT_LEASE, limit_key(x->client->limit_id, BODIES), limit, 0,
-                            cost < limit ? cost : limit};
+    struct limit_item it =
+        lease_of(x->client->limit_id, BODIES, limit, cost < limit ? cost : limit);
     if (!limits_take(p->shared->limits, &it, 1, &clock, p->owner, &result)) {
         x->retry_after_us = LEASE_RETRY_US;
         return false;
@@ -464,9 +492,7 @@ void admit_body_is(struct exchange *x, size_t bytes)
     const uint64_t none = 0, rest = (bytes + 1023) / 1024;
     if (x->body_kib <= rest)
         return;
-    struct limit_item it = {.kind = LIMIT_LEASE,
-                            .key = limit_key(x->client->limit_id, BODIES),
-                            .cost = x->body_kib - rest};
+    const struct limit_item it = lease_of(x->client->limit_id, BODIES, 0, x->body_kib - rest);
     limits_settle(x->proxy->shared->limits, &it, 1, &none, &clock, x->proxy->owner);
     x->body_kib = rest;
 }

@@ -17,6 +17,9 @@ void admit_time_over(struct exchange *x);
  * then, how many it has, or 0 when the exchange needs it no more. */
 NODISCARD bool admit_body(struct exchange *x, size_t bytes);
 void admit_body_is(struct exchange *x, size_t bytes);
+/* Where the client's limits stand, for an answer to what was not judged by them. In Redis they are not
+ * asked for. */
+void admit_tell(struct exchange *x);
 /* When the client's answer ends or the exchange does; once settled it does nothing. */
 void admit_settle(struct exchange *x);
 

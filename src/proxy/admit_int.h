@@ -75,6 +75,10 @@ bool admit_is_of_model(enum which which);
 enum fallback admit_fallback(const struct exchange *x, enum limit_kind kind);
 /* Fills the items, by what prompt and answer are expected to take. */
 void admit_collect(struct exchange *x);
+/* The client's RPM or TPM, of which nothing is taken; limit 0: there is none. */
+struct limit_item admit_look(const struct exchange *x, enum which which);
+/* What is reserved of each unit. */
+uint64_t admit_cost(const struct exchange *x, enum unit unit);
 /* What each unit came to. Who was not answered pays for no tokens; whose answer broke off, for what is
  * known of it. */
 uint64_t admit_actual(const struct exchange *x, enum unit unit);

@@ -86,32 +86,62 @@ static uint64_t holder_of(const struct exchange *x, enum which which)
 {
     if (admit_rows[which].node)
         return 0;
-    return admit_is_of_model(which) ? x->client->limit_id ^ limit_id(x->decoded.model->id)
+    return admit_is_of_model(which) ? limit_part(x->client->limit_id, x->decoded.model->id)
                                     : x->client->limit_id;
 }
 
-static void add(struct exchange *x, enum which which, int64_t limit, uint64_t tokens)
+uint64_t admit_cost(const struct exchange *x, enum unit unit)
 {
-    struct admission *a = x->admission;
-    const struct admit_row *row = &admit_rows[which];
-    if (limit <= 0)
-        return;
-    a->which[a->n] = (uint8_t)which;
-    a->items[a->n++] = (struct limit_item){
-        .kind = row->kind,
+    const struct admission *a = x->admission;
+    const struct usage guess = {.input = (int64_t)a->expected,
+                                .output = (int64_t)(a->reserved - a->expected)};
+    switch (unit) {
+    case REQUESTS: return 1;
+    case TOKENS: return a->reserved;
+    case MICRO_USD: return (uint64_t)price_micro_usd(x->decoded.model, &guess);
+    }
+    UNREACHABLE();
+}
+
+static struct limit_item item(const struct exchange *x, enum which which, int64_t limit)
+{
+    return (struct limit_item){
+        .kind = admit_rows[which].kind,
         .key = limit_key(holder_of(x, which), which),
         .limit = (uint64_t)limit,
         .period_us = ADMIT_MINUTE_US,
-        .cost = row->unit == REQUESTS ? 1
-                : row->unit == TOKENS ? tokens
-                                      : 0,
     };
+}
+
+static void add(struct exchange *x, enum which which, int64_t limit)
+{
+    struct admission *a = x->admission;
+    if (limit <= 0)
+        return;
+    a->which[a->n] = (uint8_t)which;
+    a->items[a->n] = item(x, which, limit);
+    a->items[a->n++].cost = admit_cost(x, admit_rows[which].unit);
 }
 
 /* The client's own limit goes before the server's. */
 static int64_t or_else(int64_t own, int64_t server)
 {
     return own >= 0 ? own : server;
+}
+
+static int64_t rpm_of(const struct exchange *x)
+{
+    return or_else(x->client->limits.rpm, x->proxy->config->rate_limit_rpm);
+}
+
+static int64_t tpm_of(const struct exchange *x)
+{
+    return or_else(x->client->limits.tpm, x->proxy->config->rate_limit_tpm);
+}
+
+struct limit_item admit_look(const struct exchange *x, enum which which)
+{
+    return item(x, which, which == RPM ? rpm_of(x) : tpm_of(x));
 }
 
 /* The entry that means the model of this request, by whichever of its names; or one that says nothing. */
@@ -141,26 +171,26 @@ enum fallback admit_fallback(const struct exchange *x, enum limit_kind kind)
     UNREACHABLE();
 }
 
-static void collect_own(struct exchange *x, uint64_t tokens, bool open)
+static void collect_own(struct exchange *x, bool open)
 {
     const struct config *c = x->proxy->config;
     const struct client_limits *own = &x->client->limits;
     const struct model_limit *mine = of_model(x, &x->client->model_limits);
     const struct model_limit *any = of_model(x, &c->model_limits);
     if ((admit_fallback(x, LIMIT_RATE) == FALLBACK_OPEN) == open) {
-        add(x, RPM, or_else(own->rpm, c->rate_limit_rpm), 0);
-        add(x, TPM, or_else(own->tpm, c->rate_limit_tpm), tokens);
-        add(x, MODEL_RPM, or_else(mine->rpm, any->rpm), 0);
-        add(x, MODEL_TPM, or_else(mine->tpm, any->tpm), tokens);
+        add(x, RPM, rpm_of(x));
+        add(x, TPM, tpm_of(x));
+        add(x, MODEL_RPM, or_else(mine->rpm, any->rpm));
+        add(x, MODEL_TPM, or_else(mine->tpm, any->tpm));
     }
     if ((admit_fallback(x, LIMIT_LEASE) == FALLBACK_OPEN) == open) {
-        add(x, OPEN, or_else(own->concurrent, c->concurrent_requests), 0);
-        add(x, MODEL_OPEN, or_else(mine->concurrent, any->concurrent), 0);
+        add(x, OPEN, or_else(own->concurrent, c->concurrent_requests));
+        add(x, MODEL_OPEN, or_else(mine->concurrent, any->concurrent));
     }
     if ((admit_fallback(x, LIMIT_DAY) == FALLBACK_OPEN) == open) {
-        add(x, DAY_TOKENS, or_else(own->tokens_per_day, c->tokens_per_day), tokens);
-        add(x, DAY_USD, or_else(own->usd_per_day, c->usd_per_day * ADMIT_MICRO), 0);
-        add(x, MONTH_USD, or_else(own->usd_per_month, c->usd_per_month * ADMIT_MICRO), 0);
+        add(x, DAY_TOKENS, or_else(own->tokens_per_day, c->tokens_per_day));
+        add(x, DAY_USD, or_else(own->usd_per_day, c->usd_per_day * ADMIT_MICRO));
+        add(x, MONTH_USD, or_else(own->usd_per_month, c->usd_per_month * ADMIT_MICRO));
     }
 }
 
@@ -168,14 +198,14 @@ void admit_collect(struct exchange *x)
 {
     const struct config *c = x->proxy->config;
     struct admission *a = x->admission;
-    uint64_t tokens = a->reserved = prompt_tokens(x) + answer_tokens(x);
-    add(x, NODE_RPM, c->node_rpm, 0);
-    add(x, NODE_TPM, c->node_tpm, tokens);
-    add(x, NODE_OPEN, c->node_concurrent, 0);
+    a->reserved = prompt_tokens(x) + answer_tokens(x);
+    add(x, NODE_RPM, c->node_rpm);
+    add(x, NODE_TPM, c->node_tpm);
+    add(x, NODE_OPEN, c->node_concurrent);
     a->n_node = a->n;
-    collect_own(x, tokens, false);
+    collect_own(x, false);
     a->n_local = a->n;
-    collect_own(x, tokens, true);
+    collect_own(x, true);
 }
 
 /* --- what it came to --- */

@@ -8,7 +8,7 @@
 #include "proxy/sample.h"
 
 enum {
-    LIMIT_VALUES = 65536, /* some six for each client: a megabyte */
+    LIMIT_VALUES = 65536, /* some six for each client: a megabyte and a half */
     PENALIZED = 65536,    /* addresses: half a megabyte */
 };
 

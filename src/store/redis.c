@@ -52,6 +52,7 @@ struct redis {
     void *ctx;
 
     enum redis_state state;
+    bool told; /* by on_change: that it is up, or could not be reached */
     struct dial *dial;
     struct stream *stream;
     struct redis_reader *reader;
@@ -124,8 +125,11 @@ static void enter(struct redis *r, enum redis_state next)
     enum redis_state was = r->state;
     ASSERT(allowed[was] & 1U << next);
     r->state = next;
-    if (r->on_change && (was == REDIS_UP || next == REDIS_UP))
-        r->on_change(r->ctx, next == REDIS_UP);
+    bool fails_at_first = next == REDIS_WAITING && !r->told;
+    if (!r->on_change || (was != REDIS_UP && next != REDIS_UP && !fails_at_first))
+        return;
+    r->told = true;
+    r->on_change(r->ctx, next == REDIS_UP);
 }
 
 static uint64_t backoff_us(unsigned attempts)

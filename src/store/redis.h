@@ -41,7 +41,8 @@ struct redis_options {
     struct tls_ctx *tls;  /* for rediss; outlives the client */
     uint64_t timeout_us;  /* of calls that do not say */
     uint64_t connect_timeout_us;
-    /* When it comes UP or no longer is; may call, must not free. NULL is fine. */
+    /* When it comes UP or no longer is, or could not be reached at first; may call, must not free. NULL is
+     * fine. */
     void (*on_change)(void *ctx, bool up);
     void *ctx;
 };

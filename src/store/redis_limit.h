@@ -36,8 +36,8 @@ enum {
 #define REDIS_LIMIT_BUDGET_MAX 9000000000000000ull
 
 enum redis_limit_kind {
-    REDIS_LIMIT_CELL,   /* GCRA: limit per period, burst at once */
-    REDIS_LIMIT_BUDGET, /* limit per calendar window */
+    REDIS_LIMIT_CELL,   /* GCRA: limit per period, burst at once; more, when nothing is owed */
+    REDIS_LIMIT_BUDGET, /* limit per calendar window; fits while anything is left of it */
     REDIS_LIMIT_LEASE,  /* limit at a time, 0 for any number */
 };
 
@@ -58,6 +58,10 @@ struct redis_limit_ticket {
     char id[16];
     uint64_t at_us; /* Redis' time of admission; 0: unknown */
     bool approximate;
+
+    struct {
+        uint64_t owed, given;
+    } line[REDIS_LIMIT_ITEMS_MAX]; /* where each cell's units stand in line, see policy/limit.c */
 };
 
 struct redis_limit_result {

@@ -76,6 +76,14 @@ static int64_t count_of(const struct redis_limit_call *c, enum redis_limit_kind 
     return n;
 }
 
+static void line_args(struct command *c, const struct redis_limit_call *call, size_t i)
+{
+    if (call->settles && call->items[i].kind == REDIS_LIMIT_CELL) {
+        number(c, (int64_t)call->ticket.line[i].owed);
+        number(c, (int64_t)call->ticket.line[i].given);
+    }
+}
+
 static bool write_script(const struct redis_limit_call *c, struct buf *out)
 {
     struct command cmd;
@@ -99,9 +107,11 @@ static bool write_script(const struct redis_limit_call *c, struct buf *out)
     number(&cmd, (int64_t)c->ticket.at_us);
     for (int kind = REDIS_LIMIT_CELL; kind <= REDIS_LIMIT_LEASE; kind++)
         for (size_t i = 0; i < c->n; i++)
-            if ((int)c->items[i].kind == kind)
+            if ((int)c->items[i].kind == kind) {
                 item_args(&cmd, &c->items[i],
                           c->settles ? c->change[i] : (int64_t)c->items[i].cost);
+                line_args(&cmd, c, i);
+            }
     return redis_format(out, cmd.words, cmd.n);
 }
 
@@ -231,7 +241,8 @@ static bool read_scripted(const struct redis_limit_call *c, const struct redis_r
 {
     uint64_t admitted;
     size_t at = 2;
-    if (r->type != REDIS_ARRAY || r->n != 2 + 3 * c->n || !integer_at(r, 0, &admitted) ||
+    size_t wanted = 2 + 3 * c->n + 2 * (size_t)count_of(c, REDIS_LIMIT_CELL);
+    if (r->type != REDIS_ARRAY || r->n != wanted || !integer_at(r, 0, &admitted) ||
         !integer_at(r, 1, &a->ticket.at_us))
         return false;
     a->admitted = admitted == 1;
@@ -246,7 +257,25 @@ static bool read_scripted(const struct redis_limit_call *c, const struct redis_r
             res->fits = r->items[at + 2]->integer < 0;
             at += 3;
         }
+    for (size_t i = 0; i < c->n; i++)
+        if (c->items[i].kind == REDIS_LIMIT_CELL) {
+            if (!integer_at(r, at, &a->ticket.line[i].owed) ||
+                !integer_at(r, at + 1, &a->ticket.line[i].given))
+                return false;
+            at += 2;
+        }
     return true;
+}
+
+/* With this request counted already. */
+static bool fits(const struct redis_limit_item *it, uint64_t used)
+{
+    switch (it->kind) {
+    case REDIS_LIMIT_CELL: return used <= it->limit || used <= it->cost;
+    case REDIS_LIMIT_BUDGET: return used < it->limit + it->cost;
+    case REDIS_LIMIT_LEASE: return used <= it->limit || it->limit == 0;
+    }
+    UNREACHABLE();
 }
 
 static bool read_plain(const struct redis_limit_call *c, const struct redis_reply *r,
@@ -271,7 +300,7 @@ static bool read_plain(const struct redis_limit_call *c, const struct redis_repl
                 return false;
             at += 3;
         }
-        res->fits = used <= it->limit || (it->kind == REDIS_LIMIT_LEASE && it->limit == 0);
+        res->fits = fits(it, used);
         res->remaining = used < it->limit ? it->limit - used : 0;
         res->reset_us = left_ms * 1000;
         res->retry_us = res->fits ? 0 : left_ms * 1000;

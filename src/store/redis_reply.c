@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 struct redis_reader {
     redisReader *hiredis;
@@ -165,20 +166,36 @@ struct str redis_reply_code(const struct redis_reply *r)
 
 /* --- writing --- */
 
+/* '*' or '$', a number, the end of a line. */
+static char *put_size(char *at, char kind, size_t n)
+{
+    *at++ = kind;
+    at += text_u64(n, at);
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
+}
+
 bool redis_format(struct buf *out, const struct str *words, size_t n)
 {
-    const char *argv[REDIS_WORDS_MAX];
-    size_t sizes[REDIS_WORDS_MAX];
-    char *text = NULL;
+    enum { SIZE_MAX_TEXT = 1 + TEXT_U64 + 2 };
+
+    size_t room = SIZE_MAX_TEXT;
     ASSERT(n > 0 && n <= REDIS_WORDS_MAX);
+    for (size_t i = 0; i < n; i++)
+        room += SIZE_MAX_TEXT + words[i].n + 2;
+    char *begin = buf_reserve(out, room);
+    if (!begin)
+        return false;
+    char *at = put_size(begin, '*', n);
     for (size_t i = 0; i < n; i++) {
-        argv[i] = words[i].p ? words[i].p : "";
-        sizes[i] = words[i].n;
+        at = put_size(at, '$', words[i].n);
+        if (words[i].n > 0)
+            memcpy(at, words[i].p, words[i].n);
+        at += words[i].n;
+        *at++ = '\r';
+        *at++ = '\n';
     }
-    int len = redisFormatCommandArgv(&text, (int)n, argv, sizes);
-    ASSERT(len > 0);
-    bool ok = buf_append(out, str_of(text, (size_t)len));
-    mem_wipe(text, (size_t)len); /* it may hold a password */
-    redisFreeCommand(text);
-    return ok;
+    buf_commit(out, (size_t)(at - begin));
+    return true;
 }

@@ -1,4 +1,4 @@
-/* redis_reply.h - RESP2 in both directions, on hiredis' reader and formatter.
+/* redis_reply.h - RESP2 in both directions; hiredis reads.
  *
  *   bytes --redis_reader_feed--> reader --redis_reader_next--> reply, reply, ...
  *   words --redis_format--> bytes
@@ -40,7 +40,8 @@ const char *redis_reader_error(const struct redis_reader *r);
 /* The first word of an error, "NOSCRIPT"; absent for every other reply. */
 struct str redis_reply_code(const struct redis_reply *r);
 
-/* Appends one command; false, and nothing appended, when out is full. Leaves no copy behind. */
+/* Appends one command; false, and nothing appended, when out has no room for it and some more. Leaves no
+ * copy behind: it may hold a password. */
 NODISCARD bool redis_format(struct buf *out, const struct str *words, size_t n);
 
 #endif

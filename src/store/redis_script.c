@@ -5,7 +5,7 @@
 
 /* clang-format off */
 #define PRELUDE \
-    "local call, floor = redis.call, math.floor\n" \
+    "local call, floor, max, min = redis.call, math.floor, math.max, math.min\n" \
     "local time = call('TIME')\n" \
     "local now = time[1] * 1000000 + time[2]\n" \
     "local place = 1\n" \
@@ -22,45 +22,37 @@
       "held = call('MGET', unpack(KEYS, 1, cells + budgets))\n" \
     "end\n" \
     /* what another program left under the key counts as nothing */ \
-    "local function pair(i)\n" \
-      "local a, b = string.match(held[i] or '', '^(%d+) (%d+)$')\n" \
-      "return tonumber(a) or 0, tonumber(b) or 0\n" \
+    "local function kept(i)\n" \
+      "local a, b, c = string.match(held[i] or '', '^(%d+) (%d+) ?(%d*)$')\n" \
+      "return tonumber(a) or 0, tonumber(b) or 0, tonumber(c) or 0\n" \
     "end\n" \
-    "local function keep(i, a, b, us)\n" \
+    "local function keep(i, a, b, us, c)\n" \
       "if a == 0 then\n" \
         "if held[i] then call('DEL', KEYS[i]) end\n" \
       "else\n" \
-        "local ms = math.min(us / 1000 + 1000, 300000000000)\n" \
-        "call('SET', KEYS[i], whole(a) .. ' ' .. whole(b), 'PX', whole(ms))\n" \
+        "local ms = min(us / 1000 + 1000, 300000000000)\n" \
+        "local third = c and ' ' .. whole(c) or ''\n" \
+        "call('SET', KEYS[i], whole(a) .. ' ' .. whole(b) .. third, 'PX', whole(ms))\n" \
       "end\n" \
     "end\n" \
     \
     "local function read_cell(i)\n" \
       "local c = {limit = arg(), burst = arg(), ticks = arg(), tick = arg(), cost = arg()}\n" \
-      "local owed, since = pair(i)\n" \
-      "c.now = floor(now / c.tick)\n" \
+      "local owed, since, given = kept(i)\n" \
+      "c.now, c.given = floor(now / c.tick), given\n" \
     /* a product beyond 2^53 is rounded, but beyond anything owed too */ \
-      "c.owed = math.max(0, owed - math.max(0, c.now - since) * c.limit)\n" \
+      "c.owed = max(0, owed - max(0, c.now - since) * c.limit)\n" \
       "return c\n" \
     "end\n" \
-    "local function rest_us(c, owed) return math.min(up(owed, c.limit) * c.tick, MOST) end\n" \
-    "local function keep_cell(i, c) keep(i, c.owed, c.now, rest_us(c, c.owed)) end\n" \
+    "local function rest_us(c, owed) return min(up(owed, c.limit) * c.tick, MOST) end\n" \
+    "local function keep_cell(i, c) keep(i, c.owed, c.now, rest_us(c, c.owed), c.given) end\n" \
     \
-    "local function new_year(y)\n" \
-      "y = y - 1\n" \
-      "return 365 * (y - 1969) - 477 + floor(y / 4) - floor(y / 100) + floor(y / 400)\n" \
-    "end\n" \
+    /* of 400 years, which begin in March, each has as many days */ \
     "local function month_start(day)\n" \
-      /* a year that is not too late, and hardly too early */ \
-      "local year = 1970 + floor(day / 366)\n" \
-      "while new_year(year + 1) <= day do year = year + 1 end\n" \
-      "local first = new_year(year)\n" \
-      "local february = new_year(year + 1) - first - 337\n" \
-      "local months = {31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}\n" \
-      "for _, n in ipairs(months) do\n" \
-        "if first + n > day then return first end\n" \
-        "first = first + n\n" \
-      "end\n" \
+      "local d = (day + 719468) % 146097\n" \
+      "local y = floor((d - floor(d / 1460) + floor(d / 36524) - floor(d / 146096)) / 365)\n" \
+      "d = d - 365 * y - floor(y / 4) + floor(y / 100)\n" \
+      "return day - d + floor((153 * floor((5 * d + 2) / 153) + 2) / 5)\n" \
     "end\n" \
     "local function window(t, period, offset)\n" \
       "offset = offset * 1000000\n" \
@@ -76,10 +68,10 @@
     /* a window that lies ahead was begun before the clock stepped back */ \
     "local function read_budget(i)\n" \
       "local b = {limit = arg(), period = arg(), offset = arg(), cost = arg()}\n" \
-      "local used, start = pair(i)\n" \
+      "local used, start = kept(i)\n" \
       "b.start, b.stop = window(now, b.period, b.offset)\n" \
       "b.used = start >= b.start and used or 0\n" \
-      "b.start = math.max(b.start, b.used > 0 and start or 0)\n" \
+      "b.start = max(b.start, b.used > 0 and start or 0)\n" \
       "return b\n" \
     "end\n" \
     "local function keep_budget(i, b) keep(i, b.used, b.start, b.stop - now) end\n" \
@@ -89,13 +81,14 @@
     "local items, admitted = {}, 1\n" \
     "for i = 1, cells do\n" \
       "local c = read_cell(i)\n" \
-      "c.excess = c.cost * c.ticks - (c.burst * c.ticks - c.owed)\n" \
+    /* what costs more than the burst fits when nothing is owed */ \
+      "c.excess = (min(c.cost, c.burst) - c.burst) * c.ticks + c.owed\n" \
       "c.retry = c.excess > 0 and rest_us(c, c.excess) or -1\n" \
       "items[i] = c\n" \
     "end\n" \
     "for i = cells + 1, cells + budgets do\n" \
       "local b = read_budget(i)\n" \
-      "b.retry = b.used + b.cost > b.limit and b.stop - now or -1\n" \
+      "b.retry = b.used >= b.limit and b.stop - now or -1\n" \
       "items[i] = b\n" \
     "end\n" \
     "for i = cells + budgets + 1, cells + budgets + leases do\n" \
@@ -110,7 +103,7 @@
     "end\n" \
     "local reply = {admitted, now}\n" \
     "local function tell(remaining, reset, retry)\n" \
-      "reply[#reply + 1] = math.max(0, remaining)\n" \
+      "reply[#reply + 1] = max(0, remaining)\n" \
       "reply[#reply + 1] = reset\n" \
       "reply[#reply + 1] = retry\n" \
     "end\n" \
@@ -139,6 +132,10 @@
         "tell(item.limit - item.count, 0, item.retry)\n" \
       "end\n" \
     "end\n" \
+    "for i = 1, cells do\n" \
+      "reply[#reply + 1] = items[i].owed\n" \
+      "reply[#reply + 1] = items[i].given\n" \
+    "end\n" \
     "return reply\n"
 
 #define SETTLE \
@@ -147,17 +144,26 @@
       "ours = call('ZREM', KEYS[i], id)\n" \
     "end\n" \
     "if ours == 0 then return {0, now} end\n" \
+    /* as much of what was reserved in vain as time has not paid, see policy/limit.c; given goes round */ \
+    "local ROUND = 4503599627370496\n" \
     "for i = 1, cells do\n" \
       "local c = read_cell(i)\n" \
-      "c.owed = math.max(0, math.min(c.owed + c.cost * c.ticks, MOST))\n" \
-      "if c.cost ~= 0 then keep_cell(i, c) end\n" \
+      "local stood, seen, change = arg(), arg(), c.cost * c.ticks\n" \
+      "if change < 0 and at > 0 then\n" \
+        "local paid = max(0, c.now - floor(at / c.tick)) * c.limit\n" \
+        "local left = stood - paid - (c.given - seen) % ROUND\n" \
+        "change = -max(0, min(-change, left, ROUND - 1))\n" \
+        "if left < c.owed then c.given = (c.given - change) % ROUND end\n" \
+      "end\n" \
+      "c.owed = max(0, min(c.owed + change, MOST))\n" \
+      "if change ~= 0 then keep_cell(i, c) end\n" \
     "end\n" \
     "for i = cells + 1, cells + budgets do\n" \
       "local b = read_budget(i)\n" \
       "local same = at == 0 or b.start == window(at, b.period, b.offset)\n" \
     /* what is given back was taken from a window that may have ended */ \
       "if b.cost > 0 or (b.cost < 0 and same) then\n" \
-        "b.used = math.max(0, math.min(b.used + b.cost, MOST))\n" \
+        "b.used = max(0, min(b.used + b.cost, MOST))\n" \
         "keep_budget(i, b)\n" \
       "end\n" \
     "end\n" \

@@ -2,11 +2,13 @@
  *
  *   KEYS  cells, then budgets, then leases; all with one {tag}
  *   ARGV  id, number of cells, of budgets, of leases, time of the admission (settle; 0: unknown),
- *         cell:   limit per period, burst, ticks in a period, microseconds in a tick, cost
+ *         cell:   limit per period, burst, ticks in a period, microseconds in a tick, cost;
+ *                 settle: what was owed and what had been given back, as admit said
  *         budget: limit, seconds in a window (0: a calendar month), seconds from UTC, cost
  *         lease:  limit (0: none), milliseconds to live
- *   admit returns   {admitted, now, then per key: remaining, reset, retry} in microseconds;
- *                   retry is -1 where there was room. Nothing is taken unless all have room.
+ *   admit returns   {admitted, now, then per key: remaining, reset, retry} in microseconds,
+ *                   then per cell: what is owed now, what was given back}; retry is -1 where there was
+ *                   room. Nothing is taken unless all have room.
  *   settle returns  {settled, now}; costs are differences. Settled is 0, and nothing changes, when
  *                   the first lease is gone: so settling twice is settling once.
  *

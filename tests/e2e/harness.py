@@ -442,6 +442,19 @@ class Upstream:
             raise unexpected[0]
 
 
+def held(gate, events):
+    """A script that sends the first event, and the others when gate is set."""
+    def script(call):
+        call.read_request()
+        call.start()
+        call.event(events[0])
+        gate.wait(DEADLINE)
+        for event in events[1:]:
+            call.event(event)
+        call.end()
+    return script
+
+
 def each_request(answer):
     """A script that answers every request on the connection with answer(call)."""
 

@@ -14,6 +14,12 @@ PROGRAMS = HERE / "clients"
 INSTALLED = HERE.parent.parent / "build" / "clients"
 
 
+# Clients of their own for those who try what happens at a limit.
+LIMITED = {"waits": {"tpm": 6000}, "spent": {"tokens_per_day": 100}}
+SETTINGS = {"CCPROXY_CLIENTS": json.dumps(LIMITED),
+            "CCPROXY_API_KEYS": ",".join([f"tester:{harness.KEY}", *(f"{name}:sk-{name}-0123456789" for name in LIMITED)])}
+
+
 class Simulator:
     def __init__(self):
         self.process = subprocess.Popen([harness.BINARY, "simulate", "--control"], text=True,
@@ -42,7 +48,7 @@ class Clients(harness.TestCase):
     def setUpClass(cls):
         simulator = Simulator()
         cls.addClassCleanup(simulator.close)
-        proxy = harness.Proxy(simulator.url, CCPROXY_REFRESH_MODELS="true")
+        proxy = harness.Proxy(simulator.url, CCPROXY_REFRESH_MODELS="true", **SETTINGS)
         cls.addClassCleanup(cls._stop_class, proxy)
         env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"),
                "CCPROXY_URL": "http://" + proxy.text_address, "CCPROXY_KEY": harness.KEY,

@@ -13,7 +13,7 @@ import threading
 import harness
 from harness import KEY, Gone, each_request, message_start, sse, text_delta, text_events, text_start
 from http2 import NO_ERROR, Http2
-from test_clients import PROGRAMS, Simulator, command
+from test_clients import PROGRAMS, SETTINGS, Simulator, command
 from test_tls import Case as TlsCase
 
 CHAT = "/v1/chat/completions"
@@ -32,7 +32,7 @@ class Clients(TlsCase):
     def check(self, program):
         simulator = Simulator()
         self.addCleanup(simulator.close)
-        proxy = self.serve(upstream=simulator.url, CCPROXY_REFRESH_MODELS="true")
+        proxy = self.serve(upstream=simulator.url, CCPROXY_REFRESH_MODELS="true", **SETTINGS)
         env = {"PATH": os.environ["PATH"], "CCPROXY_URL": f"https://{proxy.text_address}",
                "CCPROXY_KEY": KEY, "SIM_URL": simulator.url, "SSL_CERT_FILE": self.ca.pem,
                "NODE_EXTRA_CA_CERTS": self.ca.pem, "CCPROXY_CLIENT_HTTP2": "1"}

@@ -82,6 +82,33 @@ class Rates(harness.TestCase):
         self.assertTrue(1900 < guesses[59] <= 2000, guesses)
         self.assertTrue(800 < guesses[60] < 1200, guesses)
 
+    def test_what_answers_take_is_learnt(self):
+        """Of each client and model for itself, for those that set no bound."""
+        used = [*USED[:4], message_delta(output=3000), harness.MESSAGE_STOP]
+        proxy = self.start(harness.each_request(lambda call: call.answer(used)), CCPROXY_RATE_LIMIT_TPM=10**7,
+                           CCPROXY_RATE_LIMIT_RPM=0, CCPROXY_API_KEYS=f"tester:{harness.KEY},other:key-of-other-0000")
+        reserved = [self.reserved(proxy)]
+        def ask(**more):
+            client = proxy.client()
+            client.request("POST", CHAT, {"model": "gpt-4o", "stream": True, "messages": [
+                {"role": "user", "content": "hi"}], **more.pop("body", {})}, **more)
+            self.assertEqual(client.response().status, 200)
+            reserved.append(self.reserved(proxy) - sum(reserved))
+        for _ in range(20):
+            ask()
+        ask(key="key-of-other-0000")
+        ask(body={"model": "claude-haiku-4-5"})
+        ask(body={"max_tokens": 100})
+        self.assertTrue(1000 < reserved[1] < 1100, reserved)  # the prior, and the prompt
+        self.assertTrue(3000 <= reserved[20] < 3800, reserved)
+        for i in (21, 22):
+            self.assertTrue(1000 < reserved[i] < 1100, reserved)
+        self.assertTrue(100 < reserved[23] < 250, reserved)
+
+    def reserved(self, proxy):
+        page = proxy.get("/metrics", key=None).body.decode().splitlines()
+        return sum(int(line.rsplit(" ", 1)[1]) for line in page if line.startswith("ccproxy_reserved_tokens_total "))
+
     def expected(self, proxy):
         page = proxy.get("/metrics", key=None).body.decode().splitlines()
         return sum(int(line.rsplit(" ", 1)[1]) for line in page
@@ -182,15 +209,7 @@ class Rates(harness.TestCase):
 
     def test_at_a_time(self):
         gate = threading.Event()
-        def script(call):
-            call.read_request()
-            call.start()
-            call.event(USED[0])
-            gate.wait(harness.DEADLINE)
-            for event in USED[1:]:
-                call.event(event)
-            call.end()
-        proxy = self.start(script, CCPROXY_CONCURRENT_REQUESTS=2, CCPROXY_WORKERS=2)
+        proxy = self.start(harness.held(gate, USED), CCPROXY_CONCURRENT_REQUESTS=2, CCPROXY_WORKERS=2)
         open_ = [proxy.client() for _ in range(2)]
         for client in open_:
             client.stream()
@@ -247,6 +266,53 @@ class Rates(harness.TestCase):
         for name in ("poor", "short"):
             self.assert_error(got[name][-1], 429, "insufficient_quota", "insufficient_quota")
             self.assertEqual(got[name][-1].fields["x-should-retry"], "false")
+
+    def test_a_budget_is_reserved(self):
+        """Many at once pass a budget no more often than one after the other."""
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        clients = {"tester": {"usd_per_day": 0.01}}
+        proxy = self.start(harness.held(gate, USED), CCPROXY_CLIENTS=json.dumps(clients), CCPROXY_CONCURRENT_REQUESTS=100,
+                           CCPROXY_WORKERS=2)
+        open_, status = [proxy.client() for _ in range(30)], []
+        for client in open_:
+            client.chat(max_tokens=100, stream=True)
+            status.append(int(client.head()[0].split(" ")[1]))
+        # 100 tokens of an answer are a tenth of a cent, and the prompt a bit of one
+        self.assertEqual(status, [200] * 10 + [429] * 20)
+        gate.set()
+        for client in open_[:10]:
+            client.text("[DONE]")
+        self.assertEqual(proxy.chat(stream=True).status, 200)  # 700 micro-dollars each were enough
+
+    def test_limits_are_told_with_every_answer(self):
+        """Whatever came of a request whose client is known."""
+        def script(call):
+            if b"broken" in call.body:
+                call.start()
+                call.event(USED[0])
+                call.event(USED[1])
+                call.event(USED[2])
+                call.close()
+            elif b"failing" in call.body:
+                call.error(500, "api_error", "no")
+            else:
+                call.answer(USED)
+        proxy = self.start(harness.each_request(script), CCPROXY_RATE_LIMIT_RPM=9, CCPROXY_RATE_LIMIT_TPM=100000,
+                           CCPROXY_RETRIES=0)
+        for more, status, left in (({}, 200, 8), ({"stream": True}, 200, 7), ({"content": "failing"}, 500, 6),
+                                   ({"content": "broken", "stream": True}, 200, 5), ({"temperature": 9}, 400, 5),
+                                   ({"model": "none"}, 404, 5), ({"max_tokens": 0}, 400, 5)):
+            response = proxy.chat(**more)
+            self.assertEqual(response.status, status, more)
+            for what, limit in (("requests", "9"), ("tokens", "100000")):
+                self.assertEqual(response.fields[f"x-ratelimit-limit-{what}"], limit, more)
+                self.assertIn(f"x-ratelimit-reset-{what}", response.fields)
+            self.assertEqual(response.fields["x-ratelimit-remaining-requests"], str(left), more)
+            self.assertLessEqual(int(response.fields["x-ratelimit-remaining-tokens"]), 100000)
+        client = proxy.client()
+        client.request("POST", CHAT, {}, key="wrong")
+        self.assertNotIn("x-ratelimit-limit-requests", client.response().fields)
 
     def test_the_node(self):
         proxy = self.start(CCPROXY_NODE_RPM=3, CCPROXY_API_KEYS="a:key-of-a-0000,b:key-of-b-0000")

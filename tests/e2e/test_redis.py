@@ -8,6 +8,7 @@ import subprocess
 import threading
 
 import harness
+from test_upstream_tls import Authority
 from harness import message_delta, message_start, text_delta, text_start
 
 USED = [message_start(input_tokens=100), text_start(), text_delta("a"), harness.block_stop(),
@@ -76,15 +77,7 @@ class Shared(harness.TestCase):
     def test_what_is_left_over_all_nodes_lowers_the_bound(self):
         nodes = [self.node(CCPROXY_RATE_LIMIT_TPM=5000, CCPROXY_RESERVE="lower") for _ in range(2)]
         gate = threading.Event()
-        def held(call):
-            call.read_request()
-            call.start()
-            call.event(USED[0])
-            gate.wait(harness.DEADLINE)
-            for event in USED[1:]:
-                call.event(event)
-            call.end()
-        self.up.script = held
+        self.up.script = harness.held(gate, USED)
         client = nodes[0].client()
         client.stream(max_tokens=3000)  # open, so that all of it is held
         self.up.script = harness.each_request(lambda call: call.answer(USED))
@@ -107,15 +100,7 @@ class Shared(harness.TestCase):
     def test_at_a_time_over_nodes(self):
         gate = threading.Event()
         self.addCleanup(gate.set)
-        def script(call):
-            call.read_request()
-            call.start()
-            call.event(USED[0])
-            gate.wait(harness.DEADLINE)
-            for event in USED[1:]:
-                call.event(event)
-            call.end()
-        self.up = self.upstream(script)
+        self.up = self.upstream(harness.held(gate, USED))
         nodes = [self.node(CCPROXY_CONCURRENT_REQUESTS=2) for _ in range(2)]
         clients = [node.client() for node in nodes]
         for client in clients:
@@ -184,6 +169,51 @@ class Shared(harness.TestCase):
         node = self.node(CCPROXY_REDIS_URL=url, CCPROXY_RATE_LIMIT_RPM=1)
         self.assertEqual([node.chat().status for _ in range(2)], [200, 429])
         self.assertNotIn(b"s3cret", node.raw)
+
+    def test_over_tls_as_a_user_in_a_database(self):
+        """The least that a user must be allowed to do; with a wrong password or authority it is away."""
+        ca, other = (Authority(self.directory(), name) for name in ("ca", "other"))
+        cert, key = ca.issue("redis", "IP:127.0.0.1")
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        redis = Redis(self.directory(), "--tls-port", str(port), "--tls-cert-file", cert, "--tls-key-file", key,
+                      "--tls-auth-clients", "no")
+        self.addCleanup(redis.stop)
+        redis.call("ACL", "SETUSER", "gate", "on", ">s3cret", "~{ccproxy}:*", "+evalsha", "+eval", "+time", "+mget",
+                   "+set", "+del", "+zadd", "+zrem", "+zcard", "+zremrangebyscore", "+pttl", "+pexpire", "+select",
+                   "+client|setname", "+ping")
+        env = {"CCPROXY_CA_FILE": ca.pem, "CCPROXY_RATE_LIMIT_RPM": 1}
+        nodes = [self.node(CCPROXY_REDIS_URL=f"rediss://gate:s3cret@127.0.0.1:{port}/3", **env) for _ in range(2)]
+        self.assertEqual([node.chat().status for node in nodes], [200, 429])
+        self.assertNotEqual(redis.call("-n", "3", "KEYS", "{ccproxy}:tester:rpm"), "")
+        for url, more in ((f"rediss://gate:wrong@127.0.0.1:{port}", env),
+                          (f"rediss://gate:s3cret@127.0.0.1:{port}", {**env, "CCPROXY_CA_FILE": other.pem})):
+            node = self.proxy(self.up, CCPROXY_REDIS_URL=url, **more)
+            node.wait_log("redis is away")
+            self.assertEqual(node.get("/health").json()["checks"]["rate_limiter"], False)
+            self.assertEqual([node.chat().status for _ in range(2)], [200, 429])
+            self.assertNotIn(b"s3cret", node.raw)
+
+    def test_more_than_there_ever_is(self):
+        """As without Redis: what costs more than the limit is admitted when nothing is owed."""
+        nodes = [self.node(CCPROXY_RATE_LIMIT_TPM=1000) for _ in range(2)]
+        status = [node.chat(max_tokens=4000, stream=True).status for node in nodes]
+        nodes[0].ended()
+        self.assertEqual(status[0], 200)
+
+    def test_metrics_say_so(self):
+        node = self.node(CCPROXY_WORKERS=2)
+        def figures():
+            page = node.get("/metrics", key=None).body.decode().splitlines()
+            names = ("ccproxy_redis_up_workers", "ccproxy_redis_down_workers", "ccproxy_redis_failures_total")
+            return [int(line.split(" ")[1]) for name in names for line in page if line.startswith(name + " ")]
+        up, down, failures = figures()
+        self.assertEqual((up, down), (2, 0))
+        self.redis.stop()
+        harness.until(lambda: figures() == [0, 2, failures + 2], "both workers to have lost it")
+        self.redis.start()
+        harness.until(lambda: figures() == [2, 0, failures + 2], "both workers to be back")
 
     def test_refused_requests_leave_nothing_held(self):
         node = self.node(CCPROXY_CONCURRENT_REQUESTS=1, CCPROXY_NODE_RPM=2)

@@ -1,7 +1,9 @@
 """Two and four whole gateways on one real redis-server, under load, while it is killed, paused and flushed:
 together they admit what one would, nothing hangs, and it heals by itself."""
 import concurrent.futures
+import contextlib
 import math
+import random
 import signal
 import threading
 import time
@@ -32,8 +34,8 @@ class Nodes(harness.TestCase):
     def connected(self, nodes):
         """Every worker is, if it ever noticed that it was not."""
         for node in nodes:
-            until(lambda: len(node.logs("redis is there, limits hold across nodes"))
-                  == len(node.workers()) + len(node.logs("redis is away")), "all workers to reach Redis")
+            until(lambda: f"\nccproxy_redis_up_workers {len(node.workers())}\n"
+                  in node.get("/metrics", key=None).body.decode(), "all workers to reach Redis")
 
     def load(self, nodes, n):
         """n requests over all nodes at once; returns how many were admitted, and how long it took."""
@@ -124,6 +126,59 @@ class Nodes(harness.TestCase):
         self.nothing_held(nodes)
         for node in nodes:
             self.assertEqual(node.logs("redis is away"), [])
+
+    def test_random_cancels_leave_nothing_held(self):
+        """Clients leave in every phase, some wait for a place, and Redis stands still now and then."""
+        def script(call):
+            while True:
+                call.read_request()
+                call.start()
+                for i, event in enumerate(USED):
+                    if i == random.randrange(10):
+                        call.close()
+                        return
+                    call.event(event)
+                call.end()
+
+        self.up = self.upstream(script)
+        nodes = self.start(2, CCPROXY_CONCURRENT_REQUESTS=4, CCPROXY_QUEUE_TIMEOUT="20ms", CCPROXY_RATE_LIMIT_RPM=0,
+                           CCPROXY_RATE_LIMIT_TPM=10**9, CCPROXY_TOKENS_PER_DAY=10**9, CCPROXY_USD_PER_DAY=1000,
+                           CCPROXY_REDIS_TIMEOUT="1s", CCPROXY_RETRIES=0)
+
+        def leave(i):
+            client = self.client(nodes[i % 2])
+            client.chat(stream=bool(i & 2), content=str(i))
+            with contextlib.suppress(harness.Gone, ConnectionError):
+                is_stream = i % 5 > 0 and " 200 " in client.head()[0] and i & 2
+                for _ in range(i % 5 - 1 if is_stream else 0):
+                    if not client.frame():
+                        break
+            client.reset() if i & 4 else client.close()
+
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(leave, range(200)))
+            for node in nodes:
+                node.ended(100, path="/v1/chat/completions")
+                self.assertEqual(node.logs("redis is away"), [])
+            self.nothing_held(nodes)
+            self.charged(nodes, "day-tokens", "prompt_tokens", "output_tokens")
+            self.charged(nodes, "day-usd", "cost_micro_usd")
+            for i in range(4, 8):
+                list(pool.map(leave, range(i * 50, i * 50 + 40)))
+                self.stopped()
+                list(pool.map(leave, range(i * 50 + 40, i * 50 + 50)))
+                self.continued()
+        for node in nodes:
+            node.ended(200, path="/v1/chat/completions")
+        self.connected(nodes)
+        self.nothing_held(nodes)
+
+    def charged(self, nodes, budget, *fields):
+        """What Redis says was used is what the logs say, to the last."""
+        took = sum(line.get(field, 0) for node in nodes for line in node.logs("request") for field in fields)
+        self.assertGreater(took, 0)
+        until(lambda: self.redis.call("GET", "{ccproxy}:tester:" + budget).split(" ")[0] == str(took),
+              f"{budget} to be charged {took}")
 
     def test_waiting_over_nodes(self):
         """Who waits at one node gets the place that becomes free at another."""

@@ -13,7 +13,7 @@ import threading
 
 import harness
 from harness import KEY, each_request
-from test_clients import INSTALLED, PROGRAMS, Simulator
+from test_clients import INSTALLED, PROGRAMS, SETTINGS, Simulator
 from test_upstream_tls import Authority
 
 GOOD = ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -506,7 +506,7 @@ class OpenaiPython(Case):
     def test_all(self):
         simulator = Simulator()
         self.addCleanup(simulator.close)
-        proxy = self.serve(upstream=simulator.url, CCPROXY_REFRESH_MODELS="true")
+        proxy = self.serve(upstream=simulator.url, CCPROXY_REFRESH_MODELS="true", **SETTINGS)
         env = {"PATH": os.environ["PATH"], "CCPROXY_URL": f"https://{proxy.text_address}",
                "CCPROXY_KEY": KEY, "SIM_URL": simulator.url, "SSL_CERT_FILE": self.ca.pem}
         done = subprocess.run([INSTALLED / "venv/bin/python", PROGRAMS / "openai_python.py"], env=env,

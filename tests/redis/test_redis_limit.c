@@ -174,17 +174,19 @@ static void test_all_or_nothing(void **state)
     assert_int_equal(got.items[3].remaining, 99990);
     assert_true(admit(items, 4));
     assert_int_equal(got.items[2].remaining, 200);
-    assert_false(admit(items, 4)); /* the leases and the day's budget are out of it */
+    assert_false(admit(items, 4)); /* there are no leases; of the day something is left */
     assert_false(got.items[0].fits);
     assert_true(got.items[1].fits);
-    assert_false(got.items[2].fits);
-    assert_in_range(got.items[2].retry_us, 1, 86400ull * 1000 * 1000);
+    assert_true(got.items[2].fits);
     assert_true(got.items[3].fits);
     assert_true(got.items[3].remaining >= 99980); /* nothing was taken */
     assert_int_equal(got.items[2].remaining, 200);
-    settle(&first, items, 4, (const uint64_t[]){0, 1, 100, 10});
-    assert_true(admit(items, 4)); /* 400 + 100 + 400 of the day */
-    assert_int_equal(got.items[2].remaining, 100);
+    settle(&first, items, 4, (const uint64_t[]){0, 1, 600, 10});
+    assert_false(admit(items, 4)); /* 600 + 400 of the day */
+    assert_true(got.items[0].fits);
+    assert_false(got.items[2].fits);
+    assert_int_equal(got.items[2].remaining, 0);
+    assert_in_range(got.items[2].retry_us, 1, 86400ull * 1000 * 1000);
 }
 
 static void test_refusal_says_when(void **state)
@@ -214,6 +216,57 @@ static void test_settles_once(void **state)
     const struct redis_limit_item look[] = {lease_of("l", 1), cell_of("c", 1, 1000, 0)};
     assert_true(admit(look, 2));
     assert_int_equal(got.items[1].remaining, 400);
+}
+
+/* What time has paid of a reservation is not given back, and one that is moves up those behind it. */
+static void test_settles_late(void **state)
+{
+    struct redis_limit_item items[] = {lease_of("l", 0), cell_of("c", 6000, 6000, 50)};
+    const uint64_t nothing[] = {0, 0};
+    (void)state;
+    assert_true(admit(items, 2));
+    struct redis_limit_ticket early = got.ticket;
+    do { /* half a second: 50 are a hundredth of a minute's 6000, twice */
+        items[1].cost = 0;
+        assert_true(admit(items, 2));
+    } while (got.items[1].remaining < 6000);
+    items[1].cost = 6000;
+    assert_true(admit(items, 2));
+    struct redis_limit_ticket full = got.ticket;
+    items[1].cost = 50;
+    settle(&early, items, 2, nothing);
+    items[1].cost = 0;
+    assert_true(admit(items, 2));
+    assert_true(got.items[1].remaining <= (got.ticket.at_us - full.at_us) / 10000);
+    items[1].cost = 6000;
+    settle(&full, items, 2, nothing); /* the last in line: nobody is moved */
+    items[1].cost = 0;
+    assert_true(admit(items, 2));
+    assert_int_equal(got.items[1].remaining, 6000);
+    assert_int_equal(got.ticket.line[1].given, 0);
+}
+
+static void test_settles_in_line(void **state)
+{
+    struct redis_limit_item items[] = {lease_of("l", 0), cell_of("c", 600, 600, 400)};
+    struct redis_limit_ticket tickets[2];
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        items[1].cost = i ? 100 : 400;
+        assert_true(admit(items, 2));
+        tickets[i] = got.ticket;
+    }
+    items[1].cost = 400;
+    settle(&tickets[0], items, 2, (const uint64_t[]){0, 10});
+    items[1].cost = 0;
+    assert_true(admit(items, 2));
+    assert_true(got.ticket.line[1].given >= UINT64_C(390) * MINUTE_US);
+    assert_true(got.ticket.line[1].owed <= UINT64_C(110) * MINUTE_US);
+    items[1].cost = 100;
+    settle(&tickets[1], items, 2, (const uint64_t[]){0, 0});
+    items[1].cost = 0;
+    assert_true(admit(items, 2));
+    assert_true(got.items[1].remaining >= 590);
 }
 
 /* Debt beyond the burst is paid before anything passes. */
@@ -354,6 +407,18 @@ static void test_agrees_with_oracle(void **state)
         }
         assert_true(admitted > 0);
     }
+}
+
+/* What costs more than there ever is fits when nothing is owed, and is paid in time. */
+static void test_larger_than_the_burst(void **state)
+{
+    struct redis_limit_item items[] = {lease_of("l", 0), cell_of("c", 60, 60, 300)};
+    (void)state;
+    assert_true(admit(items, 2));
+    assert_int_equal(got.items[1].remaining, 0);
+    items[1].cost = 1;
+    assert_false(admit(items, 2));
+    assert_in_range(got.items[1].retry_us, 230ull * 1000 * 1000, 241ull * 1000 * 1000);
 }
 
 static void test_limit_may_change(void **state)
@@ -497,6 +562,14 @@ static void test_without_scripts(void **state)
     assert_true(admit(items, 3)); /* what the refused one took has been given back */
     assert_int_equal(got.items[1].remaining, 1);
     assert_int_equal(got.items[2].remaining, 1000 - 15 - 1);
+    const struct redis_limit_item large[] = {lease_of("l2", 3), cell_of("c2", 5, 5, 9),
+                                             budget_of("b2", 10, 0, 0, 9)};
+    assert_true(admit(large, 3)); /* more than there ever is, but nothing else is owed */
+    settle(&got.ticket, large, 3, (const uint64_t[]){0, 0, 9});
+    assert_true(admit(large, 3)); /* something is left of the budget */
+    assert_false(admit(large, 3));
+    assert_false(got.items[1].fits);
+    assert_false(got.items[2].fits);
     assert_true(redis_limit_stats(limits).approximate);
     assert_true(strtoll(ask(admin, "PTTL {ccproxy}:c:w"), NULL, 10) > 0);
     assert_true(strtoll(ask(admin, "PTTL {ccproxy}:l:w"), NULL, 10) > 0);
@@ -699,11 +772,15 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_all_or_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusal_says_when, setup, teardown),
         cmocka_unit_test_setup_teardown(test_settles_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_settles_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_settles_in_line, setup, teardown),
         cmocka_unit_test_setup_teardown(test_debt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_extremes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_calendar, setup, teardown),
         cmocka_unit_test_setup_teardown(test_months, setup, teardown),
         cmocka_unit_test_setup_teardown(test_agrees_with_oracle, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_larger_than_the_burst, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_larger_than_the_burst, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limit_may_change, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_nothing_stays, setup, teardown),

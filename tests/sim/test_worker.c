@@ -10,6 +10,7 @@
  *   - what was not completed upstream never looks complete: an error status, an error frame, or a cut
  *   - where nothing went wrong, the answer is a success
  *   - every request that was answered stands in the log exactly once
+ *   - budgets have been charged what the log says that all of them took, tokens and money, to the last
  *   - afterwards nothing is open, held or waiting, and nothing is leaked
  *
  * In half of the seeds there are fewer places than clients: they wait, leave while they wait, or are
@@ -25,7 +26,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
-#include "proxy/proxy.h"
+#include "proxy/admit_int.h"
 #include "wire/h1.h"
 #include "wire/json.h"
 #include "world.h"
@@ -42,7 +43,7 @@ enum {
 enum plan {
     GOOD,
     OVERLOADED,
-    REFUSED,
+    DENIED,
     CUT,
     RESET,
     SILENT,
@@ -62,6 +63,7 @@ static bool calm;         /* this seed has no faults in the world itself */
 static bool proxied;      /* every connection begins with a PROXY header */
 static bool crowded;      /* there are fewer places than clients, so that they wait, some in vain */
 static unsigned n_waited; /* refused for want of a place, in all seeds */
+static uint64_t logged_tokens, logged_micro_usd; /* of all requests of this seed */
 
 NORETURN static void broken(const char *what, struct str detail)
 {
@@ -282,7 +284,7 @@ static void up_answer(struct up *u, uint64_t id, enum plan plan)
     u->after = AFTER_KEEP;
     switch (plan) {
     case OVERLOADED: put_error(u, 529, "overloaded_error"); break;
-    case REFUSED: put_error(u, 400, "invalid_request_error"); break;
+    case DENIED: put_error(u, 400, "invalid_request_error"); break;
     case EARLY:
         put_error(u, 400, "invalid_request_error");
         u->after = AFTER_CLOSE;
@@ -682,6 +684,12 @@ static void client_next(struct peer *c)
 
 /* --- one run -------------------------------------------------------------------------------- */
 
+static uint64_t number_in(struct str line, const char *key)
+{
+    size_t at = str_find_str(line, str_c(key));
+    return at < line.n ? strtoull(line.p + at + strlen(key), NULL, 10) : 0;
+}
+
 static void on_log(struct str line)
 {
     if (verbose)
@@ -700,6 +708,8 @@ static void on_log(struct str line)
              proxied ? id : 1);
     if (str_find_str(line, str_c(address)) == line.n)
         broken("a request comes from the wrong address", line);
+    logged_tokens += number_in(line, "\"prompt_tokens\":") + number_in(line, "\"output_tokens\":");
+    logged_micro_usd += number_in(line, "\"cost_micro_usd\":");
 }
 
 static struct world_faults choose_faults(void)
@@ -737,6 +747,9 @@ static struct config *make_config(void)
                    (char[]){"CCPROXY_REFRESH_MODELS=false"},
                    (char[]){"CCPROXY_RATE_LIMIT_RPM=0"},
                    (char[]){"CCPROXY_RATE_LIMIT_TPM=0"},
+                   (char[]){"CCPROXY_TOKENS_PER_DAY=1000000000"},
+                   (char[]){"CCPROXY_USD_PER_DAY=1000"},
+                   (char[]){"CCPROXY_USD_PER_MONTH=1000"},
                    places,
                    node,
                    patience,
@@ -779,8 +792,31 @@ static void check_ledger(void)
     }
 }
 
+/* Settled once, whatever the ending: in a world whose day does not end. */
+static void check_budget(struct limits *l, enum which which, uint64_t limit, uint64_t logged)
+{
+    const struct limit_clock clock = {.now_us = clock_us(), .wall_us = clock_wall_us()};
+    struct limit_result r;
+    struct limit_item look = {.kind = admit_rows[which].kind,
+                              .key = limit_key(limit_id(STR("sim")), which),
+                              .limit = limit};
+    (void)limits_take(l, &look, 1, &clock, 0, &r);
+    if (limit - r.remaining != logged)
+        broken("a budget was not charged what the log says", str_c(admit_rows[which].name));
+}
+
+static void check_budgets(struct limits *l)
+{
+    const uint64_t money = UINT64_C(1000) * ADMIT_MICRO;
+    check_budget(l, DAY_TOKENS, 1000 * ADMIT_MICRO, logged_tokens);
+    check_budget(l, DAY_USD, money, logged_micro_usd);
+    check_budget(l, MONTH_USD, money, logged_micro_usd);
+    ASSERT(limits_held(l) == 0); /* whatever happened, everything was given back */
+}
+
 static void reset_actors(void)
 {
+    logged_tokens = logged_micro_usd = 0;
     memset(ledger, 0, sizeof(ledger));
     n_over = 0;
     next_id = 0;
@@ -821,7 +857,7 @@ static void run(uint64_t seed)
     proxy_free(p);
     loop_turn(l, 0);
     loop_free(l);
-    ASSERT(limits_held(shared.limits) == 0); /* whatever happened, everything was given back */
+    check_budgets(shared.limits);
     shared_done(&shared);
     config_free(c);
     world_end();

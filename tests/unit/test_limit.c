@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -26,15 +27,30 @@ static struct limit_clock after(uint64_t us)
 
 static struct limit_item rate(const char *what, uint64_t limit, uint64_t cost)
 {
-    return (struct limit_item){LIMIT_RATE, limit_key(limit_id(str_c(what)), 0), limit, MINUTE,
-                               cost};
+    return (struct limit_item){.kind = LIMIT_RATE,
+                               .key = limit_key(limit_id(str_c(what)), 0),
+                               .limit = limit,
+                               .period_us = MINUTE,
+                               .cost = cost};
+}
+
+static struct limit_item of_kind(enum limit_kind kind, const char *what, uint64_t limit,
+                                 uint64_t cost)
+{
+    return (struct limit_item){
+        .kind = kind, .key = limit_key(limit_id(str_c(what)), 1), .limit = limit, .cost = cost};
+}
+
+static bool take_it(struct limits *l, struct limit_item *it, uint64_t at_us, struct limit_result *r)
+{
+    struct limit_clock c = after(at_us);
+    struct limit_result unused;
+    return limits_take(l, it, 1, &c, 0, r ? r : &unused);
 }
 
 static bool take(struct limits *l, struct limit_item it, uint64_t at_us, struct limit_result *r)
 {
-    struct limit_clock c = after(at_us);
-    struct limit_result unused;
-    return limits_take(l, &it, 1, &c, 0, r ? r : &unused);
+    return take_it(l, &it, at_us, r);
 }
 
 static void test_rate(void **state)
@@ -69,14 +85,53 @@ static void test_settling(void **state)
     (void)state;
     struct limits *l = limits_new(64);
     struct limit_result r;
-    assert_true(take(l, rate("tpm", 1000, 900), 0, &r));
+    struct limit_item first = rate("tpm", 1000, 900), second = first;
+    assert_true(take_it(l, &first, 0, &r));
     assert_false(take(l, rate("tpm", 1000, 200), 0, &r));
-    settle(l, rate("tpm", 1000, 900), 100, 0); /* less: given back */
-    assert_true(take(l, rate("tpm", 1000, 900), 0, &r));
+    settle(l, first, 100, 0); /* less: given back */
+    assert_true(take_it(l, &second, 0, &r));
     assert_int_equal(r.remaining, 0);
-    settle(l, rate("tpm", 1000, 900), 2900, 0); /* more: a debt of two minutes */
+    settle(l, second, 2900, 0); /* more: a debt of two minutes */
     assert_false(take(l, rate("tpm", 1000, 1), 2 * (uint64_t)MINUTE, &r));
     assert_true(take(l, rate("tpm", 1000, 1), 2 * (uint64_t)MINUTE + 60000, &r));
+    limits_free(l);
+}
+
+/* What time has paid of a reservation is not given back: it would come on top of a whole burst. */
+static void test_settling_late(void **state)
+{
+    (void)state;
+    struct limits *l = limits_new(64);
+    struct limit_result r;
+    struct limit_item early = rate("tpm", 1000, 900), half = early, full = rate("tpm", 1000, 1000);
+    assert_true(take_it(l, &early, 0, &r));
+    assert_true(take_it(l, &full, MINUTE, &r));
+    settle(l, early, 0, MINUTE); /* all of it has been paid meanwhile */
+    assert_false(take(l, rate("tpm", 1000, 1), MINUTE, &r));
+    settle(l, full, 1000, MINUTE);
+    assert_true(take_it(l, &half, 2 * (uint64_t)MINUTE, &r));
+    settle(l, half, 0, 2 * (uint64_t)MINUTE + MINUTE / 2); /* of 900, 500 have been paid */
+    assert_true(take(l, rate("tpm", 1000, 1), 2 * (uint64_t)MINUTE + MINUTE / 2, &r));
+    assert_int_equal(r.remaining, 999);
+    limits_free(l);
+}
+
+/* One that is given back moves up those behind it. */
+static void test_settling_in_line(void **state)
+{
+    (void)state;
+    struct limits *l = limits_new(64);
+    struct limit_result r;
+    struct limit_item a = rate("tpm", 1000, 400), b = a, c = rate("tpm", 1000, 100);
+    assert_true(take_it(l, &a, 0, &r) && take_it(l, &b, 0, &r) && take_it(l, &c, 0, &r));
+    settle(l, a, 0, 0);          /* b is paid from now on, c after 24 s */
+    settle(l, b, 0, MINUTE / 5); /* 200 of it were */
+    assert_true(take(l, rate("tpm", 1000, 0), MINUTE / 5, &r));
+    assert_int_equal(r.remaining, 900);
+    settle(l, c, 0, MINUTE / 5); /* it stands last, and nothing of it is paid */
+    assert_true(take(l, rate("tpm", 1000, 0), MINUTE / 5, &r));
+    assert_in_range(r.remaining, 900,
+                    1000); /* not all: b may have been behind it, for all it knows */
     limits_free(l);
 }
 
@@ -122,8 +177,8 @@ static void test_budget(void **state)
     (void)state;
     struct limits *l = limits_new(64);
     struct limit_result r;
-    struct limit_item day = {LIMIT_DAY, limit_key(limit_id(STR("day")), 1), 100, 0, 0};
-    struct limit_item month = {LIMIT_MONTH, limit_key(limit_id(STR("month")), 1), 1000, 0, 0};
+    struct limit_item day = of_kind(LIMIT_DAY, "day", 100, 0);
+    struct limit_item month = of_kind(LIMIT_MONTH, "month", 1000, 0);
     assert_true(take(l, day, 0, &r));
     settle(l, day, 99, 0);
     assert_true(take(l, day, 0, &r));
@@ -141,11 +196,30 @@ static void test_budget(void **state)
     limits_free(l);
 }
 
+/* Every day of sixty years, beside the library's calendar. */
+static void test_months(void **state)
+{
+    (void)state;
+    struct limits *l = limits_new(64);
+    struct limit_item it = of_kind(LIMIT_MONTH, "month", 1, 1);
+    int month = -1;
+    for (time_t day = 20000; day < 20000 + 60 * 366; day++) {
+        struct limit_clock c = {.wall_us = (uint64_t)day * 86400 * 1000000};
+        struct limit_result r;
+        struct tm tm;
+        time_t t = day * 86400;
+        assert_non_null(gmtime_r(&t, &tm));
+        assert_int_equal(limits_take(l, &it, 1, &c, 0, &r), tm.tm_mon != month);
+        month = tm.tm_mon;
+    }
+    limits_free(l);
+}
+
 static void test_lease(void **state)
 {
     (void)state;
     struct limits *l = limits_new(64);
-    struct limit_item it = {LIMIT_LEASE, limit_key(limit_id(STR("open")), 1), 2, 0, 1};
+    struct limit_item it = of_kind(LIMIT_LEASE, "open", 2, 1);
     struct limit_result r;
     uint64_t none = 0;
     assert_true(limits_take(l, &it, 1, &zero, 3, &r));
@@ -167,9 +241,8 @@ static void test_all_or_nothing(void **state)
     (void)state;
     struct limits *l = limits_new(64);
     struct limit_result r[3];
-    struct limit_item items[3] = {rate("rpm", 10, 1),
-                                  rate("tpm", 1000, 500),
-                                  {LIMIT_LEASE, limit_key(limit_id(STR("open")), 1), 1, 0, 1}};
+    struct limit_item items[3] = {rate("rpm", 10, 1), rate("tpm", 1000, 500),
+                                  of_kind(LIMIT_LEASE, "open", 1, 1)};
     uint64_t actual[3] = {1, 0, 0};
     assert_true(limits_take(l, items, 3, &zero, 0, r));
     for (int i = 0; i < 100; i++) {
@@ -191,9 +264,8 @@ static void test_first_of_several(void **state)
     (void)state;
     struct limits *l = limits_new(64);
     struct limit_result r[3];
-    struct limit_item items[3] = {rate("rpm", 1, 1),
-                                  rate("tpm", 1000, 400),
-                                  {LIMIT_DAY, limit_key(limit_id(STR("d")), 1), 900, 0, 400}};
+    struct limit_item items[3] = {rate("rpm", 1, 1), rate("tpm", 1000, 400),
+                                  of_kind(LIMIT_DAY, "d", 900, 400)};
     assert_true(limits_take(l, items, 3, &zero, 0, r));
     assert_false(limits_take(l, items, 3, &zero, 0, r));
     assert_true(!r[0].fits && r[1].fits && r[2].fits);
@@ -249,9 +321,8 @@ static void test_processes(void **state)
         for (int i = 0; i < ROUNDS; i++) {
             struct limit_clock c = after(atomic_fetch_add(&s->now, 1000));
             struct limit_result r[2];
-            struct limit_item items[2] = {
-                rate("rpm", RPM, 1),
-                {LIMIT_LEASE, limit_key(limit_id(STR("open")), 1), AT_ONCE, 0, 1}};
+            struct limit_item items[2] = {rate("rpm", RPM, 1),
+                                          of_kind(LIMIT_LEASE, "open", AT_ONCE, 1)};
             uint64_t actual[2] = {1, 0};
             seed = seed * 6364136223846793005 + 1442695040888963407;
             if (!limits_take(l, items, 2, &c, w, r))
@@ -274,7 +345,7 @@ static void test_processes(void **state)
     assert_true(atomic_load(&s->admitted) >= RPM);
     assert_true(atomic_load(&s->most) <= AT_ONCE);
     limits_bury(l, 0);
-    struct limit_item it = {LIMIT_LEASE, limit_key(limit_id(STR("open")), 1), AT_ONCE, 0, 1};
+    struct limit_item it = of_kind(LIMIT_LEASE, "open", AT_ONCE, 1);
     struct limit_result r;
     for (int i = 0; i < AT_ONCE; i++)
         assert_true(limits_take(l, &it, 1, &zero, 9, &r));
@@ -288,6 +359,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_settling),
+        cmocka_unit_test(test_settling_late),
+        cmocka_unit_test(test_settling_in_line),
+        cmocka_unit_test(test_months),
         cmocka_unit_test(test_larger_than_the_burst),
         cmocka_unit_test(test_rate_bounds),
         cmocka_unit_test(test_budget),

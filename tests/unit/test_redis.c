@@ -11,7 +11,7 @@ enum { MS = 1000, SECOND = 1000 * MS };
 static struct dns *dns;
 static struct sock_addr address;
 static int listener, changes;
-static bool was_up;
+static bool was_up, was_told;
 static struct redis *redis;
 static struct peer server;
 
@@ -38,7 +38,8 @@ static void on_result(void *ctx, enum redis_outcome how, const struct redis_repl
 static void on_change(void *ctx, bool up)
 {
     assert_ptr_equal(ctx, results);
-    assert_true(up != was_up);
+    assert_true(!was_told || up != was_up);
+    was_told = true;
     was_up = up;
     changes++;
 }
@@ -118,7 +119,7 @@ static int setup(void **state)
     dns = dns_new(loop, NULL);
     server = (struct peer){.fd = -1};
     changes = 0;
-    was_up = false;
+    was_up = was_told = false;
     return 0;
 }
 
@@ -170,7 +171,7 @@ static void test_greetings(void **state)
         assert_true(was_up);
         redis_free(redis);
         redis = NULL;
-        was_up = false;
+        was_up = was_told = false;
         peer_close(&server);
     }
 }
@@ -207,7 +208,7 @@ static void test_refused_greetings(void **state)
             reconnect();
         redis_free(redis);
         redis = NULL;
-        was_up = false;
+        was_up = was_told = false;
         peer_close(&server);
     }
 }
@@ -411,7 +412,7 @@ static void test_lost(void **state)
         reconnect();
         redis_free(redis);
         redis = NULL;
-        was_up = false;
+        was_up = was_told = false;
         peer_close(&server);
     }
 }
@@ -443,7 +444,7 @@ static void test_wrong_servers(void **state)
         assert_int_equal(results[0].calls, 1);
         redis_free(redis);
         redis = NULL;
-        was_up = false;
+        was_up = was_told = false;
         peer_close(&server);
     }
 }
@@ -484,7 +485,7 @@ static void test_error_replies(void **state)
         assert_int_equal(state_of() == REDIS_UP, cases[i].times == 0);
         redis_free(redis);
         redis = NULL;
-        was_up = false;
+        was_up = was_told = false;
         peer_close(&server);
     }
 }
@@ -655,10 +656,12 @@ static void test_limit_words(void **state)
     assert_non_null(strstr(server.text, "\r\n$1\r\n2\r\n$5\r\n{t}:c\r\n$5\r\n{t}:l\r\n$16\r\n"));
     assert_non_null(strstr(server.text, "$2\r\n60\r\n$1\r\n7\r\n$8\r\n60000000\r\n$1\r\n1\r\n"
                                         "$1\r\n3\r\n$1\r\n5\r\n$5\r\n60000\r\n"));
-    peer_say(&server, "*8\r\n:1\r\n:1700000000000000\r\n:4\r\n:3000000\r\n:-1\r\n"
-                      ":2\r\n:0\r\n:-1\r\n");
+    peer_say(&server, "*10\r\n:1\r\n:1700000000000000\r\n:4\r\n:3000000\r\n:-1\r\n"
+                      ":2\r\n:0\r\n:-1\r\n:180000000\r\n:12\r\n");
     RUN_UNTIL(told);
     assert_true(last.admitted && last.items[0].fits && last.items[1].fits);
+    assert_int_equal(last.ticket.line[1].owed, 180000000);
+    assert_int_equal(last.ticket.line[1].given, 12);
     assert_int_equal(last.ticket.at_us, 1700000000000000);
     assert_int_equal(last.items[0].remaining, 2);
     assert_int_equal(last.items[1].remaining, 4);
@@ -678,8 +681,10 @@ static void test_limit_wrong_answers(void **state)
         STR_INIT("$-1\r\n"),
         STR_INIT("*0\r\n"),
         STR_INIT("*2\r\n:1\r\n:1\r\n"),
-        STR_INIT("*8\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n+1\r\n"),
-        STR_INIT("*8\r\n*0\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n"),
+        STR_INIT("*8\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n"),
+        STR_INIT("*10\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n+1\r\n:1\r\n:1\r\n"),
+        STR_INIT("*10\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n+1\r\n"),
+        STR_INIT("*10\r\n*0\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n"),
         STR_INIT("*9\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n:1\r\n"),
         STR_INIT("-ERR Error running script\r\n"),
         STR_INIT("-WRONGTYPE x\r\n"),
@@ -797,9 +802,11 @@ static void test_limit_cancel(void **state)
         RUN_UNTIL(peer_has(&server, "60000\r\n"));
         peer_forget(&server);
         if (way == 0)
-            peer_say(&server, "*8\r\n:1\r\n:1\r\n:4\r\n:3\r\n:-1\r\n:2\r\n:0\r\n:-1\r\n");
+            peer_say(&server,
+                     "*10\r\n:1\r\n:1\r\n:4\r\n:3\r\n:-1\r\n:2\r\n:0\r\n:-1\r\n:9\r\n:0\r\n");
         if (way == 1)
-            peer_say(&server, "*8\r\n:0\r\n:1\r\n:4\r\n:3\r\n:-1\r\n:0\r\n:0\r\n:0\r\n");
+            peer_say(&server,
+                     "*10\r\n:0\r\n:1\r\n:4\r\n:3\r\n:-1\r\n:0\r\n:0\r\n:0\r\n:9\r\n:0\r\n");
         if (way == 2) {
             advance(REDIS_TIMEOUT_US);
             peer_say(&server, "+late\r\n");

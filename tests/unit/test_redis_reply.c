@@ -156,7 +156,7 @@ static void test_format(void **state)
     const struct str words[] = {STR("SET"), STR("a\r\nb\0c"), STR_NONE, STR("")};
     struct buf out;
     (void)state;
-    buf_init(&out, 64);
+    buf_init(&out, 160);
     assert_true(redis_format(&out, words, ARRAY_LEN(words)));
     assert_true(
         str_eq(buf_str(&out), STR("*4\r\n$3\r\nSET\r\n$6\r\na\r\nb\0c\r\n$0\r\n\r\n$0\r\n\r\n")));

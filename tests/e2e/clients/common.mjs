@@ -46,6 +46,10 @@ const delta = { type: "content_block_delta", index: 0, delta: { type: "text_delt
 export const BROKEN = { events: [start, open, delta,
   { type: "error", error: { type: "overloaded_error", message: "Overloaded" } }] };
 export const CUT = { events: [start, open, delta] };
+// It takes so many tokens that the limit of "waits", 6000 a minute, is there again after three seconds.
+export const COSTLY = { events: [start, open, delta, { type: "content_block_stop", index: 0 },
+  { type: "message_delta", delta: { stop_reason: "end_turn" }, usage: { output_tokens: 6300 } },
+  { type: "message_stop" }] };
 // The first piece has a delta in it; the second would come much later.
 export const HELD = { events: [start, open, ...Array(50).fill(delta)], split: 1000, delay_ms: 600000 };
 

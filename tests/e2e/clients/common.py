@@ -57,6 +57,10 @@ def delta(text):
 BROKEN = {"events": [START, OPEN, delta("half"), {
     "type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}]}
 CUT = {"events": [START, OPEN, delta("half")]}
+# It takes so many tokens that the limit of "waits", 6000 a minute, is there again after three seconds.
+COSTLY = {"events": [START, OPEN, delta("much"), {"type": "content_block_stop", "index": 0},
+                     {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 6300}},
+                     {"type": "message_stop"}]}
 # The first piece has a delta in it; the second would come much later.
 HELD = {"events": [START, OPEN] + [delta("half")] * 50, "split": 1000, "delay_ms": 600000}
 

@@ -1,10 +1,29 @@
 // openai-node, unmodified, against ccproxy.
 import OpenAI from "openai";
 import { assert, run, script, control, error, aborted, waitAborted,
-         BASE, HTTP, KEY, MODEL, HELLO, PNG, WEATHER, BROKEN, CUT, HELD } from "./common.mjs";
+         BASE, HTTP, KEY, MODEL, HELLO, PNG, WEATHER, BROKEN, CUT, COSTLY, HELD } from "./common.mjs";
 
 const client = new OpenAI({ baseURL: BASE, apiKey: KEY, maxRetries: 0, ...HTTP });
 const chat = client.chat.completions;
+
+// A client that has limits of its own, and what it is answered, in order.
+function limited(name, maxRetries) {
+  const answers = [];
+  const fetching = HTTP.fetch ?? fetch;
+  const its = async (url, init) => {
+    const answer = await fetching(url, init);
+    answers.push([answer.status, answer.headers.get("retry-after-ms")]);
+    return answer;
+  };
+  return [new OpenAI({ baseURL: BASE, apiKey: `sk-${name}-0123456789`, maxRetries, fetch: its }), answers];
+}
+
+async function take(from) {
+  let pieces = 0;
+  const body = { model: MODEL, messages: HELLO, max_tokens: 16, stream: true };
+  for await (const c of await from.chat.completions.create(body)) pieces += c.choices.length;
+  assert.ok(pieces > 0);
+}
 
 await run({
   async test_text_streamed_and_whole_are_equal() {
@@ -77,6 +96,22 @@ await run({
     await assert.rejects(chat.create({ model: MODEL, messages: HELLO }), OpenAI.RateLimitError);
     await script(error(500, "api_error"));
     await assert.rejects(chat.create({ model: MODEL, messages: HELLO }), OpenAI.InternalServerError);
+  },
+  async test_waits_as_long_as_it_is_told() {
+    // its own first pause is half a second at most: then it would be refused once more
+    const [waits, answers] = limited("waits", 2);
+    await script(COSTLY);
+    await take(waits);
+    await take(waits);
+    assert.deepEqual(answers.map(([status]) => status), [200, 429, 200]);
+    assert.ok(Number(answers[1][1]) > 500);
+  },
+  async test_a_budget_is_not_asked_again() {
+    const [spent, answers] = limited("spent", 2);
+    await script(COSTLY);
+    await take(spent);
+    await assert.rejects(take(spent), (e) => e instanceof OpenAI.RateLimitError && e.code === "insufficient_quota");
+    assert.deepEqual(answers.map(([status]) => status), [200, 429]);
   },
   async test_client_retries_by_itself() {
     await script(error(500, "api_error", { "retry-after-ms": "1" }));

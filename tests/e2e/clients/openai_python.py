@@ -2,8 +2,10 @@
 import asyncio
 import json
 import sys
+import typing
 
 import openai
+import pydantic
 from common import *
 
 http = openai.DefaultHttpxClient(http2=HTTP2)
@@ -167,6 +169,37 @@ def test_models():
     raises(openai.NotFoundError, lambda: client.models.retrieve("nope"), code="model_not_found")
 
 
+def test_every_model_that_the_client_knows_has_a_class():
+    for name in typing.get_args(openai.types.ChatModel):
+        if "audio" not in name:
+            assert client.models.retrieve(name).root.startswith("claude-"), name
+
+
+def test_what_is_not_here_says_so():
+    for call in (lambda: client.embeddings.create(model="text-embedding-3-small", input="x"),
+                 lambda: client.images.generate(prompt="x"),
+                 lambda: client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b"RIFF")),
+                 lambda: client.files.create(file=("a.jsonl", b"{}"), purpose="batch"),
+                 lambda: client.files.delete("file-1"), lambda: client.moderations.create(input="x"),
+                 lambda: client.responses.create(model=MODEL, input="x"), lambda: chat.retrieve("chatcmpl-1")):
+        raises(openai.NotFoundError, call, code="unsupported_endpoint")
+
+
+class City(pydantic.BaseModel):
+    name: str
+    people: int
+
+
+def test_parsed():
+    asked = {"model": MODEL, "messages": HELLO, "response_format": City}
+    whole = chat.parse(**asked).choices[0].message.parsed
+    with chat.stream(**asked) as stream:
+        for _ in stream:
+            pass
+        streamed = stream.get_final_completion().choices[0].message.parsed
+    assert isinstance(whole, City) and whole == streamed
+
+
 def test_error_classes():
     wrong = openai.OpenAI(base_url=BASE, api_key="sk-wrong-0123456789", max_retries=0, http_client=http)
     raises(openai.AuthenticationError,
@@ -188,6 +221,34 @@ def test_rate_limit_is_told_with_its_wait():
     e = raises(openai.RateLimitError, lambda: chat.create(model=MODEL, messages=HELLO),
                code="rate_limit_exceeded")
     assert e.response.headers["retry-after"] == "30" and e.response.headers["retry-after-ms"] == "30000"
+
+
+def limited(name, max_retries):
+    """A client that has limits of its own, and what it is answered, in order."""
+    answers = []
+    hooks = {"response": [lambda r: answers.append((r.status_code, r.headers.get("retry-after-ms")))]}
+    its = openai.DefaultHttpxClient(http2=HTTP2, event_hooks=hooks)
+    its_key = f"sk-{name}-0123456789"
+    return openai.OpenAI(base_url=BASE, api_key=its_key, max_retries=max_retries, http_client=its), answers
+
+
+def test_waits_as_long_as_it_is_told():
+    """Its own first pause is half a second at most: then it would be refused once more."""
+    waits, answers = limited("waits", 2)
+    script(COSTLY)
+    for _ in range(2):
+        assert joined(waits.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=16, stream=True))
+    assert [status for status, _ in answers] == [200, 429, 200], answers
+    assert int(answers[1][1]) > 500, answers
+
+
+def test_a_budget_is_not_asked_again():
+    spent, answers = limited("spent", 2)
+    script(COSTLY)
+    assert joined(spent.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=16, stream=True))
+    raises(openai.RateLimitError, lambda: spent.chat.completions.create(model=MODEL, messages=HELLO),
+           code="insufficient_quota", type="insufficient_quota")
+    assert [status for status, _ in answers] == [200, 429], answers
 
 
 def test_client_retries_by_itself():
