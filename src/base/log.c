@@ -1,7 +1,7 @@
 /* log.c - builds lines in a batch and writes whole lines, or drops them.
  *
- *      {"ts":..,"level":..,"who":..,"event":..,"key":value,...,"dropped":n}\n
- *       |-------- always fits --------------| |- as fits -| |--- reserved ---|
+ *      {"ts":..,"level":..,"who":..,"event":..,"doing":..,"key":value,...,"dropped":n}\n
+ *       |-------- always fits --------------------------| |- as fits -| |--- reserved ---|
  *
  * A field that does not fit into the line is left out whole. Lines are written in pieces of at
  * most PIPE_BUF bytes, so that a pipe that polls writable takes all of a piece at once and lines
@@ -318,6 +318,7 @@ static void put_head(struct line *l, enum log_level level, const char *event)
 {
     char date[CLOCK_TEXT];
     struct str ts = clock_rfc3339(clock_wall_us(), date);
+    struct log_field about = LOG_CSTR(doing ? "doing" : NULL, doing);
     bool json = line_format == LOG_JSON;
 
     put(l, json ? STR("{\"ts\":\"") : STR(""));
@@ -329,6 +330,7 @@ static void put_head(struct line *l, enum log_level level, const char *event)
     put(l, json ? STR("\",\"event\":\"") : STR(" "));
     put_escaped(l, str_c(event), NAME_MAX_BYTES);
     put(l, json ? STR("\"") : STR(""));
+    put_field(l, &about);
 }
 
 /* False when the reader is behind, or gone (then write(2) would raise SIGPIPE). */

@@ -244,11 +244,12 @@ void count_penalty(struct exchange *x)
 void count_attempt(struct exchange *x)
 {
     x->called_us = clock_us();
-    if (x->attempts == 1)
-        x->sent_at_us = x->called_us;
-    if (x->attempts == 1 && x->received_us)
+    if (x->attempts > 1)
+        return;
+    x->sent_at_us = clock_precise_us();
+    if (x->received_us)
         metrics_observe(&x->proxy->meter, METRIC_OVERHEAD, endpoint_value(x),
-                        clock_precise_us() - x->received_us);
+                        x->sent_at_us - x->received_us - x->waited_us);
 }
 
 void count_attempt_end(struct exchange *x)
@@ -276,6 +277,8 @@ void count_budget(struct exchange *x, unsigned which, uint64_t limit, uint64_t l
     unsigned client = metrics_find(x->proxy->meter.metrics, LABEL_CLIENT, x->client->name);
     struct budget_seen *seen = &x->proxy->shared->board->budgets[client][which];
     uint64_t ppm = (uint64_t)((double)(limit - left) / (double)limit * 1e6);
+    if (ppm > x->budget_used_ppm)
+        x->budget_used_ppm = ppm;
     if (client == 0)
         return;
     atomic_store_explicit(&seen->used_ppm, ppm, memory_order_relaxed);

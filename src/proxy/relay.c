@@ -478,6 +478,7 @@ static void on_body(void *ctx, struct str bytes)
 {
     struct exchange *x = ctx;
     unsigned attempt = x->attempts;
+    exchange_doing(x);
     if (x->upstream_answer == ANSWER_ERROR) {
         on_error_body(x, bytes);
         return;
@@ -520,6 +521,7 @@ static void on_whole_answer(struct exchange *x)
 static void on_end(void *ctx)
 {
     struct exchange *x = ctx;
+    exchange_doing(x);
     x->call = NULL;
     if (x->upstream_answer == ANSWER_WHOLE && x->step == STEP_SEND)
         on_whole_answer(x);
@@ -534,6 +536,7 @@ static void on_end(void *ctx)
 static void on_fail(void *ctx, enum call_failure why, const char *error)
 {
     struct exchange *x = ctx;
+    exchange_doing(x);
     x->call = NULL;
     if (x->step == STEP_SETTLE) {
         exchange_end(x, FAIL_DONE);
