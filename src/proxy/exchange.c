@@ -102,7 +102,7 @@ static struct exchange *exchange_new(struct proxy *p, struct request *r)
     watch_init(x);
     list_push(&p->open, &x->node);
     p->n_open++;
-    count_begin(x);
+    count_gauges(p);
     return x;
 }
 
@@ -278,6 +278,7 @@ void exchange_end(struct exchange *x, enum fail ending)
         x->endpoint->dialect->close(x->encoder);
     list_remove(&x->node);
     x->proxy->n_open--;
+    x->proxy->n_streams -= x->streaming;
     count_end(x);
     deferred_init(&x->funeral, bury);
     loop_defer(x->proxy->loop, &x->funeral);

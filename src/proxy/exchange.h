@@ -135,6 +135,7 @@ struct exchange {
     uint64_t sent_at_us;     /* the first attempt was */
     uint64_t first_token_us; /* first piece of a streamed answer's content */
 
+    bool streaming;               /* counts among proxy->n_streams */
     bool is_page;                 /* the answer is for a browser to show */
     struct scrape *scrape;        /* of GET /metrics, while it is written; in keep */
     bool openmetrics;             /* wanted in that format */
