@@ -233,26 +233,63 @@ class Secrets(harness.TestCase):
                 call.event({"type": "error", "error": {"type": "api_error", "message": self.mark("event")}})
                 call.end()
 
+    def place(self):
+        folder = self.directory()
+        folder.chmod(0o777)  # the scribe runs as another user
+        return folder
+
     def test_nothing_leaks(self):
+        """In the log, on operators' pages, in the usage database, in spans, in what the commands print. Answers to a client may
+        quote what it said, but no credential and no field of its head."""
         self.marks = []
-        wrong = self.mark("wrong-key")
-        proxy = self.proxy(self.upstream(self.script), CCPROXY_LOG_LEVEL="DEBUG", CCPROXY_RETRIES="2")
-        sent = 0
+        wrong, heads, spans = self.mark("wrong-key"), [], []
+
+        def collect(call):
+            spans.append(call.body.decode())
+            call.head(200, content_type="application/json", content_length=2, then=b"{}")
+
+        collector, database = self.upstream(each_request(collect)), self.place() / "usage.db"
+        proxy = self.proxy(self.upstream(self.script), CCPROXY_LOG_LEVEL="DEBUG", CCPROXY_RETRIES="2", CCPROXY_DB=database,
+                           OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+                           OTEL_EXPORTER_OTLP_HEADERS="x-key=" + self.mark("header-of-ours"))
+        sent, told = 0, b""
+
+        def take(response):
+            nonlocal sent, told
+            sent += 1
+            told += repr(response.fields).encode() + response.body
+            return response
+
         for _ in range(3):
             for body in self.bodies():
                 with contextlib.closing(proxy.client()) as c:
-                    c.request("POST", CHAT + "?key=" + self.mark("query"), body, self.fields())
-                    c.response()
-                    sent += 1
+                    fields = self.fields()
+                    heads = list(fields.values())
+                    c.request("POST", CHAT + "?key=" + self.mark("query"), body, fields)
+                    take(c.response())
         for key in (wrong, KEY):
             for path in ("/v1/models", "/metrics", "/health", "/v1/odd"):
-                proxy.get(path, key=key, fields={"x-api-key": wrong})
-                sent += 1
+                take(proxy.get(path, key=key, fields={"x-api-key": wrong}))
         proxy.ended(count=sent)
-        pages = [proxy.get(path, key=None).body.decode() for path in ("/metrics", "/health")]
+        pages = [proxy.get(path, key=None, fields=fields).body.decode() for fields in ({}, {"accept": "application/openmetrics-text"})
+                 for path in ("/metrics", "/health", "/stats", "/dashboard", "/livez", "/readyz")]
+        self.assertIn('"recent":[{', pages[2])
+        url = "http://%s:%d" % proxy.address
+        done = [harness.run("top", "--once", "--url", url), harness.run("check", ANTHROPIC_API_KEY=UPSTREAM_KEY,
+                                                                       CCPROXY_API_KEYS="tester:" + KEY)]
         proxy.stop()
-        written = proxy.raw.decode() + proxy.printed.decode() + "".join(pages)
+        done.append(harness.run("usage", "--json", "--by", "client,model", CCPROXY_DB=database))
+        self.assertEqual([one.returncode for one in done], [0, 0, 0])
+        kept = b"".join(path.read_bytes() for path in database.parent.iterdir()).decode(errors="replace")
+        written = {"log": proxy.raw.decode(), "printed": proxy.printed.decode(), "pages": "".join(pages), "database": kept,
+                   "spans": "".join(spans), "commands": "".join(one.stdout + one.stderr for one in done)}
         self.assertGreater(len(self.marks), 300)
-        for secret in (self.MARK, KEY, UPSTREAM_KEY):
-            at = written.find(secret)
-            self.assertEqual(at, -1, written[max(0, at - 200):at + 100])
+        for name in ("database", "spans", "commands"):
+            self.assertIn("tester", written[name])
+        for name, text in written.items():
+            for secret in (self.MARK, KEY, UPSTREAM_KEY):
+                at = text.find(secret)
+                self.assertEqual(at, -1, f"{name}: {text[max(0, at - 200):at + 100]}")
+        for secret in (KEY, UPSTREAM_KEY, wrong, *heads):
+            at = told.find(secret.encode())
+            self.assertEqual(at, -1, told[max(0, at - 200):at + 100])

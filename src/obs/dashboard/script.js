@@ -270,7 +270,7 @@ function showClients(w) {
     ['Prompt', 'right', r => short(prompt(r.tokens))],
     ['Output', 'right', r => short(r.tokens.output)],
     ['Cost', 'right', r => usd(r.cost_usd)],
-    ['Budget', 'right', r => budget(r.budget_used_ratio)]], rows, 'No client has asked anything in this window.');
+    ...rows.some(r => r.budget_used_ratio) ? [['Budget', 'right', r => budget(r.budget_used_ratio)]] : []], rows, 'No client has asked anything in this window.');
 }
 
 function showModels(w) {
