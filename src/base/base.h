@@ -31,8 +31,8 @@
 /* Prints what broke and where (and while doing what), then aborts. */
 NORETURN void assert_failed(const char *what, const char *file, int line, const char *func);
 
-/* What this process is about, in a word: the loop's callback, the step of an exchange. Log lines and failed
- * assertions tell it. Kept by reference; NULL: nothing to say. */
+/* What this process is about, in a word: the loop's callback, the step of an exchange. Log lines
+ * and failed assertions tell it. Kept by reference; NULL: nothing to say. */
 extern const char *doing;
 
 static inline size_t size_min(size_t a, size_t b)
