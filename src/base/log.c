@@ -22,7 +22,6 @@
 enum {
     LINE_MAX_BYTES = 4096,
     BATCH_MAX_BYTES = 32 * 1024,
-    KEY_MAX_BYTES = 32,
     TAIL_BYTES = 48, /* room kept for "dropped" and the end of the line */
     NAME_MAX_BYTES = 128,
     VALUE_MAX_BYTES = 512,
@@ -136,15 +135,25 @@ bool log_open(const char *path)
     return ok;
 }
 
+/* Where so many bytes can be written; NULL: the line is cut here. */
+static char *room_for(struct line *l, size_t n)
+{
+    char *p = l->text + l->n;
+
+    if (l->cut || n > l->max - l->n) {
+        l->cut = true;
+        return NULL;
+    }
+    l->n += n;
+    return p;
+}
+
 static void put(struct line *l, struct str s)
 {
-    if (l->cut || s.n > l->max - l->n) {
-        l->cut = true;
-        return;
-    }
-    if (s.n)
-        memcpy(l->text + l->n, s.p, s.n);
-    l->n += s.n;
+    char *p = room_for(l, s.n);
+
+    if (p && s.n)
+        memcpy(p, s.p, s.n);
 }
 
 /* Bytes that cannot stand as they are in a JSON string, or should not in a terminal. */
@@ -224,6 +233,14 @@ static void put_escaped(struct line *l, struct str s, size_t max)
 
 static void put_quoted(struct line *l, struct str s, size_t max)
 {
+    if (s.n > 0 && s.n <= max && is_plain(s)) {
+        char *p = room_for(l, s.n + 2);
+        if (!p)
+            return;
+        p[0] = p[s.n + 1] = '"';
+        memcpy(p + 1, s.p, s.n);
+        return;
+    }
     put(l, STR("\""));
     put_escaped(l, s, max);
     put(l, STR("\""));
@@ -281,23 +298,20 @@ static void put_value(struct line *l, const struct log_field *f)
     }
 }
 
-/* A constant of ours, with what stands around it. */
+/* With what stands around it. */
 static void put_key(struct line *l, struct str key)
 {
-    bool json = line_format == LOG_JSON;
-    char text[KEY_MAX_BYTES + 4];
-    size_t n = 0;
+    size_t quote = line_format == LOG_JSON;
+    char *p = room_for(l, key.n + 2 + 2 * quote);
 
-    ASSERT(key.n <= KEY_MAX_BYTES);
-    text[n++] = json ? ',' : ' ';
-    if (json)
-        text[n++] = '"';
-    memcpy(text + n, key.p, key.n);
-    n += key.n;
-    if (json)
-        text[n++] = '"';
-    text[n++] = json ? ':' : '=';
-    put(l, str_of(text, n));
+    if (!p)
+        return;
+    p[0] = quote ? ',' : ' ';
+    p[quote] = quote ? '"' : p[0];
+    memcpy(p + 1 + quote, key.p, key.n);
+    p += 1 + quote + key.n;
+    p[0] = quote ? '"' : '=';
+    p[quote] = quote ? ':' : '=';
 }
 
 /* All of the field or nothing of it. */
