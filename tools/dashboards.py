@@ -99,6 +99,9 @@ COST = [
           rate(f"ccproxy_tokens_total{{{KINDS}}}", "model"), stacked=True),
     graph("Requests by client", "reqps", "Whatever became of them.",
           rate("ccproxy_client_requests_total", "client"), stacked=True),
+    graph("Tokens of a request", "short", "Of its whole prompt, and of its answer.",
+          *((quantile(share, f"ccproxy_request_{what}_tokens")[0], f"{what} p{share}")
+            for what in ("prompt", "output") for share in (50, 95))),
     graph("Saved by the cache in an hour", "currencyUSD", "By model, at the rate of the moment.",
           ("3600 * " + rate("ccproxy_cache_saved_usd_total", "model")[0], "{{model}}"), stacked=True),
 ]
@@ -119,8 +122,9 @@ LIMITS = [
           rate("ccproxy_rate_limit_hits_total", "limit"), stacked=True),
     graph("Without a whole answer, by client", "reqps", "By limits and by everything else.",
           rate('ccproxy_client_requests_total{outcome="failure"}', "client"), stacked=True),
-    graph("In progress and waiting", "short", "Of all nodes.",
-          ("sum(ccproxy_active_requests)", "in progress"), ("sum(ccproxy_queued_requests)", "waiting")),
+    graph("In progress and waiting", "short", "Of all nodes; streams are a part of what is in progress.",
+          ("sum(ccproxy_active_requests)", "in progress"), ("sum(ccproxy_active_streams)", "streams"),
+          ("sum(ccproxy_queued_requests)", "waiting")),
     graph("Wait for a place", "s", "Of requests that waited.",
           *(quantile(share, "ccproxy_queue_wait_seconds") for share in (50, 95))),
     graph("Tokens reserved and taken", "short", "A second, of requests that have ended.",
@@ -128,6 +132,8 @@ LIMITS = [
           ("sum(rate(ccproxy_settled_tokens_total[_]))", "taken")),
     graph("Budgets used", "percentunit", "By client, of the budget nearest its end.",
           ("max by (client) (ccproxy_client_budget_used_ratio)", "{{client}}")),
+    graph("Whole answers, p95 by client", "s", "From the first byte of a request to the end of its answer.",
+          quantile(95, "ccproxy_client_answer_duration_seconds", by="client")),
     graph("Credentials", "reqps", "What became of them.", rate("ccproxy_auth_total", "result"), stacked=True),
 ]
 
@@ -152,6 +158,8 @@ UPSTREAM = [
           rate("ccproxy_upstream_retries_total", "type"), stacked=True),
     graph("Keys put to rest", "reqps", "Refused or told to wait, by their number in the configuration.",
           rate("ccproxy_upstream_key_rests_total", "key"), stacked=True),
+    graph("Keys that rest", "short", "Of all nodes: others go before them for a while.",
+          ("sum by (key) (1 - ccproxy_upstream_key_up)", "{{key}}")),
     graph("Duration of calls", "s", "From sending a request to the end of its answer.",
           quantile(50, "ccproxy_upstream_duration_seconds", by="model"),
           quantile(95, "ccproxy_upstream_duration_seconds", by="model")),

@@ -14,15 +14,15 @@
 
 enum { FRAMES_MAX = 64 };
 
-const char *assert_context;
+const char *doing = "start";
 
 void assert_failed(const char *what, const char *file, int line, const char *func)
 {
     void *frames[FRAMES_MAX];
 
     (void)dprintf(STDERR_FILENO, "assertion failed: %s at %s:%d in %s\n", what, file, line, func);
-    if (assert_context)
-        (void)dprintf(STDERR_FILENO, "while: %s\n", assert_context);
+    if (doing)
+        (void)dprintf(STDERR_FILENO, "while: %s\n", doing);
     backtrace_symbols_fd(frames, backtrace(frames, FRAMES_MAX), STDERR_FILENO);
     log_flush();
     abort();

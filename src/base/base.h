@@ -28,11 +28,12 @@
     } while (0)
 #define UNREACHABLE() assert_failed("unreachable", __FILE__, __LINE__, __func__)
 
-/* Prints what broke and where (and what assert_context says we were doing), then aborts. */
+/* Prints what broke and where (and while doing what), then aborts. */
 NORETURN void assert_failed(const char *what, const char *file, int line, const char *func);
 
-/* A line of context for a failed assertion or a crash, kept by reference; NULL clears it. */
-extern const char *assert_context;
+/* What this process is about, in a word: the loop's callback, the step of an exchange. Log lines
+ * and failed assertions tell it. Kept by reference; NULL: nothing to say. */
+extern const char *doing;
 
 static inline size_t size_min(size_t a, size_t b)
 {

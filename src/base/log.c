@@ -1,7 +1,7 @@
 /* log.c - builds lines in a batch and writes whole lines, or drops them.
  *
- *      {"ts":..,"level":..,"who":..,"event":..,"key":value,...,"dropped":n}\n
- *       |-------- always fits --------------| |- as fits -| |--- reserved ---|
+ *      {"ts":..,"level":..,"who":..,"event":..,"doing":..,"key":value,...,"dropped":n}\n
+ *       |-------- always fits --------------------------| |- as fits -| |--- reserved ---|
  *
  * A field that does not fit into the line is left out whole. Lines are written in pieces of at
  * most PIPE_BUF bytes, so that a pipe that polls writable takes all of a piece at once and lines
@@ -22,7 +22,6 @@
 enum {
     LINE_MAX_BYTES = 4096,
     BATCH_MAX_BYTES = 32 * 1024,
-    KEY_MAX_BYTES = 32,
     TAIL_BYTES = 48, /* room kept for "dropped" and the end of the line */
     NAME_MAX_BYTES = 128,
     VALUE_MAX_BYTES = 512,
@@ -136,23 +135,25 @@ bool log_open(const char *path)
     return ok;
 }
 
-static void put(struct line *l, struct str s)
+/* Where so many bytes can be written; NULL: the line is cut here. */
+static char *room_for(struct line *l, size_t n)
 {
-    if (l->cut || s.n > l->max - l->n) {
+    char *p = l->text + l->n;
+
+    if (l->cut || n > l->max - l->n) {
         l->cut = true;
-        return;
+        return NULL;
     }
-    if (s.n)
-        memcpy(l->text + l->n, s.p, s.n);
-    l->n += s.n;
+    l->n += n;
+    return p;
 }
 
-static void put_char(struct line *l, char c)
+static void put(struct line *l, struct str s)
 {
-    if (l->cut || l->n == l->max)
-        l->cut = true;
-    else
-        l->text[l->n++] = c;
+    char *p = room_for(l, s.n);
+
+    if (p && s.n)
+        memcpy(p, s.p, s.n);
 }
 
 /* Bytes that cannot stand as they are in a JSON string, or should not in a terminal. */
@@ -232,9 +233,17 @@ static void put_escaped(struct line *l, struct str s, size_t max)
 
 static void put_quoted(struct line *l, struct str s, size_t max)
 {
-    put_char(l, '"');
+    if (s.n > 0 && s.n <= max && is_plain(s)) {
+        char *p = room_for(l, s.n + 2);
+        if (!p)
+            return;
+        p[0] = p[s.n + 1] = '"';
+        memcpy(p + 1, s.p, s.n);
+        return;
+    }
+    put(l, STR("\""));
     put_escaped(l, s, max);
-    put_char(l, '"');
+    put(l, STR("\""));
 }
 
 /* Text lines quote only what could be misread. */
@@ -290,26 +299,20 @@ static void put_value(struct line *l, const struct log_field *f)
     }
 }
 
-/* A constant of ours, with what stands around it: ,"key": or, in a text line, a space and key= */
+/* With what stands around it. */
 static void put_key(struct line *l, struct str key)
 {
-    bool json = line_format == LOG_JSON;
-    char *p = l->text + l->n;
+    size_t quote = line_format == LOG_JSON;
+    char *p = room_for(l, key.n + 2 + 2 * quote);
 
-    ASSERT(key.n <= KEY_MAX_BYTES);
-    if (l->max - l->n < KEY_MAX_BYTES + 4) {
-        l->cut = true;
+    if (!p)
         return;
-    }
-    *p++ = json ? ',' : ' ';
-    if (json)
-        *p++ = '"';
-    memcpy(p, key.p, key.n);
-    p += key.n;
-    if (json)
-        *p++ = '"';
-    *p++ = json ? ':' : '=';
-    l->n = (size_t)(p - l->text);
+    p[0] = quote ? ',' : ' ';
+    p[quote] = quote ? '"' : p[0];
+    memcpy(p + 1 + quote, key.p, key.n);
+    p += 1 + quote + key.n;
+    p[0] = quote ? '"' : '=';
+    p[quote] = quote ? ':' : '=';
 }
 
 /* All of the field or nothing of it. */
@@ -330,6 +333,7 @@ static void put_head(struct line *l, enum log_level level, const char *event)
 {
     char date[CLOCK_TEXT];
     struct str ts = clock_rfc3339(clock_wall_us(), date);
+    struct log_field about = LOG_CSTR(doing ? "doing" : NULL, doing);
     bool json = line_format == LOG_JSON;
 
     put(l, json ? STR("{\"ts\":\"") : STR(""));
@@ -341,6 +345,7 @@ static void put_head(struct line *l, enum log_level level, const char *event)
     put(l, json ? STR("\",\"event\":\"") : STR(" "));
     put_escaped(l, str_c(event), NAME_MAX_BYTES);
     put(l, json ? STR("\"") : STR(""));
+    put_field(l, &about);
 }
 
 /* False when the reader is behind, or gone (then write(2) would raise SIGPIPE). */

@@ -1,4 +1,4 @@
-/* log.h - one structured line per event, as JSON or as text.
+/* log.h - one structured line per event, as JSON or as text, with what was being done.
  *
  *   LOG(LOG_WARN, "upstream connect failed", LOG_STR("target", name), LOG_INT("errno", err));
  *

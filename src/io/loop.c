@@ -69,6 +69,7 @@ static void run_deferred(struct loop *l)
         while ((node = list_pop(&pass)) != NULL) {
             struct deferred *d = CONTAINER_OF(node, struct deferred, node);
 
+            doing = "deferred";
             d->fn(d); /* may free d */
             work_done(l, "deferred");
         }
@@ -130,7 +131,7 @@ static void run_events(struct loop *l)
 
         if (!w)
             continue;
-        name = w->name;
+        doing = name = w->name;
         w->fn(w, to_io(ev->events));
         work_done(l, name);
     }
@@ -151,7 +152,7 @@ static void run_timers(struct loop *l)
             return;
         heap_remove(&l->timers, first);
         t = CONTAINER_OF(first, struct timer, node);
-        name = t->name;
+        doing = name = t->name;
         t->fn(t);
         work_done(l, name);
     }

@@ -20,7 +20,7 @@ enum { IO_READ = 1, IO_WRITE = 2, IO_HUP = 4 }; /* HUP: the peer has closed, or 
 struct io_watch {
     int fd; /* -1 when not watched */
     void (*fn)(struct io_watch *w, unsigned events);
-    const char *name; /* for the watchdog */
+    const char *name; /* what is being done then, for the log and the watchdog */
 };
 
 struct timer {

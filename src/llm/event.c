@@ -20,6 +20,23 @@ static int64_t count_of(struct jval v)
     return json_i64(v, &n) && n >= 0 ? n : -1;
 }
 
+static uint32_t tariff_of(struct jval key, struct jval value)
+{
+    static const struct {
+        struct str name, value;
+        enum tariff tariff;
+    } tariffs[] = {
+        {STR_INIT("service_tier"), STR_INIT("batch"), TARIFF_BATCH},
+        {STR_INIT("speed"), STR_INIT("fast"), TARIFF_FAST},
+        {STR_INIT("inference_geo"), STR_INIT("us"), TARIFF_US},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(tariffs); i++)
+        if (json_str_is(value, tariffs[i].value) && json_str_is(key, tariffs[i].name))
+            return tariffs[i].tariff;
+    return 0;
+}
+
 /* One pass over the members: this is read for every answer, twice. */
 static void read_usage(struct jval v, struct event *e)
 {
@@ -43,9 +60,11 @@ static void read_usage(struct jval v, struct event *e)
         return;
     json_each_member (key, v) {
         struct jval value = json_value(key);
+        uint32_t tariff = json_is(value, JSON_STRING) ? tariff_of(key, value) : 0;
+        u->tariffs |= tariff;
         if (json_str_is(key, STR("service_tier")) && !e->service_tier.p)
             e->service_tier = json_str_raw(value);
-        if (json_str_is(key, STR("speed")) && json_str_is(value, STR("fast")))
+        if (tariff == TARIFF_FAST)
             e->service_tier = json_str_raw(value); /* which says more */
         for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
             if (!json_str_is(key, counts[i].name))
@@ -189,7 +208,7 @@ static void read_error(struct jval root, struct event *e)
 static struct event blank_event(enum event_type type, int64_t index)
 {
     struct event e = {.type = type, .index = index};
-    e.usage = (struct usage){-1, -1, -1, -1, -1, -1, -1};
+    e.usage = (struct usage){-1, -1, -1, -1, -1, -1, -1, 0};
     return e;
 }
 
@@ -315,7 +334,7 @@ bool event_replay(struct json *doc, struct str body, bool (*take)(void *ctx, con
 void answer_init(struct answer *a)
 {
     *a = (struct answer){.block_index = -1};
-    a->usage = a->before = (struct usage){-1, -1, -1, -1, -1, -1, -1};
+    a->usage = a->before = (struct usage){-1, -1, -1, -1, -1, -1, -1, 0};
 }
 
 void answer_resume(struct answer *a)
@@ -348,6 +367,7 @@ static void take_usage(struct answer *a, const struct usage *said)
     take_count(&known->cache_write_1h, before->cache_write_1h, said->cache_write_1h);
     take_count(&known->thinking, before->thinking, said->thinking);
     take_count(&known->web_searches, before->web_searches, said->web_searches);
+    known->tariffs |= said->tariffs;
 }
 
 static bool track_start(struct answer *a, const struct event *e)

@@ -46,8 +46,16 @@ enum stop_reason {
 };
 
 /* Token counts; -1: not said. */
+/* What changes the price of all tokens of an answer. */
+enum tariff {
+    TARIFF_BATCH = 1, /* service_tier "batch" */
+    TARIFF_FAST = 2,  /* speed "fast" */
+    TARIFF_US = 4,    /* inference_geo "us" */
+};
+
 struct usage {
     int64_t input, output, cache_read, cache_write, cache_write_1h, thinking, web_searches;
+    uint32_t tariffs; /* enum tariff */
 };
 
 struct event {

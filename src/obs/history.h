@@ -30,6 +30,7 @@ struct sample {
         uint64_t tokens[MOST_TOKENS];
         uint64_t errors[MOST_ERROR];
         uint64_t duration[METRICS_CELLS_MAX], first_token[METRICS_CELLS_MAX];
+        uint64_t answered[METRICS_CELLS_MAX]; /* durations of those with a whole answer */
     } node;
 
     struct sample_model {
@@ -43,6 +44,7 @@ struct sample {
         uint64_t requests, failures;
         uint64_t cost;
         uint64_t tokens[MOST_TOKENS];
+        uint64_t answered[METRICS_CELLS_MAX];
     } clients[MOST_CLIENT];
 };
 

@@ -15,23 +15,27 @@
 
 enum { NAME_LEN = 64, NAMES = 1024, VALUES_MAX = 256 };
 
-/* Of durations in microseconds; 0 ends a list. */
-static const uint64_t durations[] = {5000,     10000,     25000,     50000,   100000,   250000,
-                                     500000,   1000000,   2500000,   5000000, 10000000, 30000000,
-                                     60000000, 120000000, 300000000, 0};
-static const uint64_t first_tokens[] = {10000,   20000,   40000,    80000,    160000,
-                                        250000,  500000,  750000,   1000000,  2000000,
-                                        3000000, 5000000, 10000000, 30000000, 0};
+/* Of durations in microseconds; 0 ends a list. Where OpenTelemetry's conventions for generative AI have
+ * buckets, they are those, and what an answer of Claude may take beyond. */
+static const uint64_t durations[] = {10000,    20000,    40000,     80000,     160000,    320000,
+                                     640000,   1280000,  2560000,   5120000,   10240000,  20480000,
+                                     40960000, 81920000, 163840000, 327680000, 655360000, 0};
+static const uint64_t first_tokens[] = {1000,    5000,    10000,   20000,    40000,    60000,
+                                        80000,   100000,  250000,  500000,   750000,   1000000,
+                                        2500000, 5000000, 7500000, 10000000, 30000000, 0};
 static const uint64_t gaps[] = {1000,   5000,   10000,   20000,   40000,   80000, 160000,
                                 320000, 640000, 1000000, 2500000, 5000000, 0};
 static const uint64_t overheads[] = {50,   100,   200,   400,    800,     1600, 3200,
                                      6400, 12800, 50000, 200000, 1000000, 0};
-/* Of tokens per second. */
+/* Of tokens, and of tokens per second. */
+static const uint64_t counts[] = {1,     4,      16,      64,      256,      1024,     4096, 16384,
+                                  65536, 262144, 1048576, 4194304, 16777216, 67108864, 0};
 static const uint64_t speeds[] = {5, 10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 500, 1000, 0};
 
 #define NO_BOUNDS    NULL
 #define DURATIONS    durations
 #define FIRST_TOKENS first_tokens
+#define COUNTS       counts
 #define GAPS         gaps
 #define OVERHEADS    overheads
 #define SPEEDS       speeds
@@ -63,7 +67,10 @@ struct example {
     _Atomic uint64_t words[6]; /* value, time, and the trace's 32 characters */
 };
 
-enum { EXAMPLE_WORDS = 6, EXAMPLES = 24 * 16 }; /* of METRIC_DURATION alone: a shard has so many */
+enum {
+    EXAMPLE_WORDS = 6,
+    EXAMPLES = 24 * (METRICS_BOUNDS_MAX + 1)
+}; /* of METRIC_DURATION alone: a shard has so many */
 
 struct metrics {
     _Atomic unsigned used; /* shards */

@@ -8,7 +8,7 @@ enum metric_kind { COUNTER, GAUGE, HISTOGRAM };
 
 enum metric_unit { ONE, MICRO };
 
-enum { METRICS_BOUNDS_MAX = 16 };
+enum { METRICS_BOUNDS_MAX = METRICS_CELLS_MAX - 2 };
 
 struct metric_row {
     enum metric_kind kind;

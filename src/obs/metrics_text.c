@@ -7,8 +7,7 @@
  * Sources: https://prometheus.io/docs/instrumenting/exposition_formats/
  *          https://github.com/prometheus/OpenMetrics/blob/v1.0.0/specification/OpenMetrics.md
  */
-#include <inttypes.h>
-
+#include "base/text.h"
 #include "obs/metrics_int.h"
 
 enum { MILLION = 1000000 };
@@ -20,12 +19,17 @@ enum { VALUE = 32 };
 /* A value, or a bound; decimals without zeros behind, but one: le of OpenMetrics is a float. */
 static struct str value_text(enum metric_unit unit, bool bound, uint64_t n, char out[VALUE])
 {
-    int len = unit == MICRO
-                  ? snprintf(out, VALUE, "%" PRIu64 ".%06" PRIu64, n / MILLION, n % MILLION)
-                  : snprintf(out, VALUE, bound ? "%" PRIu64 ".0" : "%" PRIu64, n);
-    while (unit == MICRO && out[len - 1] == '0' && out[len - 2] != '.')
-        len--;
-    return str_of(out, (size_t)len);
+    size_t len = text_u64(unit == MICRO ? n / MILLION : n, out);
+    uint64_t rest = unit == MICRO ? n % MILLION : 0;
+    if (unit == ONE && !bound)
+        return str_of(out, len);
+    out[len++] = '.';
+    do {
+        rest *= 10;
+        out[len++] = (char)('0' + rest / MILLION);
+        rest %= MILLION;
+    } while (rest);
+    return str_of(out, len);
 }
 
 static void put_value(struct buf *b, enum metric_unit unit, uint64_t n)
@@ -39,13 +43,18 @@ static void put_value(struct buf *b, enum metric_unit unit, uint64_t n)
 
 static void put_escaped(struct buf *b, struct str s)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '\n')
-            buf_lit(b, "\\n");
-        else if (s.p[i] == '"' || s.p[i] == '\\')
-            buf_printf(b, "\\%c", s.p[i]);
-        else
-            buf_append(b, str_of(s.p + i, 1));
+    static const char special[] = {'\n', '"', '\\'};
+    while (s.n) {
+        size_t plain = 0;
+        while (plain < s.n && !memchr(special, s.p[plain], sizeof(special)))
+            plain++;
+        buf_append(b, str_head(s, plain));
+        s = str_skip(s, plain);
+        if (s.n == 0)
+            break;
+        buf_lit(b, "\\");
+        buf_append(b, s.p[0] == '\n' ? STR("n") : str_head(s, 1));
+        s = str_skip(s, 1);
     }
 }
 
@@ -80,12 +89,17 @@ static void put_name(const struct metrics *m, enum metric id, unsigned series, c
     buf_append(b, row->name);
     buf_append(b, str_c(suffix));
     for (size_t i = 0; i < METRICS_LABELS_MAX && row->labels[i] != LABEL_NONE; i++) {
-        buf_printf(b, "%s%s=\"", n++ ? "," : "{", metric_labels[row->labels[i]].name);
+        buf_append(b, n++ ? STR(",") : STR("{"));
+        buf_append(b, str_c(metric_labels[row->labels[i]].name));
+        buf_lit(b, "=\"");
         put_escaped(b, metrics_name(m, row->labels[i], values[i]));
         buf_lit(b, "\"");
     }
-    if (le.n)
-        buf_printf(b, "%sle=\"%.*s\"", n++ ? "," : "{", STR_FMT(le));
+    if (le.n) {
+        buf_append(b, n++ ? STR(",le=\"") : STR("{le=\""));
+        buf_append(b, le);
+        buf_lit(b, "\"");
+    }
     buf_append(b, n ? STR("} ") : STR(" "));
 }
 

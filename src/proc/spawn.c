@@ -55,6 +55,7 @@ pid_t spawn(const int *keep, size_t n_keep, int *ret_channel)
     if (pid == 0) {
         close_others(keep, n_keep, pair[1]);
         rand_reseed();
+        doing = "start";
         *ret_channel = pair[1];
         return 0;
     }

@@ -295,19 +295,30 @@ static void put_rate(struct page *p, struct jval stats, const char *label, doubl
 static void put_rates(struct page *p, struct jval stats, struct jval w)
 {
     double seconds = number(w, "seconds") > 1 ? number(w, "seconds") : 1;
-    struct jval tokens = at(w, "tokens"), upstream = at(stats, "upstream");
+    struct jval tokens = at(w, "tokens");
     char a[VALUE], b[VALUE];
     put_rate(p, stats, "requests", number(w, "requests") / seconds, "requests");
     put(p, BOLD, "%.0f in progress", number(stats, "current_active_requests"));
-    put(p, PLAIN, ", %.0f connections", number(at(stats, "processes"), "client_connections"));
+    put(p, PLAIN, ", %.0f streams", number(stats, "current_active_streams"));
     end_row(p);
     put_rate(p, stats, "output tokens", number(tokens, "output") / seconds, "output_tokens");
-    put(p, PLAIN, "upstream %.0f busy, %.0f idle", number(upstream, "connections_busy"),
-        number(upstream, "connections_idle"));
+    put(p, PLAIN, "%.0f waiting, %.0f connections", number(stats, "current_queued_requests"),
+        number(at(stats, "processes"), "client_connections"));
     end_row(p);
     put_rate(p, stats, "prompt tokens", prompt(tokens) / seconds, "input_tokens");
     put(p, PLAIN, "%s, %s an hour", usd_text(number(w, "cost_usd"), a),
         usd_text(number(w, "cost_usd") / seconds * 3600, b));
+    end_row(p);
+}
+
+static void put_upstream(struct page *p, struct jval upstream)
+{
+    double keys = number(upstream, "keys"), up = number(upstream, "keys_up");
+    put(p, QUIET, "upstream");
+    put_to(p, LABEL + 2);
+    put(p, PLAIN, "connections %.0f busy, %.0f idle   ", number(upstream, "connections_busy"),
+        number(upstream, "connections_idle"));
+    put(p, up < keys ? WARN : PLAIN, "keys %.0f of %.0f", up, keys);
     end_row(p);
 }
 
@@ -384,9 +395,10 @@ static const char *share_text(double n, double of, char out[VALUE])
 
 static void put_clients(struct page *p, struct jval w)
 {
-    enum { WIDTH = 11 };
+    enum { WIDTH = 10 };
 
-    static const char *const headings[] = {"REQUESTS", "FAILED", "PROMPT", "OUTPUT", "COST"};
+    static const char *const headings[] = {"REQUESTS", "FAILED", "P90",   "PROMPT",
+                                           "OUTPUT",   "COST",   "BUDGET"};
     struct jval rows[MANY];
     unsigned n = sorted(at(w, "clients"), "cost_usd", rows);
     char text[VALUE];
@@ -399,9 +411,11 @@ static void put_clients(struct page *p, struct jval w)
         put_name(p, word(row, "client"));
         put_right(p, NAME + WIDTH, count_text(requests, text));
         put_right(p, NAME + 2 * WIDTH, share_text(number(row, "failed_requests"), requests, text));
-        put_right(p, NAME + 3 * WIDTH, count_text(prompt(tokens), text));
-        put_right(p, NAME + 4 * WIDTH, count_text(number(tokens, "output"), text));
-        put_right(p, NAME + 5 * WIDTH, usd_text(number(row, "cost_usd"), text));
+        put_right(p, NAME + 3 * WIDTH, time_text(at(row, "answer_seconds"), "p90", text));
+        put_right(p, NAME + 4 * WIDTH, count_text(prompt(tokens), text));
+        put_right(p, NAME + 5 * WIDTH, count_text(number(tokens, "output"), text));
+        put_right(p, NAME + 6 * WIDTH, usd_text(number(row, "cost_usd"), text));
+        put_right(p, NAME + 7 * WIDTH, share_text(number(row, "budget_used_ratio"), 1, text));
         end_row(p);
     }
 }
@@ -464,8 +478,9 @@ void top_page(const struct json *stats, const struct top_view *view, struct buf 
     if (json_present(root)) {
         put_title(&p, root, number(w, "seconds"));
         put_rates(&p, root, w);
-        put_times(&p, "duration", at(w, "duration_seconds"));
+        put_times(&p, "answers", at(w, "answer_seconds"));
         put_times(&p, "first token", at(w, "time_to_first_token_seconds"));
+        put_upstream(&p, at(root, "upstream"));
         put_errors(&p, w);
         put_clients(&p, w);
         put_models(&p, w);

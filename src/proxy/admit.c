@@ -319,7 +319,8 @@ static void leave_queue(struct exchange *x)
         return;
     queue_leave(x->proxy->queue, &a->waiter);
     limits_settle(x->proxy->shared->limits, &a->waiting, 1, &none, &clock, x->proxy->owner);
-    count_waited(x->proxy, clock_us() + (uint64_t)x->proxy->config->queue_timeout - x->phase_at_us);
+    x->waited_us = clock_us() + (uint64_t)x->proxy->config->queue_timeout - x->phase_at_us;
+    count_waited(x->proxy, x->waited_us);
     x->phase_at_us = 0;
     count_queue(x->proxy);
 }

@@ -132,10 +132,11 @@ unsigned count_model(const struct exchange *x)
 
 /* --- on the way ----------------------------------------------------------------------------- */
 
-static void set_gauges(const struct proxy *p)
+void count_gauges(struct proxy *p)
 {
     const struct meter *t = &p->meter;
     metrics_set(t, METRIC_ACTIVE, 0, p->n_open);
+    metrics_set(t, METRIC_STREAMS, 0, p->n_streams);
     metrics_set(t, METRIC_CONNECTIONS, FROM_CLIENTS, server_connections(p->server));
     metrics_set(t, METRIC_CONNECTIONS, UPSTREAM_BUSY, pool_busy(p->pool));
     metrics_set(t, METRIC_CONNECTIONS, UPSTREAM_IDLE, pool_idle(p->pool));
@@ -175,6 +176,8 @@ void count_shared(const struct meter *t, const struct shared *s)
     uint64_t now = clock_wall_us();
     for (unsigned i = 0; i < metrics_values(t->metrics, LABEL_CLIENT); i++)
         metrics_set(t, METRIC_BUDGET_USED, i, used_ppm(b->budgets[i], now));
+    for (unsigned i = 1; i < metrics_values(t->metrics, LABEL_KEY); i++)
+        metrics_set(t, METRIC_KEY_UP, i, b->keys_rest_until_us[i] <= clock_us());
     metrics_set(t, METRIC_UPSTREAM_UP, 0, b->upstream_failures < UPSTREAM_DOWN_AFTER);
     metrics_set(t, METRIC_USAGE_WAITING, 0, journal_waiting(s->journal));
     metrics_set(t, METRIC_USAGE_LOST, 0, journal_lost(s->journal));
@@ -194,11 +197,6 @@ void count_certificates(const struct meter *t, const struct tls_server *tls)
     }
     for (unsigned i = 0; i < MOST_CERTIFICATE; i++) /* 0: there is none of that name */
         metrics_set(t, METRIC_CERTIFICATE_EXPIRY, i, ends[i]);
-}
-
-void count_begin(struct exchange *x)
-{
-    set_gauges(x->proxy);
 }
 
 void count_queue(struct proxy *p)
@@ -244,11 +242,12 @@ void count_penalty(struct exchange *x)
 void count_attempt(struct exchange *x)
 {
     x->called_us = clock_us();
-    if (x->attempts == 1)
-        x->sent_at_us = x->called_us;
-    if (x->attempts == 1 && x->received_us)
+    if (x->attempts > 1)
+        return;
+    x->sent_at_us = clock_precise_us();
+    if (x->received_us)
         metrics_observe(&x->proxy->meter, METRIC_OVERHEAD, endpoint_value(x),
-                        clock_precise_us() - x->received_us);
+                        x->sent_at_us - x->received_us - x->waited_us);
 }
 
 void count_attempt_end(struct exchange *x)
@@ -276,6 +275,8 @@ void count_budget(struct exchange *x, unsigned which, uint64_t limit, uint64_t l
     unsigned client = metrics_find(x->proxy->meter.metrics, LABEL_CLIENT, x->client->name);
     struct budget_seen *seen = &x->proxy->shared->board->budgets[client][which];
     uint64_t ppm = (uint64_t)((double)(limit - left) / (double)limit * 1e6);
+    if (ppm > x->budget_used_ppm)
+        x->budget_used_ppm = ppm;
     if (client == 0)
         return;
     atomic_store_explicit(&seen->used_ppm, ppm, memory_order_relaxed);
@@ -288,8 +289,9 @@ void count_settled(struct exchange *x, uint64_t reserved, uint64_t taken)
     metrics_add(&x->proxy->meter, METRIC_SETTLED, 0, 0, 0, taken);
 }
 
-void count_key_rest(struct exchange *x, size_t key)
+void count_key_rest(struct exchange *x, size_t key, uint64_t rest_us)
 {
+    x->proxy->shared->board->keys_rest_until_us[key + 1] = clock_us() + rest_us;
     metrics_add(&x->proxy->meter, METRIC_KEY_RESTS, (unsigned)key + 1, 0, 0, 1);
 }
 
@@ -349,6 +351,8 @@ static void count_tokens(struct exchange *x, unsigned client)
         metrics_add(t, METRIC_TOKENS, i, model, 0, positive(counts[i]));
         metrics_add(t, METRIC_CLIENT_TOKENS, client, i, 0, positive(counts[i]));
     }
+    metrics_observe(t, METRIC_PROMPT_SIZE, model, positive(usage_prompt_tokens(u)));
+    metrics_observe(t, METRIC_OUTPUT_SIZE, model, positive(output));
     uint64_t cost = positive(exchange_cost(x));
     metrics_add(t, METRIC_COST, model, 0, 0, cost);
     metrics_add(t, METRIC_CLIENT_COST, client, 0, 0, cost);
@@ -409,6 +413,8 @@ void count_end(struct exchange *x)
     if (x->client && endpoint_is_clients(x->endpoint))
         metrics_add(t, METRIC_CLIENT_REQUESTS, client, x->ending == FAIL_DONE ? SUCCESS : FAILURE,
                     0, 1);
+    if (x->client && endpoint_is_clients(x->endpoint) && x->ending == FAIL_DONE)
+        metrics_observe(t, METRIC_CLIENT_DURATION, client, took);
     if (x->ending != FAIL_DONE)
         metrics_add(t, METRIC_ERRORS, (unsigned)x->ending + 1, endpoint, 0, 1);
     metrics_add(t, METRIC_CANCELLED, 0, 0, 0, x->ending == FAIL_CLIENT_GONE);
@@ -419,5 +425,5 @@ void count_end(struct exchange *x)
     if (endpoint_is_clients(x->endpoint))
         remember(x);
     count_lost_lines(x->proxy);
-    set_gauges(x->proxy);
+    count_gauges(x->proxy);
 }

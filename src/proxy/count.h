@@ -22,10 +22,14 @@ void count_shared(const struct meter *t, const struct shared *s);
 /* For the master, when a configuration comes into force; tls may be NULL. */
 void count_certificates(const struct meter *t, const struct tls_server *tls);
 
+/* What is open and held, now and every GAUGES_EVERY_US: also when nobody asks this worker anything. */
+void count_gauges(struct proxy *p);
+
+enum { GAUGES_EVERY_US = 2 * 1000 * 1000 };
+
 /* What came of asking about a certificate. */
 enum count_staple { STAPLE_GOOD, STAPLE_UNANSWERED, STAPLE_UNUSABLE, STAPLE_REVOKED };
 
-void count_begin(struct exchange *x);
 /* Somebody came to wait for a place, or left. */
 void count_queue(struct proxy *p);
 void count_waited(struct proxy *p, uint64_t us);
@@ -45,8 +49,8 @@ void count_guess(struct exchange *x, uint64_t expected, uint64_t actual);
 void count_budget(struct exchange *x, unsigned which, uint64_t limit, uint64_t left);
 /* Tokens that an admitted request had reserved, and has taken. */
 void count_settled(struct exchange *x, uint64_t reserved, uint64_t taken);
-/* An upstream key was refused, or told to wait. */
-void count_key_rest(struct exchange *x, size_t key);
+/* An upstream key was refused, or told to wait, and rests for so long. */
+void count_key_rest(struct exchange *x, size_t key, uint64_t rest_us);
 void count_retry(struct exchange *x, enum fail why);
 /* A piece of content has come; before x->progress_us is moved. */
 void count_progress(struct exchange *x);

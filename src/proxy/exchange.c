@@ -53,11 +53,18 @@ void exchange_goto(struct exchange *x, enum step_id to)
     ASSERT(x->step != STEP_END);
     ASSERT(to == STEP_END || steps[x->step].edges & (1u << to));
     x->step = to;
-    assert_context = steps[to].name;
+    if (to != STEP_END) /* the line at the end tells where it ended */
+        exchange_doing(x);
+}
+
+void exchange_doing(const struct exchange *x)
+{
+    doing = steps[x->step].name;
 }
 
 void exchange_run(struct exchange *x)
 {
+    const char *before = doing;
     for (;;) {
         enum step_result result = steps[x->step].run(x);
         if (result == STEP_WAIT)
@@ -66,7 +73,7 @@ void exchange_run(struct exchange *x)
             break;
         exchange_goto(x, x->step + 1);
     }
-    assert_context = NULL;
+    doing = before;
 }
 
 void exchange_continue(struct exchange *x)
@@ -95,7 +102,7 @@ static struct exchange *exchange_new(struct proxy *p, struct request *r)
     watch_init(x);
     list_push(&p->open, &x->node);
     p->n_open++;
-    count_begin(x);
+    count_gauges(p);
     return x;
 }
 
@@ -199,6 +206,7 @@ static void log_access(const struct exchange *x)
     const struct client *client = x->client ? x->client : &nobody;
     const struct upstream_limits *own = &x->own_limits;
     char address[ADDRESS_TEXT];
+    struct str endpoint = x->endpoint ? x->endpoint->path : STR("");
     struct str model = x->decoded.model ? x->decoded.model->id : STR("");
     bool used = x->answer.state != ANSWER_EMPTY, estimated;
     int64_t output = exchange_output_tokens(x, &estimated);
@@ -208,7 +216,8 @@ static void log_access(const struct exchange *x)
         LOG_STR(when(x->trace.known, "trace_id"), str_of(x->trace.id, TRACE_ID)),
         LOG_STR(when(client->name.n, "client"), client->name),
         LOG_STR("address", address_text(&x->address, address)), LOG_STR("method", x->method),
-        LOG_STR("path", x->path), LOG_STR("protocol", x->protocol), LOG_INT("status", x->status),
+        LOG_STR("path", x->path), LOG_STR(when(x->endpoint, "endpoint"), endpoint),
+        LOG_STR("protocol", x->protocol), LOG_INT("status", x->status),
         LOG_CSTR("ending", row->name), LOG_CSTR("fault", fault_name(row->fault)),
         LOG_STR(when(x->decoded.asked_model.n, "asked_model"), x->decoded.asked_model),
         LOG_STR(when(x->decoded.model, "model"), model),
@@ -227,6 +236,9 @@ static void log_access(const struct exchange *x)
         LOG_INT(when(own->requests.known, "requests_left"), own->requests.remaining),
         LOG_INT(when(own->tokens.known, "tokens_left"), own->tokens.remaining),
         LOG_INT(when(x->bytes_in, "bytes_in"), x->bytes_in), LOG_INT("bytes_out", x->bytes_out),
+        LOG_INT(when(x->budget_used_ppm, "budget_used_percent"), x->budget_used_ppm / 10000),
+        LOG_MS(when(x->received_us, "received_ms"), x->received_us - x->started_us),
+        LOG_MS(when(x->waited_us, "waited_ms"), x->waited_us),
         LOG_MS(when(x->sent_at_us, "sent_ms"), x->sent_at_us - x->started_us),
         LOG_MS(when(x->first_event_us, "first_event_ms"), x->first_event_us),
         LOG_MS(when(x->first_token_us, "first_token_ms"), x->first_token_us - x->started_us),
@@ -245,6 +257,7 @@ static void bury(struct deferred *d)
 
 void exchange_end(struct exchange *x, enum fail ending)
 {
+    exchange_doing(x);
     exchange_goto(x, STEP_END);
     x->ending = ending;
     watch_stop(x);
@@ -265,6 +278,7 @@ void exchange_end(struct exchange *x, enum fail ending)
         x->endpoint->dialect->close(x->encoder);
     list_remove(&x->node);
     x->proxy->n_open--;
+    x->proxy->n_streams -= x->streaming;
     count_end(x);
     deferred_init(&x->funeral, bury);
     loop_defer(x->proxy->loop, &x->funeral);

@@ -130,16 +130,19 @@ struct exchange {
     uint64_t first_event_us; /* since started_us */
 
     uint64_t received_us;    /* the request is whole; clock_precise_us() */
+    uint64_t waited_us;      /* how long, for a free place */
     uint64_t called_us;      /* the attempt under way was sent; 0: none */
     uint64_t sent_at_us;     /* the first attempt was */
     uint64_t first_token_us; /* first piece of a streamed answer's content */
 
+    bool streaming;               /* counts among proxy->n_streams */
     bool is_page;                 /* the answer is for a browser to show */
     struct scrape *scrape;        /* of GET /metrics, while it is written; in keep */
     bool openmetrics;             /* wanted in that format */
     unsigned model_value;         /* of the label, while an answer streams */
     size_t relayed_chars;         /* of answer text, to estimate what a broken answer has cost */
     uint64_t bytes_in, bytes_out; /* of the bodies */
+    uint64_t budget_used_ppm;     /* of the client's budget that is nearest its end, when it came */
     int status;                   /* sent to the client */
     enum fail ending;
     struct deferred funeral;
@@ -155,6 +158,8 @@ struct str exchange_make_id(struct exchange *x);
 void exchange_continue(struct exchange *x);
 /* Goes to a step that is not the next one. Asserts that the table allows it. */
 void exchange_goto(struct exchange *x, enum step_id to);
+/* What follows is about this exchange: its step is what is being done. */
+void exchange_doing(const struct exchange *x);
 /* Runs the current step and those that follow until one waits. */
 void exchange_run(struct exchange *x);
 

@@ -47,6 +47,7 @@ struct keyring {
     struct str url; /* of the key set, as discovered; owned */
     int status;
     bool answered; /* a question has ended, well or not */
+    bool failed;   /* the last one that has, did so badly */
     uint64_t asked_us;
     struct timer timer; /* to the next question; while one is open, its end */
 
@@ -111,11 +112,12 @@ static void begin(struct keyring *k)
         k->state = IDLE;
 }
 
-static void rest(struct keyring *k, uint64_t us)
+static void rest(struct keyring *k, bool failed)
 {
     k->state = IDLE;
     k->answered = true;
-    timer_after(k->loop, &k->timer, us);
+    k->failed = failed;
+    timer_after(k->loop, &k->timer, failed ? AGAIN_US : REFRESH_US);
 }
 
 static void take_keys(struct keyring *k)
@@ -126,14 +128,14 @@ static void take_keys(struct keyring *k)
         jwt_keys_done(&fresh);
         LOG(LOG_WARN, "no keys from the identity provider, the last ones stay",
             LOG_INT("status", k->status));
-        rest(k, AGAIN_US);
+        rest(k, true);
         return;
     }
     jwt_keys_done(&k->published);
     k->published = fresh;
     memset(k->seen, 0, sizeof(k->seen)); /* keys that are gone vouch for nothing */
     LOG(LOG_INFO, "keys of the identity provider", LOG_INT("keys", fresh.n));
-    rest(k, REFRESH_US);
+    rest(k, false);
 }
 
 /* The document must be the issuer's own, and the key set as safe to fetch as it (OpenID Connect
@@ -169,12 +171,12 @@ static void on_timer(struct timer *t)
     case DISCOVERING:
         if (!take_document(k)) {
             LOG(LOG_WARN, "the issuer says nothing of its keys", LOG_INT("status", k->status));
-            rest(k, AGAIN_US);
+            rest(k, true);
             break;
         }
         k->state = FETCHING;
         if (!ask(k, k->url, STR("")))
-            rest(k, AGAIN_US);
+            rest(k, true);
         break;
     case FETCHING: take_keys(k); break;
     }
@@ -389,6 +391,11 @@ const struct client *keyring_client(struct keyring *k, struct str token, int64_t
 bool keyring_settled(const struct keyring *k)
 {
     return k->answered || !has_provider(k);
+}
+
+bool keyring_works(const struct keyring *k)
+{
+    return !k->failed;
 }
 
 size_t keyring_published(const struct keyring *k)

@@ -36,6 +36,9 @@ enum jwt_result keyring_judge(struct keyring *k, struct str token, int64_t now_s
 
 /* Whether the provider's first answer has come, or failed to; true when there is none to ask. */
 bool keyring_settled(const struct keyring *k);
+/* False when the provider's last answer had no keys, or none came: tokens by keys that are not known
+ * are refused then. */
+bool keyring_works(const struct keyring *k);
 /* The number of keys the provider has given. */
 size_t keyring_published(const struct keyring *k);
 

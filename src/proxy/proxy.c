@@ -311,6 +311,13 @@ static bool init_models(struct proxy *p, char *ret_error, size_t error_size)
     return p->models != NULL;
 }
 
+static void on_gauges(struct timer *t)
+{
+    struct proxy *p = CONTAINER_OF(t, struct proxy, gauges);
+    count_gauges(p);
+    timer_after(p->loop, t, GAUGES_EVERY_US);
+}
+
 struct proxy *proxy_new(struct loop *l, const struct config *c, const struct shared *s,
                         unsigned owner, char *ret_error, size_t error_size)
 {
@@ -341,6 +348,8 @@ struct proxy *proxy_new(struct loop *l, const struct config *c, const struct sha
     init_pool(p);
     init_server(p);
     refresh_start(p);
+    timer_init(&p->gauges, "gauges", on_gauges);
+    timer_after(l, &p->gauges, GAUGES_EVERY_US);
     if (c->auth == AUTH_BY_JWT)
         p->keyring = keyring_new(l, p->dns, p->tls, c);
     return p;
@@ -399,6 +408,7 @@ void proxy_free(struct proxy *p)
     if (!p)
         return;
     refresh_stop(p);
+    timer_stop(p->loop, &p->gauges);
     proxy_abort(p);
     if (p->server)
         server_free(p->server);

@@ -30,6 +30,7 @@ struct proxy {
     unsigned owner;
     struct meter meter;
     uint64_t log_lost; /* lines, as far as they are counted */
+    struct timer gauges;
     struct server *server;
     struct server_door doors[LISTEN_MAX]; /* as config->listen */
     struct dns *dns;
@@ -51,7 +52,7 @@ struct proxy {
     struct buf scratch;      /* heads and answers that are written whole, likewise */
     struct buf authority;
     struct list open; /* exchanges */
-    size_t n_open;
+    size_t n_open, n_streams;
     size_t n_held; /* refusals held back */
     uint64_t started_wall_us;
 

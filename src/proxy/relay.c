@@ -60,7 +60,7 @@ static void rest_key(struct exchange *x, enum fail why)
     if (is_rate_limit(why))
         rest = x->retry_after_us >= 0 ? (uint64_t)x->retry_after_us : KEY_PAUSE_US;
     route_rest(&x->proxy->route, x->key, clock_us() + rest);
-    count_key_rest(x, x->key);
+    count_key_rest(x, x->key, rest);
 }
 
 static void count_upstream(struct proxy *p, enum fail why)
@@ -188,6 +188,8 @@ static void on_upstream_error(struct exchange *x, int status, struct str body)
 
 static void begin_stream(struct exchange *x)
 {
+    x->streaming = true;
+    x->proxy->n_streams++;
     reply_head(x, 200, x->endpoint->dialect->stream_type);
     reply_field(x->request, STR("X-Accel-Buffering"), STR("no"));
     reply_head_end(x->request, -1);
@@ -489,6 +491,7 @@ static void on_body(void *ctx, struct str bytes)
 {
     struct exchange *x = ctx;
     unsigned attempt = x->attempts;
+    exchange_doing(x);
     if (x->upstream_answer == ANSWER_ERROR) {
         on_error_body(x, bytes);
         return;
@@ -531,6 +534,7 @@ static void on_whole_answer(struct exchange *x)
 static void on_end(void *ctx)
 {
     struct exchange *x = ctx;
+    exchange_doing(x);
     x->call = NULL;
     if (x->upstream_answer == ANSWER_WHOLE && x->step == STEP_SEND)
         on_whole_answer(x);
@@ -545,6 +549,7 @@ static void on_end(void *ctx)
 static void on_fail(void *ctx, enum call_failure why, const char *error)
 {
     struct exchange *x = ctx;
+    exchange_doing(x);
     x->call = NULL;
     if (x->step == STEP_SETTLE) {
         exchange_end(x, FAIL_DONE);

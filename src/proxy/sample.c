@@ -75,6 +75,7 @@ static void take_client(const struct metrics *m, unsigned client, struct sample_
     s->cost = metrics_sum(m, METRIC_CLIENT_COST, client, 0, 0);
     for (unsigned kind = 0; kind < MOST_TOKENS; kind++)
         s->tokens[kind] = metrics_sum(m, METRIC_CLIENT_TOKENS, client, kind, 0);
+    metrics_read(m, METRIC_CLIENT_DURATION, client, s->answered);
 }
 
 void sample_take(const struct metrics *m, struct sample *s)
@@ -84,6 +85,9 @@ void sample_take(const struct metrics *m, struct sample *s)
     take_node(m, &s->node);
     for (unsigned i = 0; i < metrics_values(m, LABEL_MODEL); i++)
         take_model(m, i, &s->models[i]);
-    for (unsigned i = 0; i < metrics_values(m, LABEL_CLIENT); i++)
+    for (unsigned i = 0; i < metrics_values(m, LABEL_CLIENT); i++) {
         take_client(m, i, &s->clients[i]);
+        for (size_t cell = 0; cell < METRICS_CELLS_MAX; cell++)
+            s->node.answered[cell] += s->clients[i].answered[cell];
+    }
 }

@@ -28,6 +28,7 @@ struct budget_seen {
 struct board {
     _Atomic unsigned upstream_failures;               /* in a row, of all workers */
     struct budget_seen budgets[MOST_CLIENT][BUDGETS]; /* by the client's number among labels */
+    _Atomic uint64_t keys_rest_until_us[MOST_KEY];    /* likewise; clock_us() */
 };
 
 enum { UPSTREAM_DOWN_AFTER = 5 }; /* failures in a row, until it answers again */

@@ -173,6 +173,8 @@ static void put_upstream(const struct stats *s, struct jsonw *w)
     jsonw_key(w, STR("upstream"));
     jsonw_object(w);
     jsonw_field_str(w, "state", upstream_state(&s->window));
+    field_u64(w, STR("keys"), metrics_values(s->metrics, LABEL_KEY) - 1);
+    field_u64(w, STR("keys_up"), metrics_total(s->metrics, METRIC_KEY_UP));
     field_u64(w, STR("connections_busy"), gauge(s, METRIC_CONNECTIONS, "upstream_busy"));
     field_u64(w, STR("connections_idle"), gauge(s, METRIC_CONNECTIONS, "upstream_idle"));
     jsonw_object_end(w);
@@ -210,6 +212,8 @@ static void put_head(struct stats *s)
     field_micro(w, STR("average_response_time"), average(METRIC_DURATION, n->duration));
     field_u64(w, STR("current_active_requests"),
               n->active - (n->active > 0)); /* without this one */
+    field_u64(w, STR("current_active_streams"), gauge(s, METRIC_STREAMS, NULL));
+    field_u64(w, STR("current_queued_requests"), gauge(s, METRIC_QUEUED, NULL));
     field_u64(w, STR("rate_limit_hits"), n->limited);
     field_micro(w, STR("uptime_seconds"), s->now.at_us - started_us);
     jsonw_field_str(w, "timestamp", clock_rfc3339(clock_wall_us(), when));
@@ -231,6 +235,8 @@ static void put_client(const struct stats *s, struct jsonw *w, unsigned i)
     field_u64(w, STR("failed_requests"), c->failures);
     put_tokens(s, w, c->tokens);
     field_micro(w, STR("cost_usd"), c->cost);
+    field_micro(w, STR("budget_used_ratio"), metrics_sum(s->metrics, METRIC_BUDGET_USED, i, 0, 0));
+    put_times(w, STR("answer_seconds"), METRIC_CLIENT_DURATION, c->answered);
     jsonw_object_end(w);
 }
 
@@ -264,6 +270,7 @@ static void put_node(const struct stats *s, struct jsonw *w)
     field_micro(w, STR("cost_usd"), n->cost);
     field_micro(w, STR("cache_saved_usd"), n->saved);
     put_times(w, STR("duration_seconds"), METRIC_DURATION, n->duration);
+    put_times(w, STR("answer_seconds"), METRIC_CLIENT_DURATION, n->answered);
     put_times(w, STR("time_to_first_token_seconds"), METRIC_FIRST_TOKEN, n->first_token);
 }
 
@@ -300,12 +307,19 @@ enum column {
     COLUMN_REQUESTS,
     COLUMN_FAILED,
     COLUMN_LIMITED,
+    COLUMN_CALLER,
+    COLUMN_POLICY,
+    COLUMN_UPSTREAM,
+    COLUMN_GATEWAY,
     COLUMN_INPUT,
+    COLUMN_CACHED,
     COLUMN_OUTPUT,
     COLUMN_COST,
     COLUMN_ACTIVE,
     COLUMN_P50,
     COLUMN_P90,
+    COLUMN_ANSWER_P50,
+    COLUMN_ANSWER_P90,
     COLUMN_FIRST_P50,
     COLUMN_FIRST_P90,
     COLUMNS
@@ -316,12 +330,19 @@ static const struct str column_names[COLUMNS] = {
     [COLUMN_REQUESTS] = STR_INIT("requests"),
     [COLUMN_FAILED] = STR_INIT("failed_requests"),
     [COLUMN_LIMITED] = STR_INIT("rate_limit_hits"),
+    [COLUMN_CALLER] = STR_INIT("caller_errors"),
+    [COLUMN_POLICY] = STR_INIT("policy_errors"),
+    [COLUMN_UPSTREAM] = STR_INIT("upstream_errors"),
+    [COLUMN_GATEWAY] = STR_INIT("gateway_errors"),
     [COLUMN_INPUT] = STR_INIT("input_tokens"),
+    [COLUMN_CACHED] = STR_INIT("cached_tokens"),
     [COLUMN_OUTPUT] = STR_INIT("output_tokens"),
     [COLUMN_COST] = STR_INIT("cost_usd"),
     [COLUMN_ACTIVE] = STR_INIT("active_requests"),
     [COLUMN_P50] = STR_INIT("duration_p50"),
     [COLUMN_P90] = STR_INIT("duration_p90"),
+    [COLUMN_ANSWER_P50] = STR_INIT("answer_p50"),
+    [COLUMN_ANSWER_P90] = STR_INIT("answer_p90"),
     [COLUMN_FIRST_P50] = STR_INIT("first_token_p50"),
     [COLUMN_FIRST_P90] = STR_INIT("first_token_p90"),
 };
@@ -332,6 +353,12 @@ static void put_quantile(struct jsonw *w, enum metric id, const uint64_t *cells,
         put_micro(w, metrics_quantile(id, cells, permille));
     else
         jsonw_null(w);
+}
+
+static void put_tokens_of(const struct stats *s, struct jsonw *w, const struct sample_node *n,
+                          struct str kind)
+{
+    jsonw_i64(w, (int64_t)n->tokens[metrics_find(s->metrics, LABEL_TOKENS, kind)]);
 }
 
 /* What was read of prompts, however it is paid for. */
@@ -355,13 +382,18 @@ static void put_cell(const struct stats *s, struct jsonw *w, enum column column,
     case COLUMN_FAILED: jsonw_i64(w, (int64_t)failed(n)); break;
     case COLUMN_LIMITED: jsonw_i64(w, (int64_t)n->limited); break;
     case COLUMN_INPUT: jsonw_i64(w, (int64_t)prompt_tokens(s, n)); break;
-    case COLUMN_OUTPUT:
-        jsonw_i64(w, (int64_t)n->tokens[metrics_find(s->metrics, LABEL_TOKENS, STR("output"))]);
-        break;
+    case COLUMN_CALLER: jsonw_i64(w, (int64_t)errors_of(s, n, FAULT_CALLER)); break;
+    case COLUMN_POLICY: jsonw_i64(w, (int64_t)errors_of(s, n, FAULT_POLICY)); break;
+    case COLUMN_UPSTREAM: jsonw_i64(w, (int64_t)errors_of(s, n, FAULT_UPSTREAM)); break;
+    case COLUMN_GATEWAY: jsonw_i64(w, (int64_t)errors_of(s, n, FAULT_GATEWAY)); break;
+    case COLUMN_CACHED: put_tokens_of(s, w, n, STR("cache_read")); break;
+    case COLUMN_OUTPUT: put_tokens_of(s, w, n, STR("output")); break;
     case COLUMN_COST: put_micro(w, n->cost); break;
     case COLUMN_ACTIVE: jsonw_i64(w, (int64_t)n->active); break;
     case COLUMN_P50: put_quantile(w, METRIC_DURATION, n->duration, 500); break;
     case COLUMN_P90: put_quantile(w, METRIC_DURATION, n->duration, 900); break;
+    case COLUMN_ANSWER_P50: put_quantile(w, METRIC_CLIENT_DURATION, n->answered, 500); break;
+    case COLUMN_ANSWER_P90: put_quantile(w, METRIC_CLIENT_DURATION, n->answered, 900); break;
     case COLUMN_FIRST_P50: put_quantile(w, METRIC_FIRST_TOKEN, n->first_token, 500); break;
     case COLUMN_FIRST_P90: put_quantile(w, METRIC_FIRST_TOKEN, n->first_token, 900); break;
     case COLUMNS: break;

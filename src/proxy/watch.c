@@ -70,6 +70,7 @@ static void on_timer(struct timer *t)
 {
     struct exchange *x = CONTAINER_OF(t, struct exchange, timer);
     uint64_t now = clock_us();
+    exchange_doing(x);
     if (is_due(x->phase_at_us, now))
         on_phase_over(x);
     else if (is_due(x->total_at_us, now))

@@ -74,7 +74,8 @@ class Seen(harness.TestCase):
     def test_what_happened(self):
         proxy, tab = self.busy(), self.browser()
         self.page_of(proxy, tab)
-        self.shows(tab, "#clients tbody", "tester\t2\t50%\t10\t5\t")
+        self.shows(tab, "#clients tbody", "tester\t2\t50%\t")
+        self.shows(tab, "#clients tbody", " ms\t10\t5\t")
         self.shows(tab, "#models tbody", "claude-sonnet-5-5\t1\t")
         self.shows(tab, "#errors tbody", "caller\tinvalid request\t1")
         self.shows(tab, "#recent tbody", "streamed\ttester\tclaude-sonnet-5-5\t10\t5\t")
@@ -90,9 +91,10 @@ class Seen(harness.TestCase):
         """The first sample after the start makes the first bar."""
         proxy, tab = self.busy(), self.browser()
         self.page_of(proxy, tab)
-        tab.until("document.querySelectorAll('.chart').length == 4")
-        tab.until("document.querySelectorAll('.chart rect.blue').length == 1")
-        tab.until("document.querySelectorAll('.chart rect.red').length == 1")
+        tab.until("document.querySelectorAll('.chart').length == 6")
+        for colour in ("blue", "faint"):  # one was answered, one was its caller's mistake
+            tab.until(f"document.querySelector('.chart').querySelectorAll('rect.{colour}').length == 1")
+        self.assertEqual(tab.run("document.querySelector('.chart').querySelectorAll('rect').length"), 2)
         tab.run("document.querySelector('.chart').focus()")
         tab.key("End")
         self.shows(tab, ".legend", "now")

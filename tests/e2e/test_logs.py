@@ -1,9 +1,11 @@
 """What stands in the log, and what never does."""
+import concurrent.futures
 import contextlib
 import json
 import signal
 import stat
 import subprocess
+import threading
 
 import harness
 from harness import KEY, UPSTREAM_KEY, each_request, text_events, until
@@ -29,7 +31,7 @@ class Lines(harness.TestCase):
         response = self.ask(proxy, {"x-request-id": "mine-1"}, stream=True)
         line = proxy.ended(id="mine-1")
         for name, want in {"event": "request", "level": "info", "client": "tester", "method": "POST",
-                           "path": CHAT, "protocol": "HTTP/1.1", "status": 200,
+                           "path": CHAT, "endpoint": "/chat/completions", "protocol": "HTTP/1.1", "status": 200, "doing": "settle",
                            "ending": "DONE",
                            "fault": "nobody", "asked_model": "gpt-4o", "model": "claude-sonnet-5-5", "platform": "anthropic",
                            "attempts": 1, "upstream_status": 200, "prompt_tokens": 10, "output_tokens": 5,
@@ -38,9 +40,56 @@ class Lines(harness.TestCase):
         self.assertGreater(line["cost_micro_usd"], 0)
         self.assertGreater(line["bytes_in"], 0)
         self.assertLess(line["tokens_left"], 50000)
-        times = [line[name] for name in ("sent_ms", "first_event_ms", "first_token_ms", "duration_ms")]
+        times = [line[name] for name in ("received_ms", "sent_ms", "first_event_ms", "first_token_ms", "duration_ms")]
         self.assertEqual(times, sorted(times))
-        self.assertNotIn("trace_id", line)
+        for name in ("trace_id", "waited_ms", "budget_used_percent"):
+            self.assertNotIn(name, line)
+
+    def test_what_was_left_and_waited_for(self):
+        """Budgets, and the queue."""
+        release = threading.Event()
+
+        def answer(call):
+            if b"first" in call.body:
+                release.wait(harness.DEADLINE)
+            call.answer()
+
+        proxy = self.proxy(self.upstream(each_request(answer)), CCPROXY_CONCURRENT_REQUESTS=1, CCPROXY_QUEUE_TIMEOUT="60s",
+                           CCPROXY_TOKENS_PER_DAY=100000)
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            pool.submit(proxy.chat, "first", max_tokens=20000)
+            until(lambda: b"ccproxy_active_requests 2\n" in proxy.get("/metrics", key=None).body, "the first")
+            second = pool.submit(proxy.chat, "second")
+            until(lambda: b"ccproxy_queued_requests 1\n" in proxy.get("/metrics", key=None).body, "the second to wait")
+            release.set()
+            self.assertEqual(second.result().status, 200)
+        first, second = (proxy.ended(i, endpoint="/chat/completions") for i in (1, 2))
+        self.assertNotIn("waited_ms", first)
+        self.assertEqual(first["budget_used_percent"], 20)
+        self.assertLess(second["received_ms"], second["waited_ms"])
+        self.assertLessEqual(second["waited_ms"], second["sent_ms"])
+
+    def test_what_was_being_done(self):
+        """Each line says it: the step of an exchange, or the callback."""
+        def script(call):
+            call.read_request()
+            if b"broken" in call.body:
+                call.start()
+                for event in text_events("half")[:3]:
+                    call.event(event)
+                return
+            call.error(500, "api_error", "no")
+
+        proxy = self.proxy(self.upstream(script), CCPROXY_RETRIES=0, CCPROXY_LOG_LEVEL="DEBUG")
+        self.ask(proxy)
+        self.ask(proxy, user="broken", stream=True)
+        self.ask(proxy, temperature="warm")
+        self.assertEqual(proxy.wait_log("ready")["doing"], "channel")
+        self.assertEqual(proxy.wait_log("upstream error")["doing"], "send")
+        self.assertEqual([proxy.ended(i)["doing"] for i in (1, 2, 3)], ["send", "relay", "decode"])
+        self.assertEqual(proxy.stop(), 0)
+        lines = [json.loads(line) for line in proxy.raw.decode().splitlines()]
+        self.assertEqual([line for line in lines if not line.get("doing")], [])
 
     def test_a_line_for_a_refusal(self):
         proxy = self.proxy(self.upstream(each_request(good)))
@@ -72,23 +121,28 @@ class Files(harness.TestCase):
     def requests(self, path):
         return [line for line in self.lines(path) if line["event"] == "request"]
 
-    def test_reopened(self):
-        """logrotate's way: the file is renamed, and what comes after SIGUSR1 is in a new one."""
-        here = self.directory()
-        log, old = here / "log", here / "log.1"
-        env = harness.environment({"CCPROXY_LOG_FILE": log, "CCPROXY_HOST": "unix:" + str(here / "socket")})
-        process = subprocess.Popen([harness.BINARY], env=env, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    def start(self, log, **env):
+        """A server that writes there, and a way to ask it something."""
+        place = str(log.parent / "socket")
+        process = subprocess.Popen([harness.BINARY], env=harness.environment({
+            "CCPROXY_LOG_FILE": log, "CCPROXY_HOST": "unix:" + place, **env}), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.wait)
         self.addCleanup(process.terminate)
+        until(lambda: log.exists() and " ready" in log.read_text().replace('"ready"', " ready"), "it to be ready")
 
-        def ask():
-            with contextlib.closing(harness.Client(str(here / "socket"))) as c:
-                c.request("GET", "/livez")
+        def ask(fields=()):
+            with contextlib.closing(harness.Client(place)) as c:
+                c.request("GET", "/livez", fields=fields)
                 self.assertEqual(c.response().status, 200)
+        return process, ask
 
-        until(lambda: any(line["event"] == "ready" for line in self.lines(log)), "it to be ready")
+    def test_reopened(self):
+        """logrotate's way: the file is renamed, and what comes after SIGUSR1 is in a new one."""
+        log = self.directory() / "log"
+        old = log.with_suffix(".1")
+        process, ask = self.start(log)
         self.assertEqual(stat.S_IMODE(log.stat().st_mode), 0o640)
         ask()
         until(lambda: len(self.requests(log)) == 1, "a line")
@@ -99,17 +153,34 @@ class Files(harness.TestCase):
         until(lambda: len(self.requests(log)) == 1, "a line in the new file")
         self.assertEqual(len(self.requests(old)), 1)
 
+    def test_as_text(self):
+        log = self.directory() / "log"
+        _, ask = self.start(log, CCPROXY_LOG_FORMAT="text")
+        ask({"x-request-id": "mine-1"})
+        until(lambda: "id=mine-1" in log.read_text(), "the line")
+        line = next(line for line in log.read_text().splitlines() if "id=mine-1" in line)
+        self.assertRegex(line, r'^\S+Z info worker 1 request doing=answer id=mine-1 address="?\S* method=GET path=/livez '
+                               r'endpoint=/livez protocol="?HTTP/1.1"? status=200 ending=DONE fault=nobody .*duration_ms=[\d.]+$')
+
     def test_cannot_be_opened(self):
         done = harness.run(CCPROXY_LOG_FILE="/no/such/directory/log")
         self.assertEqual(done.returncode, 1)
         self.assertEqual(done.stderr, "ccproxy: CCPROXY_LOG_FILE: /no/such/directory/log: No such file or directory\n")
 
     def test_levels_of_modules(self):
+        config = self.directory() / "ccproxy.yaml"
+        config.write_text("log_level: ERROR\nlog_levels: [master:info, relay:info]\n")
         proxy = self.proxy(self.upstream(each_request(lambda call: call.error(500, "api_error", "no"))),
-                           CCPROXY_LOG_LEVEL="ERROR", CCPROXY_LOG_LEVELS="master:info,relay:info", CCPROXY_RETRIES="0")
+                           CCPROXY_CONFIG=config, CCPROXY_RETRIES="0")
         self.assertEqual(proxy.chat().status, 500)
         proxy.wait_log("upstream error")
         self.assertEqual(proxy.logs("request"), [])
+        config.write_text("log_level: ERROR\nlog_levels: [master:info, exchange:info]\n")
+        proxy.kill(signal.SIGHUP)
+        proxy.wait_log("reloaded")
+        self.assertEqual(proxy.chat().status, 500)
+        proxy.ended()
+        self.assertEqual(len(proxy.logs("upstream error")), 1)
         done = harness.run("check", CCPROXY_LOG_LEVELS="relay=info")
         self.assertIn("CCPROXY_LOG_LEVELS", done.stdout + done.stderr)
         self.assertEqual(done.returncode, 1)
@@ -162,26 +233,63 @@ class Secrets(harness.TestCase):
                 call.event({"type": "error", "error": {"type": "api_error", "message": self.mark("event")}})
                 call.end()
 
+    def place(self):
+        folder = self.directory()
+        folder.chmod(0o777)  # the scribe runs as another user
+        return folder
+
     def test_nothing_leaks(self):
+        """In the log, on operators' pages, in the usage database, in spans, in what the commands print. Answers to a client may
+        quote what it said, but no credential and no field of its head."""
         self.marks = []
-        wrong = self.mark("wrong-key")
-        proxy = self.proxy(self.upstream(self.script), CCPROXY_LOG_LEVEL="DEBUG", CCPROXY_RETRIES="2")
-        sent = 0
+        wrong, heads, spans = self.mark("wrong-key"), [], []
+
+        def collect(call):
+            spans.append(call.body.decode())
+            call.head(200, content_type="application/json", content_length=2, then=b"{}")
+
+        collector, database = self.upstream(each_request(collect)), self.place() / "usage.db"
+        proxy = self.proxy(self.upstream(self.script), CCPROXY_LOG_LEVEL="DEBUG", CCPROXY_RETRIES="2", CCPROXY_DB=database,
+                           OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+                           OTEL_EXPORTER_OTLP_HEADERS="x-key=" + self.mark("header-of-ours"))
+        sent, told = 0, b""
+
+        def take(response):
+            nonlocal sent, told
+            sent += 1
+            told += repr(response.fields).encode() + response.body
+            return response
+
         for _ in range(3):
             for body in self.bodies():
                 with contextlib.closing(proxy.client()) as c:
-                    c.request("POST", CHAT + "?key=" + self.mark("query"), body, self.fields())
-                    c.response()
-                    sent += 1
+                    fields = self.fields()
+                    heads = list(fields.values())
+                    c.request("POST", CHAT + "?key=" + self.mark("query"), body, fields)
+                    take(c.response())
         for key in (wrong, KEY):
             for path in ("/v1/models", "/metrics", "/health", "/v1/odd"):
-                proxy.get(path, key=key, fields={"x-api-key": wrong})
-                sent += 1
+                take(proxy.get(path, key=key, fields={"x-api-key": wrong}))
         proxy.ended(count=sent)
-        pages = [proxy.get(path, key=None).body.decode() for path in ("/metrics", "/health")]
+        pages = [proxy.get(path, key=None, fields=fields).body.decode() for fields in ({}, {"accept": "application/openmetrics-text"})
+                 for path in ("/metrics", "/health", "/stats", "/dashboard", "/livez", "/readyz")]
+        self.assertIn('"recent":[{', pages[2])
+        url = "http://%s:%d" % proxy.address
+        done = [harness.run("top", "--once", "--url", url), harness.run("check", ANTHROPIC_API_KEY=UPSTREAM_KEY,
+                                                                       CCPROXY_API_KEYS="tester:" + KEY)]
         proxy.stop()
-        written = proxy.raw.decode() + proxy.printed.decode() + "".join(pages)
+        done.append(harness.run("usage", "--json", "--by", "client,model", CCPROXY_DB=database))
+        self.assertEqual([one.returncode for one in done], [0, 0, 0])
+        kept = b"".join(path.read_bytes() for path in database.parent.iterdir()).decode(errors="replace")
+        written = {"log": proxy.raw.decode(), "printed": proxy.printed.decode(), "pages": "".join(pages), "database": kept,
+                   "spans": "".join(spans), "commands": "".join(one.stdout + one.stderr for one in done)}
         self.assertGreater(len(self.marks), 300)
-        for secret in (self.MARK, KEY, UPSTREAM_KEY):
-            at = written.find(secret)
-            self.assertEqual(at, -1, written[max(0, at - 200):at + 100])
+        for name in ("database", "spans", "commands"):
+            self.assertIn("tester", written[name])
+        for name, text in written.items():
+            for secret in (self.MARK, KEY, UPSTREAM_KEY):
+                at = text.find(secret)
+                self.assertEqual(at, -1, f"{name}: {text[max(0, at - 200):at + 100]}")
+        for secret in (KEY, UPSTREAM_KEY, wrong, *heads):
+            at = told.find(secret.encode())
+            self.assertEqual(at, -1, told[max(0, at - 200):at + 100])

@@ -62,12 +62,17 @@ class Counting(Case):
                 ("ccproxy_request_duration_seconds_count", 1, {"endpoint": "/chat/completions"}),
                 ("ccproxy_time_to_first_token_seconds_count", 1, {"model": model}),
                 ("ccproxy_upstream_duration_seconds_count", 1, {"model": model}),
+                ("ccproxy_client_answer_duration_seconds_count", 1, {"client": "tester"}),
+                ("ccproxy_request_prompt_tokens_sum", 10, {"model": model}),
+                ("ccproxy_request_output_tokens_bucket", 1, {"model": model, "le": "16.0"}),
+                ("ccproxy_request_output_tokens_bucket", 0, {"model": model, "le": "4.0"}),
                 ("ccproxy_overhead_seconds_count", 1, {}),
                 ("ccproxy_errors_total", 0, {}),
                 ("ccproxy_workers", 1, {}),
                 ("ccproxy_config_last_reload_successful", 1, {}),
                 ("ccproxy_build_info", 1, {}),
                 ("ccproxy_active_requests", 1, {}),  # the scrape itself
+                ("ccproxy_active_streams", 0, {}),
         ]:
             self.assertEqual(page.sum(name, **labels), want, (name, labels))
         self.assertGreater(page.sum("ccproxy_cost_usd_total", model=model), 0)
@@ -99,6 +104,7 @@ class Counting(Case):
                 ("ccproxy_rate_limit_hits_total", 1, {"limit": "requests"}),
                 ("ccproxy_auth_total", 1, {"result": "refused"}),
                 ("ccproxy_client_requests_total", 3, {"outcome": "failure"}),
+                ("ccproxy_client_answer_duration_seconds_count", 2, {"client": "tester"}),
                 ("ccproxy_requests_total", 1, {"endpoint": "other", "status": "404"}),
         ]:
             self.assertEqual(page.sum(name, **labels), want, (name, labels))
@@ -157,12 +163,14 @@ class Counting(Case):
 
         proxy = self.proxy(self.upstream(each_request(answer)), CCPROXY_RETRIES=0, CCPROXY_AUTH_FAILURES=0)
         self.assertEqual(Page(proxy).sum("ccproxy_upstream_up"), 1)
+        self.assertEqual(Page(proxy).sum("ccproxy_upstream_key_up", key="1"), 1)
         for _ in range(5):
             self.assertEqual(proxy.chat().status, 500)
         self.counts(proxy, 0, "ccproxy_upstream_up")
         refused.set()
         self.assertEqual(proxy.chat().status, 502)
         self.counts(proxy, 1, "ccproxy_upstream_key_rests_total", key="1")
+        self.counts(proxy, 0, "ccproxy_upstream_key_up", key="1")
 
     def test_redis_that_was_never_there(self):
         proxy = self.proxy(None, CCPROXY_REDIS_URL=f"unix:{self.directory()}/none", CCPROXY_WORKERS=2)
@@ -184,10 +192,23 @@ class Counting(Case):
             client = stack.enter_context(contextlib.closing(proxy.client()))
             client.stream()
             client.text("half")
+            self.counts(proxy, 1, "ccproxy_active_streams")
+        self.counts(proxy, 0, "ccproxy_active_streams")
         self.counts(proxy, 1, "ccproxy_client_cancelled_total")
         page = Page(proxy)
         self.assertEqual(page.sum("ccproxy_errors_total", type="caller_client_gone"), 1)
         self.assertEqual(page.sum("ccproxy_active_requests"), 1)
+
+    def test_connections_of_workers_that_nobody_asks(self):
+        """Gauges are right without a request that would bring them up to date."""
+        proxy = self.proxy(None, CCPROXY_WORKERS=3)
+        with contextlib.ExitStack() as stack:
+            for _ in range(20):
+                client = stack.enter_context(contextlib.closing(proxy.client()))
+                client.request("GET", "/livez")
+                client.response()
+            self.counts(proxy, 21, "ccproxy_connections", side="client")  # and the scrape's
+        self.counts(proxy, 1, "ccproxy_connections", side="client")
 
     def test_nobody_makes_a_series(self):
         """Methods, paths, models and ids of a client's making are all "other"."""

@@ -189,6 +189,19 @@ class Oauth(harness.TestCase):
         self.assertEqual(self.ask(proxy, token({}, self.other, kid="two")).status, 401)
         self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, 200)
 
+    def test_health(self):
+        """Degraded while the provider has no keys to give; a secret needs no provider."""
+        provider = Provider()
+        self.addCleanup(provider.close)
+        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys")
+        proxy.wait_log("no keys from the identity provider, the last ones stay")
+        health = proxy.get("/health", key=None)
+        self.assertEqual((health.status, health.json()["status"], health.json()["checks"]["auth"]), (200, "degraded", False))
+        provider.pages["/keys"] = {"keys": [self.key.jwk()]}
+        for env in ({"CCPROXY_JWKS_URL": provider.url + "/keys"}, {"CCPROXY_JWT_SECRET": SECRET}):
+            health = self.start(**env).get("/health", key=None).json()
+            self.assertEqual((health["status"], health["checks"]["auth"]), ("healthy", True))
+
     def test_discovery(self):
         provider = Provider()
         self.addCleanup(provider.close)

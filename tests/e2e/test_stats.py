@@ -5,7 +5,7 @@ import os
 import signal
 
 import harness
-from harness import each_request, until
+from harness import each_request, text_events, until
 
 BASE = ("total_requests", "successful_requests", "failed_requests", "average_response_time",
         "current_active_requests", "rate_limit_hits", "uptime_seconds")
@@ -38,13 +38,49 @@ class Stats(harness.TestCase):
             self.assertEqual((window["requests"], window["failed_requests"]), (8, 2))
             self.assertEqual(window["errors"], {"caller": 1, "policy": 1, "upstream": 0, "gateway": 0})
             self.assertEqual((window["tokens"]["input"], window["tokens"]["output"]), (60, 30))
-            self.assertEqual(window["duration_seconds"]["count"], 8)
+            self.assertEqual((window["duration_seconds"]["count"], window["answer_seconds"]["count"]), (8, 6))
+            client = window["clients"][0]
+            self.assertEqual((client["requests"], client["failed_requests"], client["answer_seconds"]["count"]), (8, 2, 6))
+            self.assertLessEqual(client["answer_seconds"]["p50"], client["answer_seconds"]["p99"])
             self.assertEqual([c["client"] for c in window["clients"]], ["tester"])
             self.assertEqual({m["model"]: m["calls"] for m in window["models"]},
                              {"claude-sonnet-5-5": 4, "claude-opus-5": 2})
             cost = sum(m["cost_usd"] for m in window["models"])
             self.assertAlmostEqual(cost, window["cost_usd"], 9)
             self.assertGreater(cost, 0)
+
+    def test_at_this_moment(self):
+        """Streams, who waits, what is used of budgets, keys of the upstream."""
+        def answer(call):
+            if b"refused" in call.body:
+                call.error(401, "authentication_error", "no")
+                return
+            call.start()
+            for event in text_events("half")[:3]:
+                call.event(event)
+            call.wait_closed()
+
+        proxy = self.proxy(self.upstream(each_request(answer)), CCPROXY_CONCURRENT_REQUESTS=1, CCPROXY_QUEUE_TIMEOUT="60s",
+                           CCPROXY_TOKENS_PER_DAY=100000, CCPROXY_RETRIES=0)
+        stats = self.read(proxy)
+        self.assertEqual([stats[f"current_{name}"] for name in ("active_requests", "active_streams", "queued_requests")],
+                         [0, 0, 0])
+        self.assertEqual((stats["upstream"]["keys"], stats["upstream"]["keys_up"]), (1, 1))
+        client, second = self.client(proxy), self.client(proxy)
+        client.stream(max_tokens=30000)
+        client.text("half")
+        second.chat("refused")
+        until(lambda: self.read(proxy)["current_queued_requests"] == 1, "the second to wait")
+        stats = self.read(proxy)
+        self.assertEqual((stats["current_active_requests"], stats["current_active_streams"]), (2, 1))
+        client.close()
+        self.assertEqual(second.response().status, 502)
+        until(lambda: self.read(proxy)["upstream"]["keys_up"] == 0, "its key to rest")
+        window = self.read(proxy)["windows"]["1m"]
+        self.assertGreater(window["clients"][0]["budget_used_ratio"], 0)
+        until(lambda: self.read(proxy)["history"]["minutes"]["upstream_errors"] == [1], "a sample")
+        minutes = self.read(proxy)["history"]["minutes"]
+        self.assertEqual([minutes[f"{fault}_errors"] for fault in ("caller", "policy", "gateway")], [[1], [0], [0]])
 
     def test_watching_changes_nothing(self):
         proxy = self.start()

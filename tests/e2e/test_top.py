@@ -92,10 +92,11 @@ class Once(Case):
         done = run("top", "--once", "--url", url_of(proxy))
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         for pattern in (r"^ccproxy \d+\.\d+\.\d+  healthy  up \d+ s  1 workers  http://127.0.0.1:\d+  last minute",
-                        r"^requests +[\d.]+ /s .* 0 in progress",
-                        r"^output tokens +[\d.]+ /s",
+                        r"^requests +[\d.]+ /s .* 0 in progress, 0 streams$",
+                        r"^output tokens +[\d.]+ /s .* 0 waiting, \d+ connections$",
                         r"^errors +caller 1   policy 0   upstream 0   gateway 0   limits hit 0",
-                        r"^tester +2 +50.0% +10 +5 +<?\$0\.\d+",
+                        r"^answers +p50 \d+ ms ", r"^upstream +connections 0 busy, \d idle   keys 1 of 1$",
+                        r"^tester +2 +50.0% +\d+ ms +10 +5 +<?\$0\.\d+ +-$",
                         r"^claude-sonnet-5-5 +1 +- ",
                         r"^caller_invalid_request +1$"):
             self.assertRegex(done.stdout, re.compile(pattern, re.M))

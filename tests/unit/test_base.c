@@ -144,7 +144,7 @@ static int run_in_child(void (*run)(void), char *out, size_t max)
     if (pid == 0) {
         signal(SIGABRT, SIG_DFL);
         dup2(ends[1], STDERR_FILENO);
-        assert_context = "trying the promise";
+        doing = "trying the promise";
         run();
         _exit(0);
     }

@@ -184,7 +184,7 @@ static const char *const stories[] = {
 static struct event event_of(char letter)
 {
     struct event e = {.index = 0, .type = EVENT_UNKNOWN};
-    e.usage = (struct usage){-1, -1, -1, -1, -1, -1, -1};
+    e.usage = (struct usage){-1, -1, -1, -1, -1, -1, -1, 0};
     switch (letter) {
     case 'S': e.type = EVENT_MESSAGE_START; break;
     case 't': e.type = EVENT_BLOCK_START; break;

@@ -80,6 +80,19 @@ static void test_who(void **state)
     assert_non_null(strstr(last, "\"who\":\"worker 2\""));
 }
 
+static void test_doing(void **state)
+{
+    (void)state;
+    log_init(LOG_INFO, LOG_JSON, "test");
+    doing = "relay";
+    LOG(LOG_INFO, "e", LOG_INT("k", 1));
+    assert_string_equal(last, HEAD ",\"doing\":\"relay\",\"k\":1}\n");
+    log_init(LOG_INFO, LOG_TEXT, "test");
+    LOG(LOG_INFO, "e", LOG_INT("k", 1));
+    assert_string_equal(last, "2026-11-23T06:37:00.000Z info test e doing=relay k=1\n");
+    doing = NULL;
+}
+
 static const struct {
     struct log_field field;
     const char *json, *text;
@@ -255,10 +268,11 @@ int main(void)
         cmocka_unit_test(test_who),         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_macros),      cmocka_unit_test(test_value_cut),
         cmocka_unit_test(test_line_cut),    cmocka_unit_test(test_full_pipe),
-        cmocka_unit_test(test_reader_gone),
+        cmocka_unit_test(test_reader_gone), cmocka_unit_test(test_doing),
     };
 
     clock_set_source(fixed_us, fixed_us);
     log_set_sink(keep);
+    doing = NULL; /* but where it is what is tested */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

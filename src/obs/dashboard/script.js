@@ -39,6 +39,7 @@ function short(n) {
 }
 function seconds(s) {
   if (s === null || s === undefined) return '–';
+  if (s < .0005) return '<1 ms';
   if (s < 1) return Math.round(s * 1000) + ' ms';
   if (s < 100) return s.toFixed(s < 10 ? 2 : 1) + ' s';
   return span(s);
@@ -68,21 +69,23 @@ function tile(name, value, unit, more, bad) {
 }
 
 function showTiles(w) {
-  const s = Math.max(w.seconds, 1), d = w.duration_seconds, f = w.time_to_first_token_seconds;
+  const s = Math.max(w.seconds, 1), d = w.answer_seconds, f = w.time_to_first_token_seconds;
   const ours = w.errors.upstream + w.errors.gateway;
   const busy = stats.upstream.connections_busy;
   $('tiles').replaceChildren(
     tile('Requests', short(w.requests / s), '/s', [`${short(w.requests)} in ${span(s)}`]),
     tile('In progress', short(stats.current_active_requests), '',
-      [`${short(stats.processes.client_connections)} connections`, `${busy} upstream`]),
+      [`${short(stats.current_active_streams)} streams`, `${short(stats.current_queued_requests)} waiting`,
+        `${short(stats.processes.client_connections)} connections`, `${busy} upstream`]),
     tile('Output tokens', short(w.tokens.output / s), '/s',
       [`${short(prompt(w.tokens))} prompt`, `${short(w.tokens.output)} output`]),
-    tile('Duration', d ? seconds(d.p50) : '–', 'p50', d ? [`p90 ${seconds(d.p90)}`, `p99 ${seconds(d.p99)}`] : ['nothing yet']),
+    tile('Answers take', d ? seconds(d.p50) : '–', 'p50', d ? [`p90 ${seconds(d.p90)}`, `p99 ${seconds(d.p99)}`] : ['nothing yet']),
     tile('First token', f ? seconds(f.p50) : '–', 'p50', f ? [`p90 ${seconds(f.p90)}`, `p99 ${seconds(f.p99)}`] : ['no streams yet']),
     tile('Cost', usd(w.cost_usd), '', [`${usd(w.cost_usd / s * 3600)} an hour`, `cache saved ${usd(w.cache_saved_usd)}`]),
-    tile('Errors', percent(ours, w.requests), 'not the caller’s',
-      [`${short(w.failed_requests)} failed`, `${short(w.cancelled)} left`], ours * 10 > w.requests),
-    tile('Limits hit', short(w.rate_limit_hits), '', [`${short(w.retries)} retries upstream`]));
+    tile('Trouble', percent(ours, w.requests), '',
+      [`${short(w.errors.upstream)} upstream`, `${short(w.errors.gateway)} gateway`, `${short(w.retries)} retries`], ours * 10 > w.requests),
+    tile('Refused by limits', short(w.rate_limit_hits), '',
+      [`${short(w.errors.caller)} callers’ mistakes`, `${short(w.cancelled)} clients left`]));
 }
 
 /* --- charts ------------------------------------------------------------------------------ */
@@ -90,14 +93,21 @@ function showTiles(w) {
 const charts = [
   { id: 'requests', name: 'Requests', unit: ' /s', bars: true, format: short, series: [
     { name: 'answered', color: 'blue', of: h => rate(h, minus(h.requests, h.failed_requests)) },
-    { name: 'failed', color: 'red', of: h => rate(h, h.failed_requests) }] },
-  { id: 'latency', name: 'Latency', unit: '', format: seconds, series: [
-    { name: 'p90', color: 'amber', of: h => h.duration_p90 },
-    { name: 'p50', color: 'blue', of: h => h.duration_p50 },
-    { name: 'first token p50', color: 'teal', of: h => h.first_token_p50 }] },
-  { id: 'tokens', name: 'Tokens', unit: ' /s', bars: true, format: short, series: [
-    { name: 'output', color: 'violet', of: h => rate(h, h.output_tokens) },
-    { name: 'prompt', color: 'soft', of: h => rate(h, h.input_tokens) }] },
+    { name: 'caller', color: 'faint', of: h => rate(h, h.caller_errors) },
+    { name: 'limits', color: 'amber', of: h => rate(h, h.policy_errors) },
+    { name: 'upstream', color: 'violet', of: h => rate(h, h.upstream_errors) },
+    { name: 'gateway', color: 'red', of: h => rate(h, h.gateway_errors) }] },
+  { id: 'latency', name: 'Whole answers', unit: '', format: seconds, series: [
+    { name: 'p90', color: 'amber', of: h => h.answer_p90 },
+    { name: 'p50', color: 'blue', of: h => h.answer_p50 },
+    { name: 'first token', color: 'teal', of: h => h.first_token_p50 }] },
+  { id: 'active', name: 'In progress', unit: '', bars: true, format: short, series: [
+    { name: 'requests', color: 'blue', of: h => h.active_requests }] },
+  { id: 'output', name: 'Output tokens', unit: ' /s', bars: true, format: short, series: [
+    { name: 'output', color: 'violet', of: h => rate(h, h.output_tokens) }] },
+  { id: 'prompt', name: 'Prompt tokens', unit: ' /s', bars: true, format: short, series: [
+    { name: 'new', color: 'blue', of: h => rate(h, minus(h.input_tokens, h.cached_tokens)) },
+    { name: 'from the cache', color: 'soft', of: h => rate(h, h.cached_tokens) }] },
   { id: 'cost', name: 'Cost', unit: ' /min', bars: true, format: usd, series: [
     { name: 'cost', color: 'teal', of: h => rate(h, h.cost_usd).map(n => n * 60) }] },
 ];
@@ -141,9 +151,11 @@ function setCross(at) {
   for (const c of charts) { c.at = at; showChart(c); }
 }
 
+/* Of bars, those of which there are any. */
 function showLegend(chart, values, at, ago) {
   const label = make('span', {}, at === null ? 'latest' : ago);
   chart.legend.replaceChildren(label, ...chart.series.map((s, i) => {
+    if (chart.bars && i > 0 && !values[i].some(v => v > 0)) return '';
     const v = at === null ? values[i].at(-1) : values[i][at];
     const dot = make('i', { class: s.color });
     const text = v === null || v === undefined ? '–' : chart.format(v) + chart.unit;
@@ -244,19 +256,21 @@ function bar(n, of) {
   return outer;
 }
 
-const total = (rows, of) => rows.reduce((sum, row) => sum + of(row), 0);
+function budget(used) {
+  return make('span', { class: used >= .95 ? 'spent' : used >= .75 ? 'policy' : '' }, orDash(used, n => percent(n, 1)));
+}
 
 function showClients(w) {
   const rows = [...w.clients].sort((a, b) => b.cost_usd - a.cost_usd || b.requests - a.requests);
-  const cost = total(rows, r => r.cost_usd);
   fill('clients', [
     ['Client', 'name', r => r.client],
     ['Requests', 'right', r => short(r.requests)],
     ['Failed', 'right', r => r.failed_requests ? percent(r.failed_requests, r.requests) : '–'],
+    ['p90', 'right', r => seconds(r.answer_seconds?.p90)],
     ['Prompt', 'right', r => short(prompt(r.tokens))],
     ['Output', 'right', r => short(r.tokens.output)],
     ['Cost', 'right', r => usd(r.cost_usd)],
-    ['', '', r => bar(r.cost_usd, cost)]], rows, 'No client has asked anything in this window.');
+    ...rows.some(r => r.budget_used_ratio) ? [['Budget', 'right', r => budget(r.budget_used_ratio)]] : []], rows, 'No client has asked anything in this window.');
 }
 
 function showModels(w) {
@@ -304,9 +318,13 @@ function showRecent() {
 const chosenWindow = () => document.querySelector('#windows input:checked').value;
 const isLong = () => ['1h', 'total'].includes(chosenWindow());
 
+const STATES = { idle: 'Claude was not called in the last minute', healthy: 'No call to Claude failed in the last minute',
+  degraded: 'Some calls to Claude failed in the last minute', failing: 'Half of the calls to Claude or more failed in the last minute' };
+
 function setState(state) {
   $('state').textContent = state;
   $('state').className = 'pill ' + state;
+  $('state').title = STATES[state] || '';
 }
 
 function notices() {
@@ -314,6 +332,8 @@ function notices() {
   if (!p.last_reload_successful) all.push('The last reload of the configuration failed; the one before it is in force.');
   if (p.redis_up_workers !== null && p.redis_up_workers < p.workers)
     all.push(`Redis is away for ${p.workers - p.redis_up_workers} of ${p.workers} workers.`);
+  const u = stats.upstream;
+  if (u.keys_up < u.keys) all.push(`${u.keys - u.keys_up} of ${u.keys} keys of Claude rest: refused, or told to wait.`);
   if (p.log_lines_dropped) all.push(`${short(p.log_lines_dropped)} log lines were dropped because nobody read them.`);
   return all.join(' ');
 }
