@@ -342,6 +342,24 @@ class Slow(Case):
                 self.assertEqual(response.json()["choices"][0]["message"]["content"], "Hello!")
 
 
+    def test_a_body_of_tiny_records(self):
+        """A client whose every read brings a byte takes its turn with others, who are not kept waiting for its end."""
+        proxy = self.serve(CCPROXY_WORKERS=1)
+        rude, other = self.connect(proxy), self.connect(proxy)
+        worker = proxy.workers()[0]
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            rude.request("POST", "/v1/chat/completions", fields={"Content-Type": "application/json", "Content-Length": 2000})
+            for _ in range(2000):
+                rude.send(b"{")
+            other.request("GET", "/v1/models")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        self.assertEqual((rude.response().status, other.response().status), (400, 200))
+        proxy.ended(2)
+        self.assertEqual([line["status"] for line in proxy.logs("request")], [200, 400])
+
+
 class Replaced(Case):
     """Certificates are replaced, as fast as it goes, while clients come and go and streams run on. A thousand times:
     CCPROXY_TEST_REPLACED=1000 tests/e2e/run.py test_tls.Replaced"""
