@@ -124,7 +124,9 @@ static bool is_stray(struct h2_conn *c, const struct h2_frame *f)
 static void give(struct h2_conn *c, struct str in)
 {
     ssize_t used = nghttp2_session_mem_recv(c->ng, (const uint8_t *)in.p, in.n);
-    if (used < 0 && c->flood == FLOOD_NONE)
+    if (used == NGHTTP2_ERR_BAD_CLIENT_MAGIC) /* over TLS: else it would be HTTP/1.1 */
+        (void)nghttp2_session_terminate_session(c->ng, NGHTTP2_PROTOCOL_ERROR);
+    else if (used < 0 && c->flood == FLOOD_NONE)
         c->flood = FLOOD_GLITCHES; /* so broken that nghttp2 gives up */
 }
 

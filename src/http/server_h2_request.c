@@ -39,7 +39,6 @@ static void reset(struct h2_stream *s, uint32_t code)
 {
     s->is_broken = true;
     s->linger_until_us = 0;
-    s->conn->reset_at_us = clock_us();
     buf_clear(&s->out);
     (void)nghttp2_submit_rst_stream(s->conn->ng, NGHTTP2_FLAG_NONE, s->id, code);
     h2_touch(s->conn);
@@ -471,7 +470,7 @@ static int on_bad_frame(nghttp2_session *ng, const nghttp2_frame *frame, int err
     (void)error;
     struct h2_conn *c = ctx;
     const struct server_limits *l = &c->server->limits;
-    c->reset_at_us = clock_us();
+    c->reset_at_us = clock_us(); /* from now on: there may never have been a stream */
     if (frame->hd.type == NGHTTP2_HEADERS)
         h2_drop_head(c);
     c->guard.foretold++;
@@ -571,6 +570,7 @@ static int send_data(nghttp2_session *ng, nghttp2_frame *frame, const uint8_t *h
 /* A reset counts whoever's fault it is; that for a bad frame has been counted with the frame. */
 static void count_reset(struct h2_conn *c)
 {
+    c->reset_at_us = clock_us();
     if (c->guard.foretold > 0)
         c->guard.foretold--;
     else if (h2_guard_reset(&c->guard, &c->server->limits))
