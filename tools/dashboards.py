@@ -188,6 +188,8 @@ GATEWAY = [
           ("min by (certificate) (ccproxy_tls_certificate_expiry_timestamp_seconds) - time()", "{{certificate}}")),
     graph("TLS handshakes", "ops", "Of clients, by what became of them.",
           rate("ccproxy_tls_handshakes_total", "result")),
+    graph("Glitches", "ops", "HTTP/2 frames that were wrong or unknown.",
+          ("sum(rate(ccproxy_http2_glitches_total[_]))", "frames")),
     graph("Requests by protocol", "reqps", "Of everybody, those for operators' pages among them.",
           rate("ccproxy_protocol_requests_total", "protocol"), stacked=True),
     graph("Connections ended", "ops", "For a flood over HTTP/2, or before the first request. Http2Floods fires above 0.1.",

@@ -63,8 +63,11 @@ static void free_conn(struct deferred *d)
 /* on_gone for what is open. Not from within nghttp2. */
 static void lose(struct h2_conn *c)
 {
+    const struct server_handler *h = &c->server->handler;
     ASSERT(c->state != H2_DEAD);
     c->state = H2_DEAD;
+    if (c->guard.glitches > 0 && h->on_glitches)
+        h->on_glitches(h->ctx, c->guard.glitches);
     stream_close(&c->stream);
     timer_stop(c->server->loop, &c->timer);
     deferred_cancel(&c->work);

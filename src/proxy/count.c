@@ -223,6 +223,11 @@ void count_flood(struct proxy *p, enum server_flood why)
     metrics_add(&p->meter, METRIC_FLOODS, why, 0, 0, 1);
 }
 
+void count_glitches(struct proxy *p, unsigned n)
+{
+    metrics_add(&p->meter, METRIC_GLITCHES, 0, 0, 0, n);
+}
+
 void count_handshake(struct proxy *p, enum server_handshake how)
 {
     metrics_add(&p->meter, METRIC_HANDSHAKES, (unsigned)how + 1, 0, 0, 1);
