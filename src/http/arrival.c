@@ -228,6 +228,12 @@ static struct arrival *oldest(const struct server *s)
     return CONTAINER_OF(s->arrivals.next, struct arrival, node);
 }
 
+void arrival_shed(struct server *s)
+{
+    tell(s, HANDSHAKE_SHED);
+    refuse(oldest(s), "too many are under way");
+}
+
 void arrival_begin(struct server *s, struct stream *stream, const struct server_door *door)
 {
     static const struct stream_owner owner = {
@@ -235,10 +241,8 @@ void arrival_begin(struct server *s, struct stream *stream, const struct server_
     struct arrival *a = mem_zalloc(sizeof(*a));
     *a = (struct arrival){.server = s, .door = door, .stream = stream, .awaits = door->proxies};
     timer_init(&a->limit, "arrival", on_late);
-    if (s->n_arrivals >= s->limits.handshakes_max) {
-        tell(s, HANDSHAKE_SHED);
-        refuse(oldest(s), "too many are under way");
-    }
+    if (s->n_arrivals >= s->limits.handshakes_max)
+        arrival_shed(s);
     list_push(&s->arrivals, &a->node);
     s->n_arrivals++;
     timer_after(s->loop, &a->limit, s->limits.handshake_timeout_us);

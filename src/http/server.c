@@ -68,12 +68,17 @@ static struct link *idlest(struct server *s)
     return NULL;
 }
 
+/* False when all are at work. */
 static bool shed_one(struct server *s)
 {
     struct link *c = idlest(s);
     if (c)
         c->transport->kill(c);
-    return c != NULL;
+    else if (s->n_arrivals > 0)
+        arrival_shed(s);
+    else
+        return false;
+    return true;
 }
 
 static void pause_accepting(struct server *s)

@@ -131,6 +131,8 @@ struct server_handler {
     void (*on_drained)(void *ctx, struct request *r);
     /* An HTTP/2 connection ends for that; may be NULL. on_gone follows for its requests. */
     void (*on_flood)(void *ctx, const struct sock_addr *peer, enum server_flood why);
+    /* One is over on which so many frames were wrong or unknown; may be NULL. */
+    void (*on_glitches)(void *ctx, unsigned n);
     void (*on_handshake)(void *ctx, enum server_handshake how); /* may be NULL */
     /* A connection ends before its first request; may be NULL. error: in words. */
     void (*on_reject)(void *ctx, const struct sock_addr *peer, enum server_rejection what,

@@ -10,6 +10,9 @@
  * what a client pipelines waits in the kernel. The client leaving is noticed all the same, by the
  * event.
  *
+ * A client that sends as fast as it is read gives way to others after a few reads: the timer, and
+ * not a deferred call, goes on behind the others' events.
+ *
  * Output gathers in c->out and goes to the socket once, at the end of the turn (c->work).
  *
  * Time: c->deadline_us is when the current state has lasted too long, 0 for never. The timer is
@@ -25,6 +28,7 @@
 
 enum {
     SCRATCH = 64 * 1024,
+    READS_PER_TURN = 4,
     OUT_MAX = 64 * 1024 * 1024,
     BODY_AT_ONCE = 16 * 1024,
     OUT_KEPT = 2048, /* an empty output buffer up to this size is kept */
@@ -274,6 +278,12 @@ static bool wants_input(const struct conn *c)
     return c->state == CONN_IDLE || c->state == CONN_HEAD || c->state == CONN_BODY;
 }
 
+/* Between turns only who had too many reads in one of them. */
+static bool reads_on(const struct conn *c)
+{
+    return c->readable && (wants_input(c) || c->state == CONN_LINGER);
+}
+
 /* Uses as much of in as the state allows; returns how much. */
 static size_t feed(struct conn *c, struct str in)
 {
@@ -381,7 +391,11 @@ static bool write_out(struct conn *c)
 
 static void read_all(struct conn *c)
 {
-    while (c->readable && (wants_input(c) || c->state == CONN_LINGER)) {
+    for (int reads = 0; reads_on(c); reads++) {
+        if (reads == READS_PER_TURN) {
+            timer_set(c->server->loop, &c->timer, clock_us());
+            return;
+        }
         ssize_t n = c->state == CONN_LINGER ? discard(c)
                     : c->state == CONN_BODY && !c->is_chunked && buf_len(&c->in) == 0
                         ? read_body_in_place(c)
@@ -508,6 +522,8 @@ static void on_body_late(struct conn *c)
 static void on_timer(struct timer *t)
 {
     struct conn *c = CONTAINER_OF(t, struct conn, timer);
+    if (reads_on(c))
+        loop_defer(c->server->loop, &c->work);
     if (c->deadline_us == 0)
         return;
     if (c->deadline_us > clock_us()) {

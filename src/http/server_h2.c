@@ -63,8 +63,11 @@ static void free_conn(struct deferred *d)
 /* on_gone for what is open. Not from within nghttp2. */
 static void lose(struct h2_conn *c)
 {
+    const struct server_handler *h = &c->server->handler;
     ASSERT(c->state != H2_DEAD);
     c->state = H2_DEAD;
+    if (c->guard.glitches > 0 && h->on_glitches)
+        h->on_glitches(h->ctx, c->guard.glitches);
     stream_close(&c->stream);
     timer_stop(c->server->loop, &c->timer);
     deferred_cancel(&c->work);
@@ -124,7 +127,9 @@ static bool is_stray(struct h2_conn *c, const struct h2_frame *f)
 static void give(struct h2_conn *c, struct str in)
 {
     ssize_t used = nghttp2_session_mem_recv(c->ng, (const uint8_t *)in.p, in.n);
-    if (used < 0 && c->flood == FLOOD_NONE)
+    if (used == NGHTTP2_ERR_BAD_CLIENT_MAGIC) /* over TLS: else it would be HTTP/1.1 */
+        (void)nghttp2_session_terminate_session(c->ng, NGHTTP2_PROTOCOL_ERROR);
+    else if (used < 0 && c->flood == FLOOD_NONE)
         c->flood = FLOOD_GLITCHES; /* so broken that nghttp2 gives up */
 }
 

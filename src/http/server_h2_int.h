@@ -1,7 +1,9 @@
 /* server_h2_int.h - one HTTP/2 connection of a client, as its files see it.
  *
  *   server_h2.c         the connection: bytes in and out, time, the end
- *   server_h2_request.c its streams: heads, bodies, replies
+ *   server_h2_request.c its streams: from a head to the end of a request
+ *   server_h2_head.c    a header block becomes a head
+ *   server_h2_reply.c   replies
  *   server_h2_guard.c   what a client may cost before it is sent away
  *
  *   socket --> walk, guard --> nghttp2 --> head, body --> handler
@@ -103,14 +105,30 @@ void h2_touch(struct h2_conn *c);                 /* something is to be written 
 /* The client costs too much: GOAWAY, and the connection ends. */
 void h2_send_away(struct h2_conn *c, enum server_flood why);
 
+/* server_h2_head.c */
+void h2_set_head_callbacks(nghttp2_session_callbacks *on);
+void h2_drop_head(struct h2_conn *c);
+enum h1_error h2_parse_head(struct h2_conn *c, struct h1_head *head);
+
 /* server_h2_request.c */
 void h2_set_callbacks(nghttp2_session_callbacks *on);
-void h2_drop_head(struct h2_conn *c);
-void h2_hand_over(struct h2_conn *c); /* whole requests to the handler */
-void h2_report_drained(struct h2_conn *c);
+void h2_hand_over(struct h2_conn *c);                 /* whole requests to the handler */
 void h2_lose_streams(struct h2_conn *c);              /* on_gone for all */
 uint64_t h2_stream_due_us(const struct h2_stream *s); /* its next deadline, UINT64_MAX if none */
 void h2_stream_late(struct h2_stream *s);
+/* Its reply is complete or given up; what waits in s->out is still sent. */
+void h2_end_request(struct h2_stream *s);
+/* Tells the client that the stream is over, and drops what was to be sent. */
+void h2_reset(struct h2_stream *s, uint32_t code);
+
+static inline bool h2_is_over(const struct h2_stream *s)
+{
+    return s->request.reply == REPLY_OVER;
+}
+
+/* server_h2_reply.c */
+void h2_set_reply_callbacks(nghttp2_session_callbacks *on);
+void h2_report_drained(struct h2_conn *c);
 void h2_reply_head(struct request *r, int64_t length);
 void h2_reply_body_begin(struct request *r);
 void h2_reply_body_end(struct request *r);

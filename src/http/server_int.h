@@ -34,6 +34,7 @@ struct server {
 /* arrival.c: a connection that has to prove itself before it carries requests; the door is for
  * proxies, or has TLS, or both. */
 void arrival_begin(struct server *s, struct stream *stream, const struct server_door *door);
+void arrival_shed(struct server *s); /* closes the oldest one; there is one */
 void arrivals_end(struct server *s); /* closes them all */
 
 /* A connection as the server sees it: a node of server->conns. */

@@ -17,6 +17,7 @@
 #include <openssl/x509v3.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "io/sock.h"
@@ -29,6 +30,8 @@ enum {
     NAME_MAX_LEN = 253,     /* RFC 1035 section 2.3.4, as text */
     SESSIONS_MAX = 16,      /* per context; a context serves one target, so one name or two */
     ERROR_SIZE = 160,
+    SILENT_RECORDS = 32, /* without data, at once; then one each second */
+    SECOND_US = 1000 * 1000,
 };
 
 struct tls_ctx {
@@ -99,6 +102,34 @@ static int outcome(struct tls *t, int rc)
     return STREAM_ERROR;
 }
 
+/* --- records without data --- */
+
+/* Renewed keys, renegotiation that is refused, alerts: OpenSSL deals with them for as long as they come,
+ * and hands back no control before there is data. Then the BIO has no more for it. */
+static void on_silent_record(struct tls *t)
+{
+    t->ahead_us = size_max(t->ahead_us, clock_us()) + SECOND_US;
+    if (t->ahead_us <= clock_us() + SILENT_RECORDS * SECOND_US)
+        return;
+    set_error(t, "too many records without data", "");
+    t->dead = true;
+}
+
+/* TLS 1.3 says what a record is within it, 1.2 in its head.
+ * NOLINTNEXTLINE(readability-function-size): the parameters are OpenSSL's */
+static void on_record(int written, int version, int part, const void *p, size_t n, SSL *ssl,
+                      void *ctx)
+{
+    struct tls *t = SSL_get_app_data(ssl);
+    bool says_type = part == SSL3_RT_HEADER || part == SSL3_RT_INNER_CONTENT_TYPE;
+
+    (void)version;
+    (void)ctx;
+    if (!written && t->open && says_type && n > 0 &&
+        *(const uint8_t *)p != SSL3_RT_APPLICATION_DATA)
+        on_silent_record(t);
+}
+
 /* --- the BIO between SSL and sys.h --- */
 
 static int bio_result(BIO *bio, struct tls *t, ssize_t n, int retry_flag)
@@ -116,8 +147,12 @@ static int bio_result(BIO *bio, struct tls *t, ssize_t n, int retry_flag)
 static int bio_read(BIO *bio, char *p, int n)
 {
     struct tls *t = BIO_get_data(bio);
-    ssize_t got = sys_recv(t->fd, p, (size_t)n);
+    ssize_t got = -1;
 
+    if (t->dead)
+        errno = ECONNABORTED;
+    else
+        got = sys_recv(t->fd, p, (size_t)n);
     if (got == 0)
         t->eof = true;
     return bio_result(bio, t, got, BIO_FLAGS_READ);
@@ -299,6 +334,7 @@ void tls_configure(SSL_CTX *ssl)
     (void)SSL_CTX_set_options(ssl, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     (void)SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE |
                                     SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_msg_callback(ssl, on_record);
     SSL_CTX_set_read_ahead(ssl, 1); /* header and body of a record in one call */
 }
 
@@ -427,6 +463,7 @@ int tls_handshake(struct tls *t)
         return STREAM_ERROR;
     ERR_clear_error();
     rc = SSL_do_handshake(t->ssl);
+    t->open = rc == 1;
     if (rc == 1 && !t->ctx)
         tls_identify(t);
     if (rc == 1)
@@ -446,6 +483,8 @@ ssize_t tls_read(struct tls *t, void *p, size_t n)
         return STREAM_ERROR;
     ERR_clear_error();
     rc = SSL_read_ex(t->ssl, p, n, &got);
+    if (t->dead) /* by what came before it */
+        return STREAM_ERROR;
     return rc == 1 ? (ssize_t)got : outcome(t, rc);
 }
 

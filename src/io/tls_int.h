@@ -15,7 +15,9 @@ struct tls {
     struct tls_ctx *ctx; /* NULL: we are the server */
     char *error;         /* NULL while nothing went wrong; nothing is written after that */
     int fd;
-    int err; /* errno of the last call to sys.h that failed */
+    int err;           /* errno of the last call to sys.h that failed */
+    uint64_t ahead_us; /* how far ahead of the clock records without data would bring us */
+    bool open;         /* the handshake is over */
     bool eof;
     bool dead; /* the protocol failed. A socket that takes no more may still give an answer. */
     bool uncertified;              /* ... for want of a certificate that can be verified */

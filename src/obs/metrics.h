@@ -32,6 +32,7 @@ enum metric {
     LABEL(METHOD, "method", 6)                                                                     \
     LABEL(ENDPOINT, "endpoint", 24)                                                                \
     LABEL(STATUS, "status", 32)                                                                    \
+    LABEL(PROTOCOL, "protocol", 4)                                                                 \
     LABEL(ERROR, "type", 96)                                                                       \
     LABEL(AUTH, "result", 5)                                                                       \
     LABEL(LIMIT, "limit", 8)                                                                       \

@@ -25,6 +25,7 @@ enum { FROM_CLIENTS = 1, UPSTREAM_BUSY, UPSTREAM_IDLE };
 enum { LIMIT_REQUESTS = 1, LIMIT_TOKENS, LIMIT_CONCURRENT, LIMIT_BUDGET, LIMIT_NODE };
 
 static const char *const methods[] = {"GET", "POST", "HEAD", "OPTIONS"};
+static const char *const protocols[] = {"HTTP/1.0", "HTTP/1.1", "HTTP/2"};
 static const char *const tokens[] = {"input", "output", "cache_read", "cache_write", "reasoning"};
 static const char *const outcomes[] = {"success", "failure"};
 static const char *const sides[] = {"client", "upstream_busy", "upstream_idle"};
@@ -66,6 +67,7 @@ void count_init(const struct meter *t)
     struct metrics *m = t->metrics;
     char text[TYPE_TEXT];
     name_all(m, LABEL_METHOD, methods, ARRAY_LEN(methods));
+    name_all(m, LABEL_PROTOCOL, protocols, ARRAY_LEN(protocols));
     name_all(m, LABEL_TOKENS, tokens, ARRAY_LEN(tokens));
     name_all(m, LABEL_OUTCOME, outcomes, ARRAY_LEN(outcomes));
     name_all(m, LABEL_SIDE, sides, ARRAY_LEN(sides));
@@ -217,6 +219,11 @@ void count_auth(struct exchange *x, enum auth_result result)
 void count_flood(struct proxy *p, enum server_flood why)
 {
     metrics_add(&p->meter, METRIC_FLOODS, why, 0, 0, 1);
+}
+
+void count_glitches(struct proxy *p, unsigned n)
+{
+    metrics_add(&p->meter, METRIC_GLITCHES, 0, 0, 0, n);
 }
 
 void count_handshake(struct proxy *p, enum server_handshake how)
@@ -405,6 +412,8 @@ void count_end(struct exchange *x)
     if (x->client)
         client = metrics_find(t->metrics, LABEL_CLIENT, x->client->name);
     metrics_add(t, METRIC_REQUESTS, method_value(x->verb), endpoint, status_value(status), 1);
+    metrics_add(t, METRIC_PROTOCOLS, metrics_find(t->metrics, LABEL_PROTOCOL, x->protocol), 0, 0,
+                1);
     uint64_t took = clock_us() - x->started_us;
     if (trace_is_sampled(&x->trace)) /* others cannot be looked up */
         metrics_observe_traced(t, METRIC_DURATION, endpoint, took, str_of(x->trace.id, TRACE_ID));

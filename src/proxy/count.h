@@ -35,6 +35,7 @@ void count_queue(struct proxy *p);
 void count_waited(struct proxy *p, uint64_t us);
 void count_auth(struct exchange *x, enum auth_result result);
 void count_flood(struct proxy *p, enum server_flood why); /* a connection was ended for that */
+void count_glitches(struct proxy *p, unsigned n);         /* of a connection that is over */
 void count_handshake(struct proxy *p, enum server_handshake how);
 void count_rejection(struct proxy *p,
                      enum server_rejection what); /* ended before its first request */

@@ -29,14 +29,24 @@ struct address door_peer(const struct sock_addr *peer)
     }
 }
 
+/* Several fields are one list (RFC 9110 section 5.3). */
 static struct str forwarded_for(struct exchange *x, const struct h1_head *head)
 {
-    struct str all = STR("");
+    static const struct str name = STR_INIT("x-forwarded-for");
+    size_t most = 1, n = 0;
     for (size_t i = 0; i < head->n_fields; i++)
-        if (str_eq_nocase(head->fields[i].name, STR("x-forwarded-for")))
-            all = arena_printf(&x->keep, "%.*s%s%.*s", STR_FMT(all), all.n > 0 ? "," : "",
-                               STR_FMT(head->fields[i].value));
-    return all;
+        if (str_eq_nocase(head->fields[i].name, name))
+            most += head->fields[i].value.n + 1;
+    char *all = arena_alloc(&x->keep, most);
+    for (size_t i = 0; i < head->n_fields; i++) {
+        struct str value = head->fields[i].value;
+        if (!str_eq_nocase(head->fields[i].name, name))
+            continue;
+        memcpy(all + n, value.p, value.n);
+        all[n + value.n] = ',';
+        n += value.n + 1;
+    }
+    return str_of(all, n > 0 ? n - 1 : 0);
 }
 
 static bool may_call(const struct config *c, struct str origin)

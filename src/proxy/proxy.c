@@ -86,6 +86,11 @@ static void on_flood(void *ctx, const struct sock_addr *peer, enum server_flood 
         LOG_STR("address", address_text(&address, text)));
 }
 
+static void on_glitches(void *ctx, unsigned n)
+{
+    count_glitches(ctx, n);
+}
+
 static void on_handshake(void *ctx, enum server_handshake how)
 {
     count_handshake(ctx, how);
@@ -157,6 +162,7 @@ static void init_server(struct proxy *p)
         .on_gone = on_gone,
         .on_drained = on_drained,
         .on_flood = on_flood,
+        .on_glitches = on_glitches,
         .on_handshake = on_handshake,
         .is_proxy = is_proxy,
         .on_reject = on_reject,

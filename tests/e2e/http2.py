@@ -65,10 +65,12 @@ class Stream:
 
 
 class Http2(Client):
-    """One connection. Windows of answers open as they are read, unless opens is false."""
+    """One connection, over TLS by a context. Windows of answers open as they are read, unless opens is false."""
 
-    def __init__(self, address, window=65535, opens=True, **kwargs):
+    def __init__(self, address, window=65535, opens=True, tls=None, **kwargs):
         super().__init__(address, **kwargs)
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
         self.opens, self.next_id, self.streams = opens, 1, {}
         self.goaway = None  # (last stream, code)
         self.room = 65535  # of the connection, for what is sent

@@ -14,6 +14,7 @@ import harness
 from harness import KEY, Gone, each_request, message_start, sse, text_delta, text_events, text_start
 from http2 import NO_ERROR, Http2
 from test_clients import PROGRAMS, SETTINGS, Simulator, command
+from test_metrics import Page
 from test_tls import Case as TlsCase
 
 CHAT = "/v1/chat/completions"
@@ -129,6 +130,19 @@ class Streams(Case):
             for answer in (ours, theirs):
                 answer["error"].pop("request_id", None)
             self.assertEqual(ours, theirs)
+
+    def test_the_protocol_is_a_label(self):
+        """Everything else is counted as one."""
+        proxy = self.proxy(self.upstream(each_request(lambda call: call.answer())))
+        client, old = self.http2(proxy), self.client(proxy)
+        for _ in range(3):
+            self.assertEqual(client.answer(client.ask()).status, 200)
+        old.chat()
+        self.assertEqual(old.response().status, 200)
+        proxy.ended(4)
+        page, name = Page(proxy), "ccproxy_protocol_requests_total"
+        self.assertEqual([page.sum(name, protocol=f"HTTP/{version}") for version in ("1.0", "1.1", "2")], [0, 1, 3])
+        self.assertEqual(page.sum("ccproxy_requests_total"), 4)
 
     def test_many_answers_at_once(self):
         opened = threading.Event()

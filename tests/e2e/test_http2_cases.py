@@ -1,8 +1,11 @@
-"""What RFC 9113 and RFC 7541 say of a server, case by case, frame by frame. Each case has its section: of RFC 9113,
-or of HPACK (RFC 7541) if an h stands before it."""
+"""What RFC 9113 and RFC 7541 say of a server, case by case, frame by frame, without TLS and over it. What h2spec checks in
+its strict mode is among them. Each case has its section: of RFC 9113, or of HPACK (RFC 7541) if an h stands before it."""
 import json
 import re
+import shutil
+import ssl
 import struct
+import tempfile
 import threading
 
 import harness
@@ -11,6 +14,7 @@ from http2 import (ACK, CANCEL, COMPRESSION_ERROR, CONTINUATION, DATA, END_HEADE
                    FRAME_SIZE_ERROR, GOAWAY, HEADERS, PADDED, PING, PREFACE, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE,
                    REFUSED_STREAM, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE, Http2, Stream, block, frame,
                    request_fields)
+from test_upstream_tls import Authority
 
 CHAT = "/v1/chat/completions"
 BODY = json.dumps({"model": "claude-sonnet-5-5", "messages": [{"role": "user", "content": "hello"}]}).encode()
@@ -77,6 +81,14 @@ def reset(*codes, stream=1):
 
 def ended(*codes):
     return "ended", codes
+
+
+def read_frames(data):
+    """Types and payloads."""
+    while data:
+        n = int.from_bytes(data[:3], "big")
+        yield data[3], data[9:9 + n]
+        data = data[9 + n:]
 
 
 class Await:
@@ -264,10 +276,13 @@ CASES = [
     ("8.5", "connect with a path", [head(fields(method="CONNECT"))], reset(PROTOCOL_ERROR)),
     # --- HPACK
     ("h2.3.3", "index beyond the tables", [head(b"\xc0")], ended(COMPRESSION_ERROR)),
+    ("h2.3.3", "index beyond the tables, behind good ones", [head(GET + b"\xfe")], ended(COMPRESSION_ERROR)),
+    ("h2.3.3", "name beyond the tables", [head(GET + b"\x7f\x40\x01x")], ended(COMPRESSION_ERROR)),
     ("h4.2", "size behind a field", [head(GET + b"\x20")], ended(COMPRESSION_ERROR)),
     ("h5.1", "an integer without end", [head(b"\xff" + b"\x80" * 9)], ended(COMPRESSION_ERROR)),
     ("h5.1", "an integer too large", [head(b"\xff" + b"\xff" * 5 + b"\x7f")], ended(COMPRESSION_ERROR)),
     ("h5.2", "more padding than seven bits", [head(GET + b"\x00\x01x\x82\x07\xff")], ended(COMPRESSION_ERROR)),
+    ("h5.2", "by Huffman's code", [head(GET + b"\x00\x85\xf2\xb2\x4a\x84\xff\x84\x9c\x48\xac\xa4")], served()),
     ("h5.2", "padding of zeros", [head(GET + b"\x00\x01x\x81\x00")], ended(COMPRESSION_ERROR)),
     ("h5.2", "end of string", [head(GET + b"\x00\x01x\x84\xff\xff\xff\xff")], ended(COMPRESSION_ERROR)),
     ("h5.2", "a string longer than its block", [head(GET + b"\x00\x01x\x7fabc")], ended(COMPRESSION_ERROR)),
@@ -285,8 +300,10 @@ CASES = [
 
 
 class Cases(harness.TestCase):
+    tls = None
+
     @classmethod
-    def setUpClass(cls):
+    def setUpClass(cls, **env):
         go_on = threading.Event()
 
         def answer(call):
@@ -296,11 +313,15 @@ class Cases(harness.TestCase):
 
         upstream = cls.shared_upstream(each_request(answer))
         cls.addClassCleanup(go_on.set)
-        cls.proxy_ = cls.shared_proxy(upstream, CCPROXY_H2_STREAMS=2)
+        cls.proxy_ = cls.shared_proxy(upstream, CCPROXY_H2_STREAMS=2, **env)
+
+    def connect(self):
+        client = Http2(self.proxy_.address, tls=self.tls)
+        self.addCleanup(client.close)
+        return client
 
     def check(self, steps, verdict):
-        client = Http2(self.proxy_.address)
-        self.addCleanup(client.close)
+        client = self.connect()
         client.streams = {stream: Stream() for stream in (1, 3, 5, 7, 4001, LARGEST)}
         for step in steps:
             if isinstance(step, Await):
@@ -334,8 +355,7 @@ class Cases(harness.TestCase):
         self.assertIn(b"HTTP/1.1 505 ", client.rest())
 
     def test_6_7_ping_is_answered_with_its_bytes(self):
-        client = Http2(self.proxy_.address)
-        self.addCleanup(client.close)
+        client = self.connect()
         client.send(frame(PING, payload=b"ping1234"))
         while True:
             kind, flags, _, payload = client.turn()
@@ -344,8 +364,7 @@ class Cases(harness.TestCase):
         self.assertEqual((flags, payload), (ACK, b"ping1234"))
 
     def test_6_5_3_settings_are_acknowledged_in_order(self):
-        client = Http2(self.proxy_.address)
-        self.addCleanup(client.close)
+        client = self.connect()
         client.send(settings((4, 1)) + settings((4, 2)) + frame(PING, payload=bytes(8)))
         seen = []
         while PING not in seen:
@@ -353,6 +372,27 @@ class Cases(harness.TestCase):
             if flags & ACK:
                 seen.append(kind)
         self.assertEqual(seen.count(SETTINGS), 3)
+
+
+class OverTls(Cases):
+    """The same, behind a handshake."""
+
+    @classmethod
+    def setUpClass(cls, **env):
+        files = tempfile.mkdtemp(prefix="ccproxy-e2e-")
+        cls.addClassCleanup(shutil.rmtree, files)
+        ca = Authority(files, "ours")
+        cert, key = ca.issue("local", "DNS:localhost")
+        cls.tls = ssl.create_default_context(cafile=ca.pem)
+        cls.tls.set_alpn_protocols(["h2"])
+        super().setUpClass(CCPROXY_TLS_CERT=cert, CCPROXY_TLS_KEY=key, **env)
+
+    def test_3_4_a_preface_that_is_none(self):
+        client = self.client(self.proxy_)
+        client.sock = self.tls.wrap_socket(client.sock, server_hostname="localhost")
+        client.send(PREFACE.replace(b"SM", b"XX"))
+        *_, goaway = read_frames(client.rest())
+        self.assertEqual(goaway, (GOAWAY, u32(0) + u32(PROTOCOL_ERROR)))
 
 
 def add_tests():

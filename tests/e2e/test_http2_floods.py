@@ -185,6 +185,18 @@ class Heads(Case):
         self.assert_unharmed()
 
 
+class Glitches(Case):
+    def test_counted(self):
+        """Few of them cost nothing, and are counted when the connection is over."""
+        self.begin()
+        client = self.http2()
+        client.send(frame(0x20, 0, 0, b"what?") * 3)
+        client.begin(GET + block([("Upper", "x")]))
+        self.assertEqual(client.answer(client.ask()).status, 200)
+        client.close()
+        until(lambda: Page(self.to).sum("ccproxy_http2_glitches_total") == 4, "them to be counted")
+
+
 class Bodies(Case):
     def test_slow_body(self):
         """A stream that does not get its body in time is answered with 408; its sibling never notices."""

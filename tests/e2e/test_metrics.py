@@ -80,13 +80,12 @@ class Counting(Case):
 
     def test_failures_and_whose_they_were(self):
         def script(call):
-            call.read_request()
             if b"overloaded" in call.body:
                 call.error(529, "overloaded_error", "no")
             else:
                 call.answer()
 
-        proxy = self.proxy(self.upstream(script), CCPROXY_RETRIES="1", CCPROXY_RATE_LIMIT_RPM="3")
+        proxy = self.proxy(self.upstream(each_request(script)), CCPROXY_RETRIES="1", CCPROXY_RATE_LIMIT_RPM="3")
         self.assertEqual(proxy.chat("overloaded").status, 503)
         self.assertEqual(proxy.chat(temperature="warm").status, 400)
         self.assertEqual(proxy.get("/v1/chat/completions").status, 405)

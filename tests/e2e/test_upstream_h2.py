@@ -2,11 +2,14 @@
 import contextlib
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 
 import harness
-from harness import Gone, each_request, message_start, text_delta, text_start, until
+from harness import Gone, each_request, message_start, sse, text_delta, text_events, text_start, until
+from http2 import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, REFUSED_STREAM, RST_STREAM, SETTINGS, block,
+                   frame)
 from test_upstream_tls import Case, server_context
 
 
@@ -147,6 +150,70 @@ class Fallback(H2Case):
             ran = harness.run("check", ANTHROPIC_BASE_URL=url, CCPROXY_UPSTREAM_HTTP=word)
             self.assertNotEqual(ran.returncode, 0)
             self.assertIn("CCPROXY_UPSTREAM_HTTP", ran.stdout + ran.stderr)
+
+
+class Retries(harness.TestCase):
+    """An upstream that does to each request what its turn says, frame by frame."""
+    INTERNAL_ERROR = 2
+
+    def answer(self, call, stream):
+        head = block([(":status", "200"), ("content-type", "text/event-stream")])
+        body = "".join(sse(event) for event in text_events("at last")).encode()
+        call.send(frame(HEADERS, END_HEADERS, stream, head) + frame(DATA, END_STREAM, stream, body))
+
+    def reset(self, call, stream, code):
+        call.send(frame(RST_STREAM, 0, stream, struct.pack(">I", code)))
+
+    def leave(self, call, _, last):
+        call.send(frame(GOAWAY, 0, 0, struct.pack(">II", last, 0)))
+
+    def serve(self, *turns):
+        """A proxy in front of it; each turn is a function and what it is called with beside call and stream."""
+        turns, self.seen = list(turns), []
+
+        def script(call):
+            call.exactly(len(PREFACE))
+            call.send(frame(SETTINGS))
+            while True:
+                head = call.exactly(9)
+                kind, flags, stream = head[3], head[4], struct.unpack(">I", head[5:])[0]
+                call.exactly(int.from_bytes(head[:3], "big"))
+                if kind == SETTINGS and not flags & ACK:
+                    call.send(frame(SETTINGS, ACK))
+                if kind == DATA and flags & END_STREAM:
+                    self.seen.append((call, stream))
+                    act, *more = turns.pop(0)
+                    act(call, stream, *more)
+
+        return self.proxy(self.upstream(script), CCPROXY_UPSTREAM_HTTP="h2c")
+
+    def check_answered(self, proxy, retries):
+        response = proxy.chat(stream=True)
+        self.assertEqual(response.status, 200)
+        self.assertIn(b"at last", response.body)
+        self.assertEqual(proxy.ended()["attempts"], 1 + retries)
+        self.assertEqual(len(self.seen), 1 + retries)
+
+    def test_a_refused_stream_is_sent_again(self):
+        self.check_answered(self.serve((self.reset, REFUSED_STREAM), (self.answer,)), 1)
+        self.assertIs(self.seen[0][0], self.seen[1][0])  # on the same connection
+        self.assertEqual([stream for _, stream in self.seen], [1, 3])
+
+    def test_what_goaway_leaves_out_is_sent_on_another_connection(self):
+        self.check_answered(self.serve((self.leave, 0), (self.answer,)), 1)
+        self.assertIsNot(self.seen[0][0], self.seen[1][0])
+
+    def test_what_goaway_covers_is_waited_for(self):
+        def leave_and_answer(call, stream):
+            self.leave(call, stream, stream)
+            self.answer(call, stream)
+
+        self.check_answered(self.serve((leave_and_answer,)), 0)
+
+    def test_what_may_have_been_processed_is_not_sent_again(self):
+        proxy = self.serve((self.reset, self.INTERNAL_ERROR), (self.answer,))
+        self.assertEqual(proxy.chat(stream=True).status, 503)
+        self.assertEqual(len(self.seen), 1)
 
 
 class Streams(H2Case):

@@ -69,14 +69,14 @@ static void on_reject(void *ctx, const struct sock_addr *peer, enum server_rejec
     seen.rejections++;
 }
 
-static int setup(void **state)
+static void begin(size_t connections_max)
 {
     static const struct server_door door = {.proxies = true};
-    static const struct server_limits limits = {
+    const struct server_limits limits = {
         .head_max = 4096,
         .body_max = 4096,
         .total_max = 1024 * 1024,
-        .connections_max = 16,
+        .connections_max = connections_max,
         .head_timeout_us = 10 * SECOND_US,
         .idle_timeout_us = 75 * SECOND_US,
         .write_timeout_us = 30 * SECOND_US,
@@ -92,12 +92,17 @@ static int setup(void **state)
         .is_proxy = is_proxy,
         .on_reject = on_reject,
     };
+    server = server_new(loop, &limits, &handler);
+    assert_true(server_listen_at(server, peer_listen(&address), &door));
+}
+
+static int setup(void **state)
+{
     (void)state;
     clock_begin();
     memset(&seen, 0, sizeof(seen));
     seen.proxies = true;
-    server = server_new(loop, &limits, &handler);
-    assert_true(server_listen_at(server, peer_listen(&address), &door));
+    begin(16);
     return 0;
 }
 
@@ -303,14 +308,42 @@ static void test_too_many(void **state)
     peer_close(&done);
 }
 
+/* Who has nothing to say keeps nobody out, however few connections there may be. */
+static void test_all_places_are_taken(void **state)
+{
+    struct peer silent[2], p;
+    (void)state;
+    server_free(server);
+    begin(ARRAY_LEN(silent));
+    for (size_t i = 0; i < ARRAY_LEN(silent); i++)
+        silent[i] = client();
+    p = peer_connect(&address);
+    peer_say(&p, LINE GET);
+    RUN_UNTIL(peer_has(&p, "200 OK"));
+    assert_true(peer_ended(&silent[0]));
+    assert_false(peer_ended(&silent[1]));
+    peer_close(&p);
+    for (size_t i = 0; i < ARRAY_LEN(silent); i++)
+        peer_close(&silent[i]);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_cut_everywhere), TEST(test_byte_by_byte),     TEST(test_all_at_once),
-        TEST(test_http2),          TEST(test_missing),          TEST(test_bad),
-        TEST(test_broken_off),     TEST(test_ended_or_reset),   TEST(test_late),
-        TEST(test_strangers),      TEST(test_stranger_is_late), TEST(test_too_many),
+        TEST(test_cut_everywhere),
+        TEST(test_byte_by_byte),
+        TEST(test_all_at_once),
+        TEST(test_http2),
+        TEST(test_missing),
+        TEST(test_bad),
+        TEST(test_broken_off),
+        TEST(test_ended_or_reset),
+        TEST(test_late),
+        TEST(test_strangers),
+        TEST(test_stranger_is_late),
+        TEST(test_too_many),
+        TEST(test_all_places_are_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

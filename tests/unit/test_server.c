@@ -380,6 +380,34 @@ static void test_endless_chunks(void **state)
     peer_close(&p);
 }
 
+/* Who sends as fast as it is read does not keep others waiting, however little each byte brings. */
+static void test_clients_take_turns(void **state)
+{
+    enum { CHUNKS = 100 * KIB, ROOM = 4 * 1024 * KIB };
+    struct peer much = client(), little = client();
+    struct buf body;
+    size_t offered;
+
+    (void)state;
+    seen.mode = HOLD;
+    buf_init(&body, ROOM);
+    for (int i = 0; i < CHUNKS; i++)
+        buf_lit(&body, "1\r\nx\r\n");
+    buf_lit(&body, "0\r\n\r\n");
+    assert_int_equal(setsockopt(much.fd, SOL_SOCKET, SO_SNDBUF, &(int){ROOM}, sizeof(int)), 0);
+    peer_say(&much, CHUNKED);
+    offered = peer_offer(&much, buf_str(&body));
+    peer_say(&little, GET_B);
+    RUN_UNTIL(seen.requests == 1);
+    assert_int_equal(buf_len(&seen.held[0]->body), 0);
+    peer_send(&much, str_skip(buf_str(&body), offered));
+    RUN_UNTIL(seen.requests == 2);
+    assert_int_equal(buf_len(&seen.held[1]->body), CHUNKS);
+    buf_done(&body);
+    peer_close(&much);
+    peer_close(&little);
+}
+
 static void test_overloaded(void **state)
 {
     struct server_limits l = handler_limits();
@@ -931,6 +959,7 @@ int main(int argc, char **argv)
         TEST(test_refusals),
         TEST(test_head_too_long),
         TEST(test_endless_chunks),
+        TEST(test_clients_take_turns),
         TEST(test_overloaded),
         TEST(test_answer_is_not_lost_in_a_reset),
         TEST(test_linger_ends),

@@ -869,6 +869,78 @@ static void test_sessions_end(void **state)
     end_sessions(tickets);
 }
 
+/* --- records without data --- */
+
+/* A client that goes its way without our layer; its handshake with a worker is over. */
+static SSL *rude_client(SSL_CTX *ctx, int fd, struct tls *worker)
+{
+    SSL *ssl = SSL_new(ctx);
+    int near_done = 0, far_done = 0;
+
+    assert_non_null(ssl);
+    assert_int_equal(SSL_set_fd(ssl, fd), 1);
+    SSL_set_connect_state(ssl);
+    for (int i = 0; i < 10 && !(near_done == 1 && far_done == 1); i++) {
+        near_done = SSL_do_handshake(ssl);
+        far_done = tls_handshake(worker);
+    }
+    assert_int_equal(near_done, 1);
+    assert_int_equal(far_done, 1);
+    return ssl;
+}
+
+static void renew_keys(SSL *ssl)
+{
+    assert_int_equal(SSL_key_update(ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+    assert_int_equal(SSL_do_handshake(ssl), 1);
+}
+
+/* However fast they come, a read of them ends, and with it the connection; one each second is taken
+ * for ever. */
+static void check_renewals(struct tls *worker, SSL *ssl)
+{
+    char byte;
+
+    for (int i = 0; i < 100; i++) {
+        renew_keys(ssl);
+        assert_int_equal(tls_read(worker, &byte, 1), STREAM_AGAIN);
+        passed_us += UINT64_C(1000000);
+        clock_refresh();
+    }
+    assert_int_equal(SSL_write(ssl, "x", 1), 1);
+    assert_int_equal(tls_read(worker, &byte, 1), 1);
+    for (int i = 0; i < 40; i++)
+        renew_keys(ssl);
+    assert_int_equal(SSL_write(ssl, "x", 1), 1);
+    assert_int_equal(tls_read(worker, &byte, 1), STREAM_ERROR);
+    assert_string_equal(tls_error_text(worker), "too many records without data");
+    assert_int_equal(tls_writev(worker, &(struct iovec){&byte, 1}, 1), STREAM_ERROR);
+}
+
+static void test_keys_renewed_too_often(void **state)
+{
+    struct tickets *tickets = begin_sessions();
+    struct tls_server *s = new_worker(tickets, false);
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    struct tls *worker;
+    int fds[2];
+    SSL *ssl;
+
+    (void)state;
+    assert_non_null(ctx);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+    worker = tls_accept(s, fds[1]);
+    ssl = rude_client(ctx, fds[0], worker);
+    check_renewals(worker, ssl);
+    tls_free(worker);
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    tls_server_free(s);
+    end_sessions(tickets);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -894,6 +966,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_another_server_knows_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tickets_end_with_their_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sessions_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_keys_renewed_too_often, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, make_identities, drop_identities);
