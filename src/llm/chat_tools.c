@@ -127,6 +127,9 @@ static bool read_extras(struct chat *c, struct jval outer, struct jval inner, st
         members = arena_printf(c->scratch, "%.*s,\"%.*s\":%.*s", STR_FMT(members),
                                STR_FMT(extras[i].name), STR_FMT(value));
     }
+    struct jval eager = get_either(outer, inner, STR("eager_input_streaming"));
+    if (c->o->eager_tools && c->ret->stream && json_type(eager) == JSON_NULL)
+        members = arena_join(c->scratch, members, STR(",\"eager_input_streaming\":true"));
     if (members.n > 0)
         t->extras = members;
     return true;
