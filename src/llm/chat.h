@@ -203,8 +203,9 @@ bool chat_check_own_tool(struct chat *c, struct jval tool, struct str at);
 bool chat_read_own(struct chat *c, struct jval part, struct blocks *into);
 bool chat_read_own_image(struct chat *c, struct jval part, struct blocks *into);
 bool chat_read_server_part(struct chat *c, struct jval part, struct blocks *into);
-/* A tool of Anthropic's, fit to be sent; its cache mark apart, or absent. */
-struct str chat_own_tool(struct chat *c, struct jval tool, struct str *ret_mark);
+/* A tool of Anthropic's that stands at "tools[0]". */
+bool chat_is_own_tool(struct jval type);
+bool chat_read_own_tool(struct chat *c, struct jval v, struct str at);
 
 /* chat_thinking.c */
 /* Puts an assistant message's thinking, texts and calls into one list, in their original order. */

@@ -158,7 +158,8 @@ static bool is_kept(struct jval key)
     return !json_str_is(key, STR("cache_control")) && !json_is(json_value(key), JSON_NULL);
 }
 
-struct str chat_own_tool(struct chat *c, struct jval tool, struct str *ret_mark)
+/* Fit to be sent; its cache mark apart, or absent. */
+static struct str own_tool(struct chat *c, struct jval tool, struct str *ret_mark)
 {
     struct jsonw w;
     bool whole = true;
@@ -177,4 +178,73 @@ struct str chat_own_tool(struct chat *c, struct jval tool, struct str *ret_mark)
     }
     jsonw_object_end(&w);
     return chat_take_text(c);
+}
+
+/* Anthropic's own tools, known by how their type begins. */
+static const struct native {
+    struct str prefix;
+    bool server;   /* upstream runs it */
+    bool nameless; /* a set of tools */
+    struct str beta;
+} natives[] = {
+    {STR_INIT("web_search_"), true, false, STR_INIT("")},
+    {STR_INIT("web_fetch_"), true, false, STR_INIT("")},
+    {STR_INIT("code_execution_"), true, false, STR_INIT("")},
+    {STR_INIT("tool_search_tool_"), true, false, STR_INIT("")},
+    {STR_INIT("bash_"), false, false, STR_INIT("")},
+    {STR_INIT("memory_"), false, false, STR_INIT("")},
+    {STR_INIT("text_editor_"), false, false, STR_INIT("")},
+    /* the beta's tools have a screen, whose size is wanted */
+    {STR_INIT("computer_20241022"), false, false, STR_INIT("computer-use-2024-10-22")},
+    {STR_INIT("computer_20250124"), false, false, STR_INIT("computer-use-2025-01-24")},
+    {STR_INIT("computer_20251124"), false, false, STR_INIT("computer-use-2025-11-24")},
+    {STR_INIT("computer_toolset_"), false, true, STR_INIT("")},
+    {STR_INIT("browser_toolset_"), false, true, STR_INIT("")},
+};
+
+static const struct native *native_of(struct jval type)
+{
+    for (size_t i = 0; i < ARRAY_LEN(natives); i++)
+        if (str_starts(json_str_raw(type), natives[i].prefix))
+            return &natives[i];
+    return NULL;
+}
+
+bool chat_is_own_tool(struct jval type)
+{
+    return native_of(type) != NULL;
+}
+
+static bool check_tool(struct chat *c, struct jval v, const struct native *kind, struct str at)
+{
+    static const char *const sizes[] = {".display_width_px", ".display_height_px"};
+    struct str name = json_str_raw(json_get(v, STR("name")));
+    if (!kind->nameless && !str_eq(chat_clean_name(c, name, false), name))
+        return chat_refuse(c, STR("invalid_value"), arena_join(c->scratch, at, STR(".name")),
+                           "Invalid value: a tool of type '%.*s' needs its name.",
+                           STR_FMT(json_str_raw(json_get(v, STR("type")))));
+    for (size_t i = 0; kind->beta.n > 0 && i < ARRAY_LEN(sizes); i++)
+        if (json_type(json_get(v, str_c(sizes[i] + 1))) == JSON_NULL)
+            return chat_refuse_missing(c, arena_join(c->scratch, at, str_c(sizes[i])));
+    return chat_check_own_tool(c, v, at);
+}
+
+bool chat_read_own_tool(struct chat *c, struct jval v, struct str at)
+{
+    struct jval type = json_get(v, STR("type"));
+    const struct native *kind = native_of(type);
+    struct str name = json_str_raw(json_get(v, STR("name")));
+    if (!check_tool(c, v, kind, at))
+        return false;
+    void **slot = strmap_at(&c->tools, name.n > 0 ? name : json_str_raw(type));
+    if (*slot)
+        return chat_refuse(c, STR("invalid_value"), arena_join(c->scratch, at, STR(".name")),
+                           "Invalid value: a tool is defined twice.");
+    struct tool *t = messages_add_tool(c->scratch, c->m);
+    t->name = name;
+    t->value = own_tool(c, v, &t->cache);
+    t->server = kind->server;
+    c->tool_beta = kind->beta.n > 0 ? kind->beta : c->tool_beta;
+    *slot = t;
+    return true;
 }

@@ -127,6 +127,9 @@ static bool read_extras(struct chat *c, struct jval outer, struct jval inner, st
         members = arena_printf(c->scratch, "%.*s,\"%.*s\":%.*s", STR_FMT(members),
                                STR_FMT(extras[i].name), STR_FMT(value));
     }
+    struct jval eager = get_either(outer, inner, STR("eager_input_streaming"));
+    if (c->o->eager_tools && c->ret->stream && json_type(eager) == JSON_NULL)
+        members = arena_join(c->scratch, members, STR(",\"eager_input_streaming\":true"));
     if (members.n > 0)
         t->extras = members;
     return true;
@@ -261,62 +264,6 @@ static bool read_custom_tool(struct chat *c, struct jval v, size_t i)
     return admit_tool(c, &t, tool_param(c, i, ".custom.name"));
 }
 
-/* Anthropic's own tools, known by how their type begins. */
-static const struct native {
-    struct str prefix;
-    bool server;   /* upstream runs it */
-    bool nameless; /* a set of tools */
-    struct str beta;
-} natives[] = {
-    {STR_INIT("web_search_"), true, false, STR_INIT("")},
-    {STR_INIT("web_fetch_"), true, false, STR_INIT("")},
-    {STR_INIT("code_execution_"), true, false, STR_INIT("")},
-    {STR_INIT("tool_search_tool_"), true, false, STR_INIT("")},
-    {STR_INIT("bash_"), false, false, STR_INIT("")},
-    {STR_INIT("memory_"), false, false, STR_INIT("")},
-    {STR_INIT("text_editor_"), false, false, STR_INIT("")},
-    /* the beta's tools have a screen, whose size is wanted */
-    {STR_INIT("computer_20241022"), false, false, STR_INIT("computer-use-2024-10-22")},
-    {STR_INIT("computer_20250124"), false, false, STR_INIT("computer-use-2025-01-24")},
-    {STR_INIT("computer_20251124"), false, false, STR_INIT("computer-use-2025-11-24")},
-    {STR_INIT("computer_toolset_"), false, true, STR_INIT("")},
-    {STR_INIT("browser_toolset_"), false, true, STR_INIT("")},
-};
-
-static const struct native *native_of(struct jval type)
-{
-    for (size_t i = 0; i < ARRAY_LEN(natives); i++)
-        if (str_starts(json_str_raw(type), natives[i].prefix))
-            return &natives[i];
-    return NULL;
-}
-
-static bool read_native_tool(struct chat *c, struct jval v, size_t i, const struct native *kind)
-{
-    struct str name = json_str_raw(json_get(v, STR("name")));
-    if (!kind->nameless && !is_clean(name, false))
-        return chat_refuse(c, STR("invalid_value"), tool_param(c, i, ".name"),
-                           "Invalid value: a tool of type '%.*s' needs its name.",
-                           STR_FMT(json_str_raw(json_get(v, STR("type")))));
-    static const char *const sizes[] = {".display_width_px", ".display_height_px"};
-    for (size_t k = 0; kind->beta.n > 0 && k < ARRAY_LEN(sizes); k++)
-        if (json_type(json_get(v, str_c(sizes[k] + 1))) == JSON_NULL)
-            return chat_refuse_missing(c, tool_param(c, i, sizes[k]));
-    if (!chat_check_own_tool(c, v, tool_param(c, i, "")))
-        return false;
-    void **slot = strmap_at(&c->tools, name.n > 0 ? name : json_str_raw(json_get(v, STR("type"))));
-    if (*slot)
-        return chat_refuse(c, STR("invalid_value"), tool_param(c, i, ".name"),
-                           "Invalid value: a tool is defined twice.");
-    struct tool *t = messages_add_tool(c->scratch, c->m);
-    t->name = name;
-    t->value = chat_own_tool(c, v, &t->cache);
-    t->server = kind->server;
-    c->tool_beta = kind->beta.n > 0 ? kind->beta : c->tool_beta;
-    *slot = t;
-    return true;
-}
-
 static bool read_tool(struct chat *c, struct jval v, size_t i)
 {
     static const struct {
@@ -335,9 +282,8 @@ static bool read_tool(struct chat *c, struct jval v, size_t i)
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
         if (json_str_is(type, kinds[k].type))
             return kinds[k].read(c, v, i);
-    const struct native *native = native_of(type);
-    if (native)
-        return read_native_tool(c, v, i, native);
+    if (chat_is_own_tool(type))
+        return chat_read_own_tool(c, v, tool_param(c, i, ""));
     return chat_refuse_value(c, tool_param(c, i, ".type"), type, "'function' and 'custom'");
 }
 

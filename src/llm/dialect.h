@@ -46,6 +46,7 @@ struct decode_options {
     struct str betas;           /* the client's anthropic-beta field, or absent */
     bool strict;                /* what would be dropped is refused */
     bool auto_cache;            /* prompts are cached unless the client marks by itself */
+    bool eager_tools;           /* streamed arguments come as they are written, not by members */
     bool unsampled;             /* upstream's API version has no sampling, for any model */
     bool fast_mode;             /* speed "fast", which costs more, may be asked for */
 };

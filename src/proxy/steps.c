@@ -211,6 +211,7 @@ enum step_result step_decode(struct exchange *x)
         .strict = p->config->strict,
         .auto_cache = p->config->auto_cache,
         .fast_mode = p->config->fast_mode,
+        .eager_tools = p->config->eager_tools,
         .unsampled = lacks_sampling(p->config->anthropic_version),
     };
     struct request_error e = {0};

@@ -426,6 +426,16 @@ class NewerVersion(Case):
         self.assertNotIn("temperature", self.bodies[-1])
 
 
+class EagerTools(Case):
+    ENV = {"CCPROXY_EAGER_TOOLS": "true"}
+
+    def test_for_who_streams(self):
+        for stream in (True, False):
+            self.answers = [DONE]
+            self.post([ASK], stream=stream)
+            self.assertEqual(self.bodies[-1]["tools"][0].get("eager_input_streaming"), stream or None)
+
+
 class AdaptStrict(Case):
     ENV = {"CCPROXY_STRICT": "true"}
 
