@@ -146,7 +146,9 @@ static bool ask_and_judge(const struct config *c, struct str token, struct arena
         return complain("TLS", error), false;
     struct loop *l = loop_new();
     struct dns *dns = dns_new(l, c->dns_servers.p);
-    struct keyring *k = keyring_new(l, dns, tls, c);
+    struct shelf *shelf = keyring_shelf_new();
+    keyring_adopt(shelf, c);
+    struct keyring *k = keyring_new(l, dns, tls, c, shelf);
     while (!keyring_settled(k))
         loop_turn(l, UINT64_MAX);
     judge_jwt(k, c, token, a, v);
@@ -155,6 +157,7 @@ static bool ask_and_judge(const struct config *c, struct str token, struct arena
     dns_free(dns);
     loop_free(l);
     tls_ctx_free(tls);
+    shelf_free(shelf);
     return true;
 }
 

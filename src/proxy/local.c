@@ -78,8 +78,9 @@ void local_health(struct exchange *x)
     bool certificates = tls_server_is_valid(p->config->tls, clock_wall_us(),
                                             (uint64_t)p->config->tls_expiry_notice) &&
                         tls_server_is_stapled(p->config->tls);
+    bool auth = !p->keyring || keyring_works(p->keyring);
     bool ready = p->state == PROXY_READY;
-    bool well = upstream && limiter && recording && certificates;
+    bool well = upstream && limiter && auth && recording && certificates;
     char when[CLOCK_TEXT];
     struct buf *body = clean_scratch(x);
     struct jsonw w;
@@ -95,7 +96,7 @@ void local_health(struct exchange *x)
     jsonw_object(&w);
     jsonw_field_bool(&w, "claude_api", upstream);
     jsonw_field_bool(&w, "rate_limiter", limiter);
-    jsonw_field_bool(&w, "auth", p->config->clients.n > 0);
+    jsonw_field_bool(&w, "auth", auth);
     if (p->config->records)
         jsonw_field_bool(&w, "usage", recording);
     if (p->config->tls)

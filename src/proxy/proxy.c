@@ -342,7 +342,7 @@ struct proxy *proxy_new(struct loop *l, const struct config *c, const struct sha
     init_server(p);
     refresh_start(p);
     if (c->auth == AUTH_BY_JWT)
-        p->keyring = keyring_new(l, p->dns, p->tls, c);
+        p->keyring = keyring_new(l, p->dns, p->tls, c, s->keysets);
     return p;
 }
 
@@ -358,6 +358,11 @@ void proxy_saw_upstream(struct proxy *p, bool works)
 bool proxy_upstream_works(const struct proxy *p)
 {
     return p->shared->board->upstream_failures < UPSTREAM_DOWN_AFTER;
+}
+
+bool proxy_is_prepared(const struct proxy *p)
+{
+    return !p->keyring || keyring_settled(p->keyring);
 }
 
 bool proxy_listen(struct proxy *p, int fd, size_t entry)

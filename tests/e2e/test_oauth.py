@@ -5,6 +5,8 @@ import hashlib
 import hmac
 import http.server
 import json
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -188,6 +190,36 @@ class Oauth(harness.TestCase):
         self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, 200)
         self.assertEqual(self.ask(proxy, token({}, self.other, kid="two")).status, 401)
         self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, 200)
+
+    def test_known_keys_outlive_the_provider_and_the_workers(self):
+        """A dead provider, then killed workers and reloads: tokens of known keys come in, always."""
+        provider = Provider()
+        provider.pages["/keys"] = {"keys": [self.key.jwk()]}
+        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys", CCPROXY_WORKERS=2)
+        self.assertEqual(provider.asked, ["/keys"])  # for both
+        provider.close()
+        known, unknown = token({}, self.key, kid="one"), token({}, self.other, kid="two")
+        for n in range(1, 4):
+            for pid in proxy.workers():
+                os.kill(pid, signal.SIGKILL)
+                self.assertEqual([self.ask(proxy, known).status for _ in range(4)], [200] * 4)
+            proxy.kill(signal.SIGHUP)
+            proxy.wait_log("reloaded", n)
+            self.assertEqual([self.ask(proxy, known).status for _ in range(4)], [200] * 4)
+            self.assertEqual(self.ask(proxy, unknown).status, 401)
+        self.assertIs(proxy.get("/health", key=None).json()["checks"]["auth"], True)
+
+    def test_nobody_is_refused_because_keys_are_on_their_way(self):
+        """A worker takes requests when it knows the keys, and soon when it is not told; health says so."""
+        provider = Provider()
+        provider.pages["/keys"] = {"keys": [self.key.jwk()]}
+        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys")
+        self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, 200)
+        provider.close()
+        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys")
+        self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, 401)
+        health = proxy.get("/health", key=None).json()
+        self.assertEqual((health["status"], health["checks"]["auth"]), ("degraded", False))
 
     def test_discovery(self):
         provider = Provider()
