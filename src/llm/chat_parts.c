@@ -124,6 +124,16 @@ static bool refuse_image(struct chat *c, const char *code, const char *suffix, c
     return chat_refuse(c, str_c(code), chat_part_param(c, suffix), "Invalid image: %s", why);
 }
 
+bool chat_count_image(struct chat *c)
+{
+    enum { MOST = 600, MOST_SMALL = 100, SMALL_CONTEXT = 200000 };
+
+    unsigned most = c->m->model->context <= SMALL_CONTEXT ? MOST_SMALL : MOST;
+    return ++c->n_images <= most ||
+           chat_refuse(c, STR("too_many_images"), STR("messages"),
+                       "Too many images: the maximum is %u per request for this model.", most);
+}
+
 bool chat_add_base64(struct chat *c, struct str data, bool escaped, const char *suffix,
                      struct blocks *into)
 {
@@ -140,7 +150,7 @@ bool chat_add_base64(struct chat *c, struct str data, bool escaped, const char *
     if (data.n > IMAGE_MAX)
         return refuse_image(c, "image_too_large", suffix, "it exceeds 10 MB of base64.");
     add_source(c, into, BLOCK_IMAGE, media_type, data);
-    return true;
+    return chat_count_image(c);
 }
 
 static bool read_image_data(struct chat *c, struct str url, bool escaped, const char *suffix,
@@ -177,7 +187,7 @@ static bool read_image_url(struct chat *c, struct jval part, struct blocks *into
     struct block *b = blocks_add(c->scratch, into, type);
     b->source = SOURCE_URL;
     b->text = json_str_raw(value);
-    return true;
+    return type != BLOCK_IMAGE || chat_count_image(c);
 }
 
 static bool is_text_type(struct str type)
@@ -219,7 +229,9 @@ static bool read_file_data(struct chat *c, struct jval value, struct str title, 
         form_ok = false;
     if (str_starts(media_type, STR("image/"))) {
         add_source(c, into, BLOCK_IMAGE, media_type, data);
-    } else if (media_type.p) {
+        return chat_count_image(c);
+    }
+    if (media_type.p) {
         add_source(c, into, BLOCK_DOCUMENT, media_type, data);
         into->last->title = title;
     } else if (form_ok && is_text_type(declared) && decode_text(c, data, &text)) {

@@ -76,12 +76,33 @@ static enum step_result fail_unknown_url(struct exchange *x, const char *unsuppo
                                            STR_FMT(x->path), unsupported));
 }
 
+/* JSON is UTF-8 (RFC 8259 section 8.1); whatever a client calls something else would be read wrongly. */
+static bool is_utf8(struct str parameters)
+{
+    static const struct str name = STR_INIT("charset=");
+    struct str one, rest = parameters.n ? parameters : STR_NONE;
+    while (str_split(&rest, ';', &one)) {
+        one = str_trim(one);
+        if (!str_starts_nocase(one, name))
+            continue;
+        struct str charset = str_skip(one, name.n);
+        if (charset.n > 1 && charset.p[0] == '"' && str_ends(charset, STR("\"")))
+            charset = str_of(charset.p + 1, charset.n - 2);
+        if (!str_eq_nocase(charset, STR("utf-8")) && !str_eq_nocase(charset, STR("utf8")) &&
+            !str_eq_nocase(charset, STR("us-ascii")))
+            return false;
+    }
+    return true;
+}
+
 static bool has_json_type(const struct h1_head *head)
 {
     struct str type = head->known[H1_CONTENT_TYPE];
     struct str media = str_trim(str_head(type, str_find(type, ';')));
     if (type.n == 0)
         return true; /* curl users forget it; the body decides */
+    if (!is_utf8(str_skip(type, str_find(type, ';'))))
+        return false;
     return str_eq_nocase(media, STR("application/json")) || str_ends(media, STR("+json")) ||
            str_eq_nocase(media, STR("text/plain")) ||
            str_eq_nocase(media, STR("application/x-www-form-urlencoded")); /* curl -d */
