@@ -176,6 +176,10 @@ static enum auth_result check_both(struct exchange *x, enum auth_result result,
 
 static enum step_result judge(struct exchange *x, enum auth_result result)
 {
+    if (result == AUTH_OK && !client_may_come(x->client, &x->address)) {
+        x->client = NULL;
+        result = AUTH_REFUSED;
+    }
     if (result == AUTH_REFUSED)
         return fail_credential(x);
     count_auth(x, result);

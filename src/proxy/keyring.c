@@ -41,9 +41,10 @@ struct keyset {
 struct remembered {
     struct sha256 token;
     int64_t expires_s;
-    uint32_t rights;
+    uint32_t rights; /* by scope */
     uint8_t name_n;
     char name[CLIENT_NAME_MAX];
+    struct str settings; /* what its claim says, or absent; owned */
 };
 
 struct keyring {
@@ -137,12 +138,24 @@ static void begin(struct keyring *k)
 
 /* --- keys --- */
 
+static void forget(struct remembered *r)
+{
+    mem_free((void *)(uintptr_t)r->settings.p);
+    *r = (struct remembered){.expires_s = 0};
+}
+
+static void forget_all(struct keyring *k)
+{
+    for (size_t i = 0; i < REMEMBERED; i++)
+        forget(&k->seen[i]);
+}
+
 static void replace(struct keyring *k, struct jwt_keys *fresh, uint64_t at_us)
 {
     jwt_keys_done(&k->published);
     k->published = *fresh;
     k->published_at_us = at_us;
-    memset(k->seen, 0, sizeof(k->seen)); /* keys that are gone vouch for nothing */
+    forget_all(k); /* keys that are gone vouch for nothing */
 }
 
 static void share(struct keyring *k)
@@ -337,6 +350,7 @@ struct keyring *keyring_new(struct loop *l, struct dns *dns, struct tls_ctx *tls
         .algs = c->jwt_algs,
         .leeway_s = c->jwt_leeway / (1000 * 1000),
         .lifetime_max_s = c->jwt_lifetime / (1000 * 1000),
+        .settings = c->jwt_claim,
     };
     jwt_keys_init(&k->published);
     buf_init(&k->request, REQUEST_MAX);
@@ -356,6 +370,7 @@ void keyring_free(struct keyring *k)
         return;
     timer_stop(k->loop, &k->timer);
     forget_pool(k);
+    forget_all(k);
     jwt_keys_done(&k->published);
     buf_done(&k->request);
     buf_done(&k->answer);
@@ -395,7 +410,22 @@ static uint32_t rights_of(struct str scope)
     return any ? rights : RIGHTS_DEFAULT;
 }
 
-static const struct client *client_of(const struct keyring *k, const struct remembered *r,
+/* Its own settings, over those of its scope; false when they are not to be understood, since whoever
+ * wrote them may have meant less than they seem to say. */
+static bool read_settings(struct keyring *k, struct client *c, struct str settings, struct arena *a)
+{
+    char error[CLIENTS_ERROR];
+    if (settings.n == 0)
+        return true;
+    if (json_parse(&k->doc, settings) == JSON_OK &&
+        client_read_settings(c, json_root(&k->doc), a, error))
+        return true;
+    LOG(LOG_DEBUG, "settings of a token", LOG_CSTR("error", error));
+    return false;
+}
+
+/* NULL: what the token says of it is not to be understood. */
+static const struct client *client_of(struct keyring *k, const struct remembered *r,
                                       struct arena *a)
 {
     const struct clients *known = &k->config->clients;
@@ -410,7 +440,7 @@ static const struct client *client_of(const struct keyring *k, const struct reme
         .rights = r->rights,
         .limits = {-1, -1, -1, -1, -1, -1},
     };
-    return c;
+    return read_settings(k, c, r->settings, a) ? c : NULL;
 }
 
 static struct remembered *place_of(struct keyring *k, const struct sha256 *hash)
@@ -458,18 +488,18 @@ static enum jwt_result verify_anew(struct keyring *k, struct str token, int64_t 
     return r;
 }
 
-static struct remembered remember(const struct sha256 *hash, const struct jwt_claims *claims,
-                                  struct arena *a)
+static void remember(struct remembered *r, const struct sha256 *hash,
+                     const struct jwt_claims *claims, struct arena *a)
 {
-    struct str name = name_of(claims->subject, a);
-    struct remembered r = {
-        .token = *hash,
-        .expires_s = claims->expires_s,
-        .rights = rights_of(claims->scope),
-        .name_n = (uint8_t)name.n,
-    };
-    memcpy(r.name, name.p, name.n);
-    return r;
+    struct str name = name_of(claims->subject, a), settings = claims->settings;
+    forget(r);
+    r->token = *hash;
+    r->expires_s = claims->expires_s;
+    r->rights = rights_of(claims->scope);
+    r->name_n = (uint8_t)name.n;
+    memcpy(r->name, name.p, name.n);
+    if (settings.n > 0)
+        r->settings = str_of(memcpy(mem_alloc(settings.n), settings.p, settings.n), settings.n);
 }
 
 enum jwt_result keyring_judge(struct keyring *k, struct str token, int64_t now_s, struct arena *a,
@@ -484,11 +514,14 @@ enum jwt_result keyring_judge(struct keyring *k, struct str token, int64_t now_s
         result = verify_anew(k, token, now_s, a, &claims);
         if (result != JWT_OK)
             return result;
-        *r = remember(&hash, &claims, a);
+        remember(r, &hash, &claims, a);
     }
     ret->client = client_of(k, r, a);
     ret->expires_s = r->expires_s;
-    return JWT_OK;
+    if (ret->client)
+        return JWT_OK;
+    forget(r);
+    return JWT_BAD_SETTINGS;
 }
 
 bool keyring_knows(struct keyring *k, struct str token, int64_t now_s)

@@ -56,6 +56,18 @@ class Clients(harness.TestCase):
         self.assertEqual(proxy.get("/v1/models", key=BOB).status, 200)
         self.assertEqual(proxy.ended(1)["client"], "ann")
 
+    def test_addresses(self):
+        """A key that is used elsewhere is no key, and nothing tells that it is one."""
+        clients = {"ann": {"hash": sha(ANN), "addresses": ["10.0.0.0/8", "2001:db8::/32"]}, "bob": {"hash": sha(BOB)}}
+        proxy = self.start(CCPROXY_CLIENTS=json.dumps(clients), CCPROXY_TRUSTED_PROXIES="127.0.0.1")
+        unknown = proxy.get("/v1/models", key="nonsense")
+        for key, address, status in ((ANN, "10.9.8.7", 200), (ANN, "2001:db8::1", 200), (ANN, "11.0.0.1", 401), (ANN, None, 401),
+                                     (ANN, "10.0.0.1, 192.0.2.1", 401), (BOB, "11.0.0.1", 200), (BOB, None, 200)):
+            answer = proxy.get("/v1/models", key=key, fields={"X-Forwarded-For": address} if address else {})
+            self.assertEqual(answer.status, status, (key, address))
+            if status == 401:
+                self.assertEqual(answer.body, unknown.body)
+
     def test_expired_and_unknown_are_not_told_apart(self):
         proxy = self.start(CCPROXY_CLIENTS=json.dumps(CLIENTS))
         answers = [self.chat(proxy, key) for key in (OLD, "not-a-key-at-all", "key-of-soon-04")]

@@ -136,6 +136,35 @@ class Oauth(harness.TestCase):
                 self.assertEqual(self.ask(proxy, bearer, "GET", "/v1/models").status, models)
         self.assertEqual(self.ask(proxy, token({}, self.other)).status, 401)
 
+    def test_settings_in_a_claim(self):
+        """A token says what its client may do, as the configuration does for its own clients."""
+        clients = {"bob": {"rights": ["models"]}}
+        proxy = self.start(CCPROXY_JWT_PUBLIC_KEY=self.key.pem, CCPROXY_CLIENTS=json.dumps(clients))
+        own = {"rights": ["chat", "stats"], "models": ["claude-haiku-*"], "aliases": {"gpt-4o": "claude-haiku-5-5"}, "rpm": 3}
+        bearer = token({"ccproxy": own, "scope": "ccproxy:models"}, self.key)
+        answers = [self.ask(proxy, bearer) for _ in range(4)]
+        self.assertEqual([a.status for a in answers], [200, 200, 200, 429])
+        self.assertEqual(answers[0].fields["x-ratelimit-limit-requests"], "3")
+        self.assertEqual(proxy.ended(1)["asked_model"], "gpt-4o")
+        self.assertEqual(self.ask(proxy, bearer, "GET", "/v1/models").status, 403)
+        self.assertEqual(self.ask(proxy, bearer, "GET", "/stats").status, 200)
+        only = token({"sub": "eve", "ccproxy": {"models": ["claude-opus-*"]}}, self.key)
+        self.assertEqual([self.ask(proxy, only).status for _ in range(2)], [403, 403])
+        # The configuration knows better, and null is nothing.
+        self.assertEqual(self.ask(proxy, token({"sub": "bob", "ccproxy": {"rights": ["chat"]}}, self.key)).status, 403)
+        self.assertEqual(self.ask(proxy, token({"sub": "sue", "ccproxy": None}, self.key)).status, 200)
+
+    def test_settings_that_are_not_understood(self):
+        proxy = self.start(CCPROXY_JWT_SECRET=SECRET, CCPROXY_JWT_CLAIM="https://idp.example/ccproxy", CCPROXY_AUTH_FAILURES="0")
+        nobody = self.ask(proxy, None)
+        odd = ([], "chat", 5, {"rmp": 5}, {"rpm": "5"}, {"rights": "chat"}, {"hash": "sha256:" + "0" * 64}, {"certificate": "dns:a"},
+               {"models": []}, {"addresses": ["10.0.0.0/8"]}, {"expires": "2020-01-01T00:00:00Z"}, {"models": ["x" * 3000]})
+        for settings in odd:
+            for _ in range(2):
+                answer = self.ask(proxy, token({"https://idp.example/ccproxy": settings}))
+                self.assertEqual((answer.status, answer.body), (401, nobody.body), settings)
+        self.assertEqual(self.ask(proxy, token({"https://idp.example/ccproxy": {"rpm": 5}, "ccproxy": []})).status, 200)
+
     def test_algorithms(self):
         """Keys may be for more than tokens are to be signed with."""
         provider = Provider()
