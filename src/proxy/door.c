@@ -29,16 +29,6 @@ struct address door_peer(const struct sock_addr *peer)
     }
 }
 
-static struct str forwarded_for(struct exchange *x, const struct h1_head *head)
-{
-    struct str all = STR("");
-    for (size_t i = 0; i < head->n_fields; i++)
-        if (str_eq_nocase(head->fields[i].name, STR("x-forwarded-for")))
-            all = arena_printf(&x->keep, "%.*s%s%.*s", STR_FMT(all), all.n > 0 ? "," : "",
-                               STR_FMT(head->fields[i].value));
-    return all;
-}
-
 static bool may_call(const struct config *c, struct str origin)
 {
     struct str rest = c->cors_origins.n ? c->cors_origins : STR_NONE, part;
@@ -52,7 +42,8 @@ void door_read(struct exchange *x, const struct h1_head *head)
 {
     const struct config *c = x->proxy->config;
     if (c->trusted_proxies.n)
-        x->address = address_of_client(&c->proxies, &x->address, forwarded_for(x, head));
+        x->address = address_of_client(&c->proxies, &x->address,
+                                       h1_field_list(head, STR("x-forwarded-for"), &x->keep));
     struct str origin = c->cors_origins.n ? h1_field(head, STR("origin")) : STR_NONE;
     if (may_call(c, origin))
         x->origin = arena_dup(&x->keep, origin);
@@ -197,11 +188,7 @@ enum step_result step_authenticate(struct exchange *x)
     struct proxy *p = x->proxy;
     const struct h1_head *head = x->request->head;
     const int64_t now_s = (int64_t)(clock_wall_us() / 1000000);
-    const struct auth_fields fields = {
-        .authorization = head->known[H1_AUTHORIZATION],
-        .x_api_key = head->known[H1_X_API_KEY],
-        .api_key = h1_field(head, STR("api-key")),
-    };
+    const struct auth_fields fields = auth_fields_of(head);
     struct str credential;
     uint64_t wait_us;
     if (x->endpoint->right == 0 || head->method == H1_OPTIONS || is_operator_here(x, &fields))

@@ -524,3 +524,16 @@ struct str h1_field(const struct h1_head *head, struct str name)
     }
     return STR_NONE;
 }
+
+struct str h1_field_list(const struct h1_head *head, struct str name, struct arena *a)
+{
+    struct str all = STR("");
+    for (size_t i = 0; i < head->n_fields; i++) {
+        const struct h1_field *f = &head->fields[i];
+        if (!str_eq_nocase(f->name, name))
+            continue;
+        all = all.n > 0 ? arena_join(a, arena_join(a, all, STR(",")), f->value)
+                        : arena_dup(a, f->value);
+    }
+    return all;
+}
