@@ -53,6 +53,18 @@ void door_read(struct exchange *x, const struct h1_head *head)
 
 /* --- credentials ---------------------------------------------------------------------------- */
 
+/* A page of somebody's can make its own name mean this machine, and a browser here read ours for it (DNS
+ * rebinding). Such a name has a dot, since nobody else's names here have none. */
+static bool is_named_by_us(struct str authority)
+{
+    struct address literal;
+    struct str host = str_head(authority, str_find(authority, ':'));
+    if (str_ends(host, STR(".")))
+        host.n--;
+    return str_find(host, '.') == host.n || address_parse(authority, &literal) ||
+           (host.n > 10 && str_eq_nocase(str_skip(host, host.n - 10), STR(".localhost")));
+}
+
 /* Operators' pages are open to this machine itself: no proxy has brought the request from elsewhere.
  * What a PROXY header calls this machine is the proxy's own. */
 static bool is_operator_here(const struct exchange *x, const struct auth_fields *fields)
@@ -62,7 +74,8 @@ static bool is_operator_here(const struct exchange *x, const struct auth_fields 
     struct str credential;
     bool operators = x->endpoint->right & (RIGHT_STATS | RIGHT_METRICS);
     if (!operators || x->request->proxied || !sock_addr_is_loopback(&x->request->peer) ||
-        !auth_presented(fields, &credential) || credential.n)
+        !auth_presented(fields, &credential) || credential.n ||
+        !is_named_by_us(x->request->head->authority))
         return false;
     for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
         if (h1_field(x->request->head, forwarded[i]).p)

@@ -1,6 +1,7 @@
 """Addresses: failures that cost the address they came from, trusted proxies. Pages: CORS. Headers: what is on
 every answer, and what never goes upstream."""
 import contextlib
+import hashlib
 import socket
 
 import harness
@@ -131,6 +132,22 @@ class Pages(harness.TestCase):
             done = harness.run("check", CCPROXY_CORS_ORIGINS=value)
             self.assertEqual(done.returncode, 1)
             self.assertIn("CCPROXY_CORS_ORIGINS", done.stdout + done.stderr)
+
+
+class Operators(harness.TestCase):
+    def test_this_machine_by_its_own_names(self):
+        """Whoever makes his own name mean this machine, for a browser on it, reads nothing without a key."""
+        proxy = self.proxy(None, CCPROXY_API_KEYS=None, CCPROXY_AUTH_FAILURES="0", CCPROXY_CLIENTS=(
+            '{"ops":{"hash":"sha256:%s","rights":["stats","metrics"]}}' % hashlib.sha256(KEY.encode()).hexdigest()))
+        for host, status in (("localhost", 200), ("LOCALHOST:8000", 200), ("127.0.0.1:8000", 200), ("[::1]:8000", 200), ("ccproxy", 200),
+                             ("a.localhost", 200), ("evil.example", 401), ("evil.example.:8000", 401), ("localhost.evil.example", 401),
+                             ("127.0.0.1.evil.example", 401), ("evillocalhost.x", 401), ("xlocalhost.", 200)):
+            for path in ("/metrics", "/stats"):
+                for key, wanted in ((None, status), (KEY, 200)):
+                    with contextlib.closing(proxy.client()) as c:
+                        credential = f"X-API-Key: {key}\r\n" if key else ""
+                        c.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{credential}\r\n")
+                        self.assertEqual(c.response().status, wanted, (host, key))
 
 
 class Headers(harness.TestCase):
