@@ -204,6 +204,9 @@ static bool read_one_hash(struct reading *r, struct jval v)
     struct sha256 hash;
     if (!json_is(v, JSON_STRING) || !parse_hash(json_str_raw(v), &hash))
         return fault(r, "like sha256: and 64 hex digits; ccproxy keys mint makes it");
+    const struct sha256 of_nothing = hash_sha256(STR(""));
+    if (hash_equal(&hash, &of_nothing))
+        return fault(r, "that of a key: it is the hash of nothing");
     add_key(&r->clients->keys, r->client, &hash, r->arena);
     return true;
 }

@@ -197,8 +197,16 @@ class Clients(harness.TestCase):
                 ({"CCPROXY_AUTH_METHOD": "basic"}, 'CCPROXY_AUTH_METHOD: "basic" is not'),
                 ({"CCPROXY_AUTH_METHOD": "bearer_token"}, "CCPROXY_BEARER_TOKEN: is required"),
                 ({"CCPROXY_AUTH_METHOD": "bearer_token", "CCPROXY_BEARER_TOKEN": "short"},
-                 "CCPROXY_BEARER_TOKEN: is not at least")):
-            done = harness.run("check", ANTHROPIC_API_KEY="sk-test", **env)
+                 "CCPROXY_BEARER_TOKEN: is not at least"),
+                ({"CCPROXY_AUTH_METHOD": "bearer_token", "CCPROXY_BEARER_TOKEN": "a" * 40}, "CCPROXY_BEARER_TOKEN: is too simple"),
+                ({"CCPROXY_AUTH_METHOD": "bearer_token", "CCPROXY_BEARER_TOKEN": "sk-upstream"},
+                 "CCPROXY_BEARER_TOKEN: is the upstream's key"),
+                ({"CCPROXY_API_KEYS": "ann:sk-0123456789,sk-upstream"}, "CCPROXY_API_KEYS: key 2 is the upstream's"),
+                ({"CCPROXY_API_KEYS": "ann:aaaaaaaaaaaaaaaa"}, "CCPROXY_API_KEYS: key 1 is too simple"),
+                ({"CCPROXY_API_KEYS": "ann:"}, "CCPROXY_API_KEYS: key 1 is shorter"),
+                ({"CCPROXY_API_KEYS": "a:sk-0123456789,b:sk-0123456789"}, "have the same key"),
+                ({"CCPROXY_CLIENTS": json.dumps({"a": {"hash": sha("")}})}, "it is the hash of nothing")):
+            done = harness.run("check", ANTHROPIC_API_KEY="sk-upstream", **env)
             self.assertEqual(done.returncode, 1)
             self.assertIn(line, done.stderr)
 

@@ -278,6 +278,7 @@ class Oauth(harness.TestCase):
         pem = Key.openssl("pkey", "-pubout", data=weak).decode()
         for env, line in (({}, "oauth2 needs a key"),
                           ({"CCPROXY_JWT_SECRET": "short"}, "CCPROXY_JWT_SECRET: the secret is shorter than 32"),
+                          ({"CCPROXY_JWT_SECRET": "ab" * 32}, "CCPROXY_JWT_SECRET: is too simple"),
                           ({"CCPROXY_JWT_PUBLIC_KEY": "x"}, "CCPROXY_JWT_PUBLIC_KEY: not a public key in PEM"),
                           ({"CCPROXY_JWT_PUBLIC_KEY": pem}, "CCPROXY_JWT_PUBLIC_KEY: the RSA key has less than 2048"),
                           ({"CCPROXY_JWKS": '{"keys":[]}'}, "CCPROXY_JWKS: holds no key"),
@@ -289,3 +290,9 @@ class Oauth(harness.TestCase):
                                CCPROXY_AUTH_METHOD="oauth2", **env)
             self.assertEqual(done.returncode, 1, env)
             self.assertIn(line, done.stderr)
+        for url, warned in (("http://idp.example/k", True), ("https://idp.example/k", False), ("http://127.0.0.1:9/k", False),
+                            ("http://localhost/k", False)):
+            for name in ("CCPROXY_JWKS_URL", "CCPROXY_OIDC_ISSUER"):
+                done = harness.run("check", ANTHROPIC_API_KEY="sk-test", CCPROXY_API_KEYS=None,
+                                   CCPROXY_AUTH_METHOD="oauth2", **{name: url})
+                self.assertEqual((done.returncode, f"{name}: is not https" in done.stdout + done.stderr), (0, warned), url)

@@ -144,6 +144,9 @@ static void test_faults(void **state)
         {"{\"a\":{\"hash\":\"sha256:12\"}}", "hash is not"},
         {"{\"a\":{\"hash\":\"plain key\"}}", "hash is not"},
         {"{\"a\":{\"hash\":[1]}}", "hash is not"},
+        {"{\"a\":{\"hash\":\"sha256:"
+         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}}",
+         "hash is not that of a key: it is the hash of nothing"},
         {"{\"a\":{\"rights\":[\"chatt\"]}}", "rights is not a list of chat"},
         {"{\"a\":{\"rights\":\"chat\"}}", "rights is not a list of chat"},
         {"{\"a\":{\"models\":[]}}", "models is not"},
