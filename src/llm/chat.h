@@ -120,6 +120,7 @@ struct chat {
     struct chat_wish wish;
     size_t message, part; /* where we are, for params of errors */
     unsigned n_images;
+    uint32_t largest_side;  /* in pixels, of those whose size is known */
     bool search_reserved;   /* web_search is upstream's own here */
     bool names_synthesised; /* declarations were made up from the history */
     bool cited;             /* a document asks for citations */

@@ -6,9 +6,10 @@
  */
 #include "base/text.h"
 #include "llm/chat.h"
+#include "llm/picture.h"
 #include "wire/jsonw.h"
 
-enum { IMAGE_MAX = 10 * 1024 * 1024, SNIFF = 12 };
+enum { IMAGE_MAX = 10 * 1024 * 1024, SIDE_MAX = 8000, SNIFF = 12 };
 
 struct part_kind {
     struct str type;
@@ -126,7 +127,13 @@ static bool refuse_image(struct chat *c, const char *code, const char *suffix, c
 
 bool chat_count_image(struct chat *c)
 {
-    enum { MOST = 600, MOST_SMALL = 100, SMALL_CONTEXT = 200000 };
+    enum { MOST = 600, MOST_SMALL = 100, SMALL_CONTEXT = 200000, MANY = 20, MANY_SIDE = 2000 };
+
+    if (c->n_images >= MANY && c->largest_side > MANY_SIDE)
+        return chat_refuse(c, STR("image_too_large"), STR("messages"),
+                           "Invalid image: of more than %d images none may have over %d pixels in "
+                           "width or height.",
+                           MANY, MANY_SIDE);
 
     unsigned most = c->m->model->context <= SMALL_CONTEXT ? MOST_SMALL : MOST;
     return ++c->n_images <= most ||
@@ -149,6 +156,12 @@ bool chat_add_base64(struct chat *c, struct str data, bool escaped, const char *
                             "supported formats are PNG, JPEG, GIF and WEBP.");
     if (data.n > IMAGE_MAX)
         return refuse_image(c, "image_too_large", suffix, "it exceeds 10 MB of base64.");
+    struct picture size;
+    uint32_t side = picture_read(data, &size) ? (uint32_t)size_max(size.width, size.height) : 0;
+    if (side > SIDE_MAX)
+        return refuse_image(c, "image_too_large", suffix,
+                            "its width or height exceeds 8000 pixels.");
+    c->largest_side = (uint32_t)size_max(c->largest_side, side);
     add_source(c, into, BLOCK_IMAGE, media_type, data);
     return chat_count_image(c);
 }

@@ -1,6 +1,8 @@
 """What is wrong with a request is found here, with the name of what is wrong, and costs nothing: none of these
 reaches the upstream, and a good request on the same connection still does."""
+import base64
 import json
+import struct
 
 import harness
 
@@ -80,6 +82,15 @@ FIELDS = [
     ("too_many_images", "messages", {"model": "claude-haiku-4-5", **user(
         *[{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}] * 101)}),
 ]
+
+
+def png(width, height):
+    head = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", width, height) + b"\x08\0\0\0\0" + bytes(16)
+    return "data:image/png;base64," + base64.b64encode(head).decode()
+
+
+FIELDS += [("image_too_large", IMAGE, image(png(8001, 1))), ("image_too_large", IMAGE, image(png(1, 2**31))),
+           ("image_too_large", "messages", user(*[image(png(2001 if i == 3 else 9, 9))["messages"][0]["content"][0] for i in range(21)]))]
 # The upstream would have to fetch them: nobody is sent to an address that is somebody's own.
 URLS = ["", "x", "//a.example/x.png", "http://a.example/x.png", "https://", "https:///x.png", "ftp://a.example/x", "file:///etc/passwd",
         "javascript:alert(1)", "https://user:pw@a.example/x.png", "https://user@a.example/x.png", "https://a.example/ x.png",
@@ -163,6 +174,12 @@ class Refusals(harness.TestCase):
                     "https://1.2.3.example/x", "https://x.local.example/x"):
             self.sent.request("POST", CHAT, {**GOOD, **image(url)})
             self.assertEqual(self.sent.response().status, 200, url)
+        self.before = len(self.up.requests)
+
+    def test_large_images(self):
+        for urls in ([png(8000, 8000)] * 20, [png(2000, 2000)] * 21):
+            self.sent.request("POST", CHAT, {**GOOD, **user(*[image(u)["messages"][0]["content"][0] for u in urls])})
+            self.assertEqual(self.sent.response().status, 200)
         self.before = len(self.up.requests)
 
     def test_models(self):
