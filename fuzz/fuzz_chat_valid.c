@@ -16,11 +16,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { BODY_MAX = 64 * 1024 * 1024 };
 
-static enum valid_result judge(struct str body, struct arena *scratch, struct str *ret_why)
+/* What only upstream can know: whether a signature is its own, and which models it has. */
+static bool is_unknowable(struct str why)
+{
+    return str_starts(why, STR("model: ")) || str_find_str(why, STR("Invalid `signature`")) < why.n;
+}
+
+static enum valid_result judge(struct str body, struct sim_request q, struct arena *scratch,
+                               struct str *ret_why)
 {
     struct json doc;
     struct sim_error error;
-    struct sim_request q = {.version = SIM_VERSION_OLD, .betas = STR("fast-mode-2026-02-01")};
     json_init(&doc);
     enum valid_result result = VALID_TAKEN;
     if (json_parse(&doc, body) != JSON_OK) {
@@ -28,7 +34,7 @@ static enum valid_result judge(struct str body, struct arena *scratch, struct st
         result = VALID_BROKEN;
     } else if (!sim_validate_request(&doc, scratch, &q, &error)) {
         *ret_why = error.message;
-        result = VALID_BROKEN;
+        result = is_unknowable(error.message) ? VALID_TAKEN : VALID_BROKEN;
     }
     json_done(&doc);
     return result;
@@ -38,7 +44,11 @@ enum valid_result valid_check(const struct models *models, unsigned settings, st
                               struct arena *scratch, struct str *ret_body, struct str *ret_why)
 {
     struct decode_options options = {
-        .models = models, .auto_cache = settings & 1, .fast_mode = settings & 2};
+        .models = models,
+        .auto_cache = settings & 1,
+        .fast_mode = settings & 2,
+        .unsampled = settings & 4,
+    };
     struct arena keep;
     struct decoded d;
     struct request_error error;
@@ -52,7 +62,11 @@ enum valid_result valid_check(const struct models *models, unsigned settings, st
     if (dialect_chat.decode(&options, &doc, request, &keep, scratch, &d, &error)) {
         messages_write(d.request, &rope);
         *ret_body = arena_dup(scratch, rope_flatten(&rope, scratch));
-        result = judge(*ret_body, scratch, ret_why);
+        const struct sim_request q = {
+            .version = settings & 4 ? SIM_VERSION_NEW : SIM_VERSION_OLD,
+            .betas = d.request->betas,
+        };
+        result = judge(*ret_body, q, scratch, ret_why);
     } else {
         *ret_why = arena_dup(scratch, error.message);
     }
@@ -74,8 +88,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     gen_init_bytes(&g, str_of((const char *)data, size));
     g.native = true;
     chat_gen_request(&g);
+    if (size > 0 && data[0] & 8)
+        chat_mangle(&g);
     arena_init(&scratch);
-    if (valid_check(models, size > 0 ? data[0] % 4 : 0, buf_str(&g.out), &scratch, &body, &why) ==
+    if (valid_check(models, size > 0 ? data[0] % 8 : 0, buf_str(&g.out), &scratch, &body, &why) ==
         VALID_BROKEN) {
         (void)fprintf(stderr, "%.*s\n%.*s\n%.*s\n", STR_FMT(buf_str(&g.out)), STR_FMT(body),
                       STR_FMT(why));

@@ -12,7 +12,7 @@ enum valid_result {
     VALID_BROKEN,  /* accepted, and upstream would refuse it: *ret_why */
 };
 
-/* settings: bit 0 auto_cache, bit 1 fast_mode. ret_body and ret_why live in scratch. */
+/* settings: bit 0 auto_cache, bit 1 fast_mode, bit 2 the newer API version. ret_body and ret_why live in scratch. */
 enum valid_result valid_check(const struct models *models, unsigned settings, struct str request,
                               struct arena *scratch, struct str *ret_body, struct str *ret_why);
 

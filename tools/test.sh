@@ -42,10 +42,12 @@ tools/install-packages.sh test
 tests/e2e/clients/install.sh
 build "$@"
 stage "unit, Redis, simulation, fuzz corpora, layers" tools/meson_test.py "$dir"
+stage "golden, row by row" tests/golden/rows.py tests/golden/*/
 stage golden tests/golden/run.py "$dir/golden" tests/golden/*/
+stage "golden requests, mangled" "$dir/valid" 1 50000 tests/golden/*/*.json
 stage "golden streams, cut and disturbed" "$dir/recut" tests/golden/*/*.json
 stage "types of the official clients" build/clients/venv/bin/python tests/types/run.py "$dir/golden" tests/golden/*/
-stage "streams through the official clients" tests/types/replay.py "$dir/golden" tests/golden/chat build/clients
+stage "streams through the official clients" tests/types/replay.py "$dir/golden" build/clients tests/golden/*/
 stage "end to end" tests/e2e/run.py "$dir/ccproxy"
 
 echo

@@ -69,14 +69,12 @@ static void grow(struct buf *b, size_t need)
     b->cap = cap;
 }
 
-char *buf_reserve(struct buf *b, size_t n)
+char *buf_grow(struct buf *b, size_t n)
 {
     size_t len = buf_len(b);
 
     if (n > b->max - len)
         return NULL;
-    if (b->data && n <= buf_room(b))
-        return b->data + b->end;
     if (b->data)
         compact(b);
     if (!b->data || n > buf_room(b))

@@ -36,9 +36,17 @@ static inline struct str buf_str(const struct buf *b)
     return str_of(b->data ? b->data + b->start : NULL, b->end - b->start);
 }
 
+NODISCARD char *buf_grow(struct buf *b, size_t n); /* of buf_reserve, when there is no room */
+
 /* Room for at least n more bytes at the returned place, or NULL when that would exceed max.
  * What is written there counts after buf_commit(). */
-NODISCARD char *buf_reserve(struct buf *b, size_t n);
+NODISCARD static inline char *buf_reserve(struct buf *b, size_t n)
+{
+    if (b->data && n <= b->cap - b->end) /* cap never exceeds max */
+        return b->data + b->end;
+    return buf_grow(b, n);
+}
+
 void buf_commit(struct buf *b, size_t n);
 /* About n more bytes will come: takes the memory for them in one piece. Only a hint. */
 void buf_expect(struct buf *b, size_t n);

@@ -194,12 +194,18 @@ struct str clock_http_date(uint64_t wall_us, char out[CLOCK_TEXT])
 
 static bool scan_number(struct str *s, size_t digits, unsigned *ret)
 {
-    uint64_t value;
+    unsigned value = 0;
 
-    if (s->n < digits || !str_to_u64(str_head(*s, digits), &value))
+    if (s->n < digits)
         return false;
+    for (size_t i = 0; i < digits; i++) {
+        unsigned digit = (unsigned char)s->p[i] - (unsigned)'0';
+        if (digit > 9)
+            return false;
+        value = value * 10 + digit;
+    }
     *s = str_skip(*s, digits);
-    *ret = (unsigned)value;
+    *ret = value;
     return true;
 }
 

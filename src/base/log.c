@@ -147,6 +147,14 @@ static void put(struct line *l, struct str s)
     l->n += s.n;
 }
 
+static void put_char(struct line *l, char c)
+{
+    if (l->cut || l->n == l->max)
+        l->cut = true;
+    else
+        l->text[l->n++] = c;
+}
+
 /* Bytes that cannot stand as they are in a JSON string, or should not in a terminal. */
 static bool is_special(char c)
 {
@@ -224,9 +232,9 @@ static void put_escaped(struct line *l, struct str s, size_t max)
 
 static void put_quoted(struct line *l, struct str s, size_t max)
 {
-    put(l, STR("\""));
+    put_char(l, '"');
     put_escaped(l, s, max);
-    put(l, STR("\""));
+    put_char(l, '"');
 }
 
 /* Text lines quote only what could be misread. */
@@ -241,9 +249,10 @@ static bool needs_quotes(struct str s)
 
 static void put_u64(struct line *l, uint64_t n)
 {
-    char digits[TEXT_U64];
-
-    put(l, str_of(digits, text_u64(n, digits)));
+    if (l->cut || l->max - l->n < TEXT_U64)
+        l->cut = true;
+    else
+        l->n += text_u64(n, l->text + l->n);
 }
 
 static uint64_t put_sign(struct line *l, int64_t i)
@@ -281,23 +290,26 @@ static void put_value(struct line *l, const struct log_field *f)
     }
 }
 
-/* A constant of ours, with what stands around it. */
+/* A constant of ours, with what stands around it: ,"key": or, in a text line, a space and key= */
 static void put_key(struct line *l, struct str key)
 {
     bool json = line_format == LOG_JSON;
-    char text[KEY_MAX_BYTES + 4];
-    size_t n = 0;
+    char *p = l->text + l->n;
 
     ASSERT(key.n <= KEY_MAX_BYTES);
-    text[n++] = json ? ',' : ' ';
+    if (l->max - l->n < KEY_MAX_BYTES + 4) {
+        l->cut = true;
+        return;
+    }
+    *p++ = json ? ',' : ' ';
     if (json)
-        text[n++] = '"';
-    memcpy(text + n, key.p, key.n);
-    n += key.n;
+        *p++ = '"';
+    memcpy(p, key.p, key.n);
+    p += key.n;
     if (json)
-        text[n++] = '"';
-    text[n++] = json ? ':' : '=';
-    put(l, str_of(text, n));
+        *p++ = '"';
+    *p++ = json ? ':' : '=';
+    l->n = (size_t)(p - l->text);
 }
 
 /* All of the field or nothing of it. */

@@ -1,4 +1,4 @@
-/* rand.c - the kernel's random bytes, fetched 256 at a time.
+/* rand.c - the kernel's random bytes, fetched 1024 at a time.
  *
  * Bytes are wiped from the store as they are handed out, so that what was given can not be read
  * from memory later. A forked child must call rand_reseed(): the store is copied by fork.
@@ -10,13 +10,13 @@
 
 #include "base/mem.h"
 
-enum { STORE = 256 }; /* getrandom never returns less than asked up to this size */
+enum { STORE = 1024 };
 
 static uint8_t store[STORE];
 static size_t left; /* unused bytes, at the end of store */
 static void (*source)(void *p, size_t n);
 
-static void fill(void *p, size_t n)
+static void fill(uint8_t *p, size_t n)
 {
     ssize_t got;
 
@@ -24,10 +24,12 @@ static void fill(void *p, size_t n)
         source(p, n);
         return;
     }
-    do
-        got = getrandom(p, n, 0);
-    while (got < 0 && errno == EINTR);
-    ASSERT(got == (ssize_t)n);
+    for (size_t at = 0; at < n; at += (size_t)got) {
+        do
+            got = getrandom(p + at, n - at, 0);
+        while (got < 0 && errno == EINTR);
+        ASSERT(got > 0);
+    }
 }
 
 void rand_bytes(void *p, size_t n)

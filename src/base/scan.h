@@ -69,6 +69,33 @@ static inline const char *scan_low_swar(const char *p, const char *end)
     return p;
 }
 
+/* The first byte outside SP to '~'. */
+static inline const char *scan_printable_swar(const char *p, const char *end)
+{
+    for (; end - p >= 8; p += 8) {
+        uint64_t v;
+        memcpy(&v, p, 8);
+        if (((v - SCAN_ONES * ' ') | v | (v + SCAN_ONES)) & SCAN_HIGHS)
+            break;
+    }
+    while (p < end && *p >= ' ' && *p <= '~')
+        p++;
+    return p;
+}
+
+/* What names of header fields are made of, but for rare signs: letters, digits and '-'. */
+static inline bool scan_is_name(char c)
+{
+    return (c >= 'a' && c <= 'z') || c == '-' || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+static inline const char *scan_name_bytes(const char *p, const char *end)
+{
+    while (p < end && scan_is_name(*p))
+        p++;
+    return p;
+}
+
 #ifdef __SSE2__
 
 static inline const char *scan_plain_sse2(const char *p, const char *end)
@@ -116,13 +143,54 @@ static inline const char *scan_low_sse2(const char *p, const char *end)
     return scan_low_swar(p, end);
 }
 
-#define scan_plain scan_plain_sse2
-#define scan_eol   scan_eol_sse2
-#define scan_low   scan_low_sse2
+static inline const char *scan_printable_sse2(const char *p, const char *end)
+{
+    const __m128i space = _mm_set1_epi8(' '), del = _mm_set1_epi8(0x7f);
+
+    for (; end - p >= 16; p += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        /* signed, as in scan_plain */
+        __m128i stop = _mm_or_si128(_mm_cmplt_epi8(v, space), _mm_cmpeq_epi8(v, del));
+        unsigned mask = (unsigned)_mm_movemask_epi8(stop);
+        if (mask)
+            return p + __builtin_ctz(mask);
+    }
+    return scan_printable_swar(p, end);
+}
+
+/* Which bytes of v are among the n from c on. */
+static inline __m128i scan_among_sse2(__m128i v, char c, char n)
+{
+    __m128i place = _mm_sub_epi8(v, _mm_set1_epi8(c)), last = _mm_set1_epi8((char)(n - 1));
+
+    return _mm_cmpeq_epi8(_mm_min_epu8(place, last), place);
+}
+
+static inline const char *scan_name_sse2(const char *p, const char *end)
+{
+    for (; end - p >= 16; p += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+        __m128i letter = scan_among_sse2(_mm_or_si128(v, _mm_set1_epi8(0x20)), 'a', 26);
+        __m128i other =
+            _mm_or_si128(scan_among_sse2(v, '0', 10), _mm_cmpeq_epi8(v, _mm_set1_epi8('-')));
+        unsigned mask = ~(unsigned)_mm_movemask_epi8(_mm_or_si128(letter, other)) & 0xffff;
+        if (mask)
+            return p + __builtin_ctz(mask);
+    }
+    return scan_name_bytes(p, end);
+}
+
+#define scan_plain     scan_plain_sse2
+#define scan_eol       scan_eol_sse2
+#define scan_low       scan_low_sse2
+#define scan_printable scan_printable_sse2
+#define scan_name      scan_name_sse2
 #else
-#define scan_plain scan_plain_swar
-#define scan_eol   scan_eol_swar
-#define scan_low   scan_low_swar
+#define scan_plain     scan_plain_swar
+#define scan_eol       scan_eol_swar
+#define scan_low       scan_low_swar
+#define scan_printable scan_printable_swar
+#define scan_name      scan_name_bytes
 #endif
 
 /* Behind a character that is not ASCII, or NULL when the bytes at p are no well-formed UTF-8.

@@ -1,6 +1,8 @@
 /* adapt.c - see adapt.h: a table from upstream's words to what can go. */
 #include "llm/adapt.h"
 
+#include "wire/jsonw.h"
+
 static bool drop_history_thinking(struct messages_request *m, struct arena *a)
 {
     bool had = false;
@@ -77,14 +79,80 @@ static bool drop_force(struct messages_request *m, struct arena *a)
     return had;
 }
 
+/* Tools, system and turns are not what thinking was bound to any more. */
+static bool unbind(struct messages_request *m, bool changed, struct arena *a)
+{
+    if (changed && m->model->binds_thinking)
+        messages_strip_thinking(m, a);
+    return changed;
+}
+
 static bool drop_strict(struct messages_request *m, struct arena *a)
 {
-    (void)a;
     bool had = false;
     for (struct tool *t = m->tools; t; t = t->next) {
         had |= t->strict;
         t->strict = false;
     }
+    return unbind(m, had, a);
+}
+
+static bool drop_extras(struct messages_request *m, struct arena *a)
+{
+    bool had = false;
+    for (struct tool *t = m->tools; t; t = t->next)
+        had |= drop_value(&t->extras);
+    return unbind(m, had, a);
+}
+
+static bool drop_one_call(struct messages_request *m, struct arena *a)
+{
+    (void)a;
+    bool had = m->no_parallel;
+    m->no_parallel = false;
+    return had;
+}
+
+static bool drop_fast(struct messages_request *m, struct arena *a)
+{
+    (void)a;
+    bool had = m->fast;
+    m->fast = false;
+    return had;
+}
+
+/* What cannot be enforced is asked for. */
+static bool drop_format(struct messages_request *m, struct arena *a)
+{
+    struct buf schema;
+    if (!m->format.p)
+        return false;
+    buf_init(&schema, 2 * m->format.n + 1);
+    bool escaped = jsonw_escape(&schema, m->format);
+    if (escaped)
+        blocks_add(a, &m->system, BLOCK_TEXT)->text =
+            arena_join(a, messages_schema_words, buf_str(&schema));
+    buf_done(&schema);
+    return unbind(m, escaped && drop_value(&m->format), a);
+}
+
+static bool unmark(struct block *b)
+{
+    bool had = false;
+    for (; b; b = b->next)
+        had |= drop_value(&b->cache);
+    return had;
+}
+
+static bool drop_marks(struct messages_request *m, struct arena *a)
+{
+    (void)a;
+    bool had = drop_value(&m->cache);
+    for (struct tool *t = m->tools; t; t = t->next)
+        had |= drop_value(&t->cache);
+    had |= unmark(m->system.first);
+    for (struct turn *t = m->turns; t; t = t->next)
+        had |= unmark(t->blocks.first);
     return had;
 }
 
@@ -110,7 +178,7 @@ static bool drop_mid_system(struct messages_request *m, struct arena *a)
                 b->text = arena_join(a, arena_join(a, STR("<system-reminder>"), b->text),
                                      STR("</system-reminder>"));
     }
-    return had;
+    return unbind(m, had, a);
 }
 
 /* The first rule whose words stand in the message and that has something to take away. Longer
@@ -133,7 +201,18 @@ static const struct {
     {STR_INIT("thinking.type.enabled"), STR_INIT("thinking"), drop_thinking, CAN_THINK_ENABLED},
     {STR_INIT("thinking.type.disabled"), STR_INIT("thinking"), drop_thinking, CAN_THINK_DISABLED},
     {STR_INIT("between_tools"), STR_INIT("thinking"), drop_thinking, CAN_THINK_BETWEEN},
+    {STR_INIT("cache_control"), STR_INIT("cache_control"), drop_marks, 0},
+    {STR_INIT("disable_parallel_tool_use"), STR_INIT("parallel_tool_calls"), drop_one_call, 0},
     {STR_INIT("tool_choice"), STR_INIT("tool_choice"), drop_force, CAN_FORCE_TOOL},
+    {STR_INIT("output_config.format"), STR_INIT("response_format"), drop_format, 0},
+    {STR_INIT("output format"), STR_INIT("response_format"), drop_format, 0},
+    {STR_INIT("too complex for compilation"), STR_INIT("response_format"), drop_format, 0},
+    {STR_INIT("too complex for compilation"), STR_INIT("tools.strict"), drop_strict, 0},
+    {STR_INIT("eager_input_streaming"), STR_INIT("tools"), drop_extras, 0},
+    {STR_INIT("defer_loading"), STR_INIT("tools"), drop_extras, 0},
+    {STR_INIT("input_examples"), STR_INIT("tools"), drop_extras, 0},
+    {STR_INIT("allowed_callers"), STR_INIT("tools"), drop_extras, 0},
+    {STR_INIT("speed"), STR_INIT("speed"), drop_fast, 0},
     {STR_INIT("effort"), STR_INIT("reasoning_effort"), drop_effort, 0},
     {STR_INIT("prefill"), STR_INIT("messages.prefill"), drop_prefill, CAN_PREFILL},
     {STR_INIT("must end with a user message"), STR_INIT("messages.prefill"), drop_prefill,

@@ -6,6 +6,7 @@
  *   chat_text.c      refusals, names of what is dropped, blank text
  *   chat_messages.c  roles, turns, tool calls and their results
  *   chat_parts.c     content: text, images, files
+ *   chat_shape.c     what those in Anthropic's shape may hold
  *   chat_own.c       parts and tools that have Anthropic's shape already
  *   chat_cache.c     marks for the prompt cache
  *   chat_thinking.c  reasoning that clients hand back; how much is to be thought
@@ -67,6 +68,8 @@ struct chat_reply {
     struct chat_name *names;
 };
 
+#define CHAT_EFFORTS "'none', 'minimal', 'low', 'medium', 'high', 'xhigh', and 'max'"
+
 /* What the client said about reasoning, from whichever of its fields. */
 struct chat_wish {
     bool given;      /* anything at all */
@@ -76,6 +79,7 @@ struct chat_wish {
     int64_t budget;  /* tokens, or 0 */
     struct str from; /* the field, for x-ccproxy-dropped */
     bool hidden;     /* reasoning is not wanted in the answer */
+    bool shown;      /* if the model thinks by itself, its text is wanted */
     bool omitted;    /* its text is not wanted from upstream */
 };
 
@@ -121,9 +125,11 @@ struct chat {
     size_t message, part; /* where we are, for params of errors */
     unsigned n_images;
     uint32_t largest_side;  /* in pixels, of those whose size is known */
+    struct str tool_beta;   /* one that a tool of Anthropic's needs */
     bool search_reserved;   /* web_search is upstream's own here */
     bool names_synthesised; /* declarations were made up from the history */
-    bool cited;             /* a document asks for citations */
+    bool cited;             /* a part asks for citations */
+    bool cited_document, uncited_document;
     struct chat_strict strict;
 };
 
@@ -182,10 +188,20 @@ enum chat_place { IN_SYSTEM = 1, IN_USER = 2, IN_ASSISTANT = 4, IN_TOOL = 8 };
 bool chat_read_content(struct chat *c, struct jval content, enum chat_place place,
                        struct blocks *into);
 /* A picture or PDF, whatever it is said to be; suffix: its place in the part. */
+/* The media type that the first bytes tell: an image's that upstream takes, a PDF's, or absent. */
+struct str chat_base64_type(struct str base64);
 bool chat_add_base64(struct chat *c, struct str data, bool escaped, const char *suffix,
                      struct blocks *into);
 struct str chat_message_param(struct chat *c, const char *suffix); /* messages[i]suffix */
 struct str chat_part_param(struct chat *c, const char *suffix); /* messages[i].content[j]suffix */
+
+/* chat_shape.c: what parts and tools in Anthropic's shape may hold */
+struct chat_shape;
+
+const struct chat_shape *chat_part_shape(struct jval part);
+bool chat_shape_has(const struct chat_shape *s, struct jval key);
+bool chat_check_part(struct chat *c, const struct chat_shape *s, struct jval part);
+bool chat_check_own_tool(struct chat *c, struct jval tool, struct str at);
 
 /* chat_own.c: parts in Anthropic's shape */
 bool chat_read_own(struct chat *c, struct jval part, struct blocks *into);

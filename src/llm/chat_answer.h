@@ -1,6 +1,7 @@
 /* chat_answer.h - private to the encoder of Chat Completions: its state, shared by the two forms.
  *
- *   chat_encode.c   what both forms share: names, finish reason, usage, code fences, annotations
+ *   chat_encode.c   what both forms share: names, code fences, stops, calls
+ *   chat_end.c      and what both end with: finish reason, usage, sources
  *   chat_stream.c   events as chunks
  *   chat_whole.c    events as one body
  *
@@ -11,7 +12,7 @@
 
 #include "llm/chat.h"
 
-enum { FENCE_HOLD = 64, NOTES_MAX = 256 };
+enum { FENCE_HOLD = 64, NOTES_MAX = 256, CITED_MAX = 64 * 1024 };
 
 /* Takes a code fence off a text that comes in pieces: what may be part of one is held back. */
 struct fence {
@@ -21,12 +22,20 @@ struct fence {
     char *held; /* FENCE_HOLD bytes, when fences are looked for */
 };
 
-/* A cited source: {"type":"url_citation",...} once its text is complete. */
+/* A cited source, told once its text is complete. */
 struct note {
     struct note *next;
-    struct str url, title;
-    uint64_t start, end; /* characters of the content */
+    struct str url, title; /* on the web, */
+    struct str raw;        /* or else anywhere: the citation as a value */
+    uint64_t start, end;   /* characters of the content */
     bool complete;
+};
+
+/* What is known of the end beside its reason; absent: not said. */
+struct chat_end {
+    struct str refusal; /* for the client, when it is one; and what upstream says of it */
+    struct str category, explanation;
+    struct str stop; /* the stop that has come, upstream's or one of reply->stops */
 };
 
 struct encoder;
@@ -56,11 +65,11 @@ struct encoder {
     int64_t created;
     struct str id, model; /* set by message_start */
     struct str fallback_id, fallback_model;
-    struct str tier;    /* absent when it is not to be told */
-    struct str refusal; /* absent when there is none */
-    struct str head;    /* streamed: everything before the delta */
-    size_t head_fixed;  /* the part of it before "choices" */
-    bool custom;        /* the open call is of a custom tool */
+    struct str tier;      /* absent when it is not to be told */
+    struct chat_end *end; /* NULL until something is known */
+    struct str head;      /* streamed: everything before the delta */
+    size_t head_fixed;    /* the part of it before "choices" */
+    bool custom;          /* the open call is of a custom tool */
     /* Of the open call, when its input must be complete before it can be told. */
     const struct chat_name *held;
     bool input_seen;     /* the open call has had input */
@@ -73,7 +82,7 @@ struct encoder {
     size_t n_tail;        /* text held back, since it may begin such a stop */
     char *tail;
     struct note *notes, *last_note;
-    size_t n_notes;
+    size_t n_notes, n_cited;                    /* of all raw ones, bytes */
     uint64_t chars, block_chars;                /* of content so far; when the open block began */
     struct buf input;                           /* of the open call, when it is held */
     struct buf text, reasoning, details, calls; /* whole */
@@ -91,10 +100,19 @@ bool chat_put(struct buf *out, const struct str *parts, size_t n);
 enum { DECIMAL = 24 };
 struct str chat_decimal(char out[DECIMAL], int64_t n);
 
-const char *chat_finish_reason(const struct encoder *e, const struct answer *a);
+/* Where the encoder keeps what it learns of the end. */
+struct chat_end *chat_end(struct encoder *e);
+void chat_refuse_answer(struct encoder *e, const struct event *ev);
+/* The refusal, or absent. */
+struct str chat_refusal(const struct encoder *e);
+/* "finish_reason":"..." and what more is known of the end. */
+bool chat_write_finish(const struct encoder *e, const struct answer *a, struct buf *out);
 /* {"prompt_tokens":...} */
 bool chat_write_usage(const struct answer *a, struct buf *out);
-/* [{"type":"url_citation",...}]; only when e->notes. */
-bool chat_write_notes(const struct encoder *e, struct buf *out);
+/* A citation of the open text block; its text is complete; all of them as members of an object, the
+ * first one behind `before`. */
+void chat_add_note(struct encoder *e, struct jval citation);
+void chat_complete_notes(struct encoder *e);
+bool chat_write_notes(const struct encoder *e, struct str before, struct buf *out);
 
 #endif

@@ -68,8 +68,8 @@ bool chat_read_caching(struct chat *c)
     if (json_str_is(json_get(options, STR("mode")), STR("explicit")))
         return true;
     struct jval ttl = json_get(options, STR("ttl"));
-    bool in_memory = json_str_is(retention, STR("in_memory")) || json_str_is(ttl, STR("5m"));
-    bool longer = !in_memory && (json_is(ttl, JSON_STRING) || json_present(retention));
+    bool longer = (json_is(ttl, JSON_STRING) && !json_str_is(ttl, STR("5m"))) ||
+                  json_str_is(retention, STR("24h"));
     c->m->cache = longer ? hour : minutes;
     return true;
 }

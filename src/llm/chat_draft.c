@@ -202,12 +202,22 @@ static void look_inside(struct look *k, const struct place *at, enum kind kind, 
     }
 }
 
-static void look_keyword(struct look *k, const struct place *up, struct jval key)
+/* What follows a list of items in older drafts; beside anything else the word means nothing. */
+static bool is_more(struct jval schema, struct jval key)
+{
+    return json_str_is(key, STR("additionalItems")) &&
+           json_is(json_get(schema, STR("items")), JSON_ARRAY);
+}
+
+static void look_keyword(struct look *k, const struct place *up, struct jval schema,
+                         struct jval key)
 {
     const struct keyword *word = keyword_of(key);
     const struct place at = {.up = up, .key = key};
     struct jval v = json_value(key);
     bool tuple = is_tuple(key, v);
+    if (is_more(schema, key) && fits(SCHEMA, key, v))
+        look_schema(k, &at, v);
     if (!word)
         return;
     if (json_is(v, JSON_NULL) || is_limit_switch(key, v) || tuple)
@@ -223,7 +233,7 @@ static void look_schema(struct look *k, const struct place *at, struct jval sche
     if (!fits(SCHEMA, JVAL_NONE, schema))
         break_at(k, at);
     json_each_member (key, schema)
-        look_keyword(k, at, key);
+        look_keyword(k, at, schema, key);
 }
 
 /* --- rewriting --- */
@@ -302,9 +312,7 @@ static void write_keyword(struct jsonw *w, struct jval schema, struct jval key)
 {
     const struct keyword *word = keyword_of(key);
     struct jval v = json_value(key);
-    bool was_more = json_str_is(key, STR("additionalItems")) &&
-                    json_is(json_get(schema, STR("items")), JSON_ARRAY);
-    if ((word && json_is(v, JSON_NULL)) || was_more)
+    if ((word && json_is(v, JSON_NULL)) || is_more(schema, key))
         return;
     if (is_tuple(key, v)) {
         write_tuple(w, schema, v);

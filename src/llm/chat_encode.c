@@ -122,14 +122,17 @@ static size_t char_at(struct str s)
 enum match { MATCH_NOT, MATCH_PART, MATCH_WHOLE };
 
 /* Whether one of the stops stands at the start of s, or s may be the beginning of one. */
-static enum match match_stop(const struct chat_reply *r, struct str s)
+static enum match match_stop(struct encoder *e, struct str s)
 {
+    const struct chat_reply *r = e->reply;
     enum match best = MATCH_NOT;
     for (size_t i = 0; i < r->n_stops && best != MATCH_WHOLE; i++) {
-        if (str_starts(s, r->stops[i]))
+        if (str_starts(s, r->stops[i])) {
             best = MATCH_WHOLE;
-        else if (str_starts(r->stops[i], s))
+            chat_end(e)->stop = r->stops[i];
+        } else if (str_starts(r->stops[i], s)) {
             best = MATCH_PART;
+        }
     }
     return best;
 }
@@ -139,7 +142,7 @@ static bool tell_until_stop(struct encoder *e, struct str s, struct buf *out)
 {
     size_t at = 0;
     enum match match = MATCH_NOT;
-    while (at < s.n && (match = match_stop(e->reply, str_skip(s, at))) == MATCH_NOT)
+    while (at < s.n && (match = match_stop(e, str_skip(s, at))) == MATCH_NOT)
         at += char_at(str_skip(s, at));
     e->stopped = match == MATCH_WHOLE;
     e->n_tail = match == MATCH_PART ? s.n - at : 0; /* shorter than the stop that it begins */
@@ -385,27 +388,6 @@ static bool on_signature(struct encoder *e, const struct answer *a, const struct
     return e->form->signature(e, ev->index, ev->text, out);
 }
 
-static void add_note(struct encoder *e, struct jval citation)
-{
-    struct str url = json_str_raw(json_get(citation, STR("url")));
-    struct str title = json_str_raw(json_get(citation, STR("title")));
-    if (!json_str_is(json_get(citation, STR("type")), STR("web_search_result_location")) ||
-        url.n == 0 || e->n_notes == NOTES_MAX)
-        return;
-    for (const struct note *n = e->notes; n; n = n->next)
-        if (!n->complete && str_eq(n->url, url))
-            return; /* the same source for the same text */
-    struct note *n = ARENA_NEW(e->keep, struct note);
-    n->url = arena_dup(e->keep, url);
-    n->title = arena_dup(e->keep, title);
-    if (e->last_note)
-        e->last_note->next = n;
-    else
-        e->notes = n;
-    e->last_note = n;
-    e->n_notes++;
-}
-
 static bool on_citation(struct encoder *e, const struct answer *a, const struct event *ev,
                         struct buf *out)
 {
@@ -415,20 +397,9 @@ static bool on_citation(struct encoder *e, const struct answer *a, const struct 
     struct json doc;
     json_init(&doc);
     if (json_parse(&doc, ev->input) == JSON_OK)
-        add_note(e, json_root(&doc));
+        chat_add_note(e, json_root(&doc));
     json_done(&doc);
     return true;
-}
-
-static void complete_notes(struct encoder *e)
-{
-    for (struct note *n = e->notes; n; n = n->next) {
-        if (n->complete)
-            continue;
-        n->complete = true;
-        n->start = e->block_chars;
-        n->end = e->chars;
-    }
 }
 
 /* An input as the client knows it: of a custom tool the text, else the object with its own names. */
@@ -483,7 +454,7 @@ static bool on_block_stop(struct encoder *e, const struct answer *a, const struc
                           struct buf *out)
 {
     switch (a->block) {
-    case EVENT_BLOCK_TEXT: complete_notes(e); return true;
+    case EVENT_BLOCK_TEXT: chat_complete_notes(e); return true;
     case EVENT_BLOCK_TOOL_USE: return stop_call(e, a, out);
     case EVENT_BLOCK_THINKING:
         return e->reply->hide_reasoning || e->form->thinking_stop(e, ev->index, out);
@@ -498,15 +469,10 @@ static bool on_message_delta(struct encoder *e, const struct answer *a, const st
 {
     (void)a;
     (void)out;
-    if (ev->stop != STOP_REFUSAL)
-        return true;
-    if (ev->refusal_text.n > 0)
-        e->refusal = arena_dup(e->keep, ev->refusal_text);
-    else if (ev->refusal_category.n > 0)
-        e->refusal = arena_printf(e->keep, "The model declined to answer (%.*s).",
-                                  STR_FMT(ev->refusal_category));
-    else
-        e->refusal = STR("The model declined to answer.");
+    if (ev->stop == STOP_SEQUENCE && !e->stopped)
+        chat_end(e)->stop = arena_dup(e->keep, ev->stop_sequence);
+    if (ev->stop == STOP_REFUSAL)
+        chat_refuse_answer(e, ev);
     return true;
 }
 
@@ -544,55 +510,4 @@ bool chat_event(struct encoder *e, const struct answer *a, const struct event *e
 bool chat_finish(struct encoder *e, const struct answer *a, struct buf *out)
 {
     return fence_end(e, out) && emit_tail(e, out) && e->form->finish(e, a, out);
-}
-
-/* --- what both forms end with --- */
-
-const char *chat_finish_reason(const struct encoder *e, const struct answer *a)
-{
-    if (a->stop == STOP_REFUSAL)
-        return "content_filter";
-    if (!e->stopped && (a->stop == STOP_MAX_TOKENS || a->stop == STOP_CONTEXT_FULL))
-        return "length";
-    if (a->tool_uses == 0 || e->reply->json_tool)
-        return "stop";
-    return e->reply->functions ? "function_call" : "tool_calls"; /* whatever upstream calls it */
-}
-
-bool chat_write_usage(const struct answer *a, struct buf *out)
-{
-    const struct usage *u = &a->usage;
-    int64_t prompt = usage_prompt_tokens(u), total;
-    int64_t output = u->output > 0 ? u->output : 0;
-    int64_t read = u->cache_read > 0 ? u->cache_read : 0;
-    int64_t written = u->cache_write > 0 ? u->cache_write : 0;
-    int64_t thinking = u->thinking > 0 ? u->thinking : 0;
-    if (__builtin_add_overflow(prompt, output, &total))
-        total = INT64_MAX;
-    char d[6][DECIMAL];
-    struct str cached = chat_decimal(d[3], read), stored = chat_decimal(d[4], written);
-    return PUT(out, STR("{\"prompt_tokens\":"), chat_decimal(d[0], prompt),
-               STR(",\"completion_tokens\":"), chat_decimal(d[1], output),
-               STR(",\"total_tokens\":"), chat_decimal(d[2], total),
-               STR(",\"prompt_tokens_details\":{\"cached_tokens\":"), cached,
-               STR(",\"cache_write_tokens\":"), stored,
-               STR(",\"audio_tokens\":0},\"completion_tokens_details\":{\"reasoning_tokens\":"),
-               chat_decimal(d[5], thinking < output ? thinking : output),
-               STR(",\"audio_tokens\":0,\"accepted_prediction_tokens\":0,"
-                   "\"rejected_prediction_tokens\":0},\"cache_read_input_tokens\":"),
-               cached, STR(",\"cache_creation_input_tokens\":"), stored, STR("}"));
-}
-
-bool chat_write_notes(const struct encoder *e, struct buf *out)
-{
-    bool ok = buf_lit(out, "[");
-    for (const struct note *n = e->notes; ok && n; n = n->next) {
-        char start[DECIMAL], end[DECIMAL];
-        ok = PUT(out, n == e->notes ? STR("") : STR(","),
-                 STR("{\"type\":\"url_citation\",\"url_citation\":{\"start_index\":"),
-                 chat_decimal(start, (int64_t)n->start), STR(",\"end_index\":"),
-                 chat_decimal(end, (int64_t)n->end), STR(",\"title\":\""), n->title,
-                 STR("\",\"url\":\""), n->url, STR("\"}}"));
-    }
-    return ok && buf_lit(out, "]");
 }

@@ -8,6 +8,7 @@
  */
 #include <math.h>
 
+#include "base/hash.h"
 #include "llm/chat.h"
 
 #define UNBOUNDED 1e300
@@ -147,19 +148,12 @@ static bool service_tier(struct chat *c, const struct field *f, struct jval v)
             return true;
         }
     }
-    if (json_str_is(v, STR("fast")))
-        return chat_ask_fast(c) || drop(c, f, v);
-    return chat_refuse_value(c, f->name, v,
-                             "'auto', 'default', 'flex', 'scale', 'priority', and 'fast'");
+    return chat_ask_fast(c) || drop(c, f, v);
 }
 
 static bool speed(struct chat *c, const struct field *f, struct jval v)
 {
-    if (json_str_is(v, STR("standard")))
-        return true;
-    if (!json_str_is(v, STR("fast")))
-        return chat_refuse_value(c, f->name, v, "'standard' and 'fast'");
-    return chat_ask_fast(c) || drop(c, f, v);
+    return json_str_is(v, STR("standard")) || chat_ask_fast(c) || drop(c, f, v);
 }
 
 /* Upstream: each stop sequence must contain non-whitespace. Others are looked for in the answer. */
@@ -249,6 +243,15 @@ static bool output_config(struct chat *c, const struct field *f, struct jval v)
     return true;
 }
 
+/* What OpenAI sends to one machine goes to one upstream key here: caches are its workspace's. */
+static bool cache_key(struct chat *c, const struct field *f, struct jval v)
+{
+    (void)f;
+    struct sha256 hash = hash_sha256(json_str(v, c->scratch));
+    memcpy(&c->ret->home, hash.bytes, sizeof(c->ret->home));
+    return true;
+}
+
 /* Anthropic-minded clients put the system prompt beside the messages. */
 static bool system_field(struct chat *c, const struct field *f, struct jval v)
 {
@@ -306,7 +309,7 @@ static const struct field fields[] = {
     {STR_INIT("store"), BOOLEAN, 0, 0, drop_if_true, BOTH},
     {STR_INIT("prediction"), OBJECT, 0, 0, drop, CHAT},
     {STR_INIT("cache_control"), OBJECT, 0, 0, NULL, CHAT},
-    {STR_INIT("prompt_cache_key"), TEXT, 0, 0, NULL, BOTH},
+    {STR_INIT("prompt_cache_key"), TEXT, 0, 0, cache_key, BOTH},
     {STR_INIT("prompt_cache_options"), OBJECT, 0, 0, NULL, CHAT},
     {STR_INIT("prompt_cache_retention"), TEXT, 0, 0, NULL, CHAT},
     {STR_INIT("extra_body"), ANY, 0, 0, NULL, BOTH},
@@ -424,6 +427,37 @@ static bool check_range(struct chat *c, const struct field *f, struct jval v)
         below ? ">=" : "<=", below ? f->min : f->max, STR_FMT(value));
 }
 
+/* The quoted words of "'a', 'b', and 'c'". */
+static bool is_listed(struct chat *c, struct jval v, struct str list)
+{
+    struct str word = json_str(v, c->scratch);
+    return str_find(word, '\'') == word.n &&
+           str_find_str(list, arena_printf(c->scratch, "'%.*s'", STR_FMT(word))) < list.n;
+}
+
+static bool check_words(struct chat *c)
+{
+    static const struct {
+        struct str name;
+        const char *supported;
+    } words[] = {
+        {STR_INIT("reasoning_effort"), CHAT_EFFORTS},
+        {STR_INIT("effort"), CHAT_EFFORTS},
+        {STR_INIT("verbosity"), "'low', 'medium', and 'high'"},
+        {STR_INIT("prompt_cache_retention"), "'in_memory', 'in-memory', and '24h'"},
+        {STR_INIT("service_tier"),
+         "'auto', 'default', 'flex', 'scale', 'priority', 'standard_only', and 'fast'"},
+        {STR_INIT("speed"), "'standard' and 'fast'"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        struct jval v = chat_field(c, words[i].name);
+        if (json_present(v) && !is_listed(c, v, str_c(words[i].supported)))
+            return chat_refuse_value(c, words[i].name, v, words[i].supported);
+    }
+    return true;
+}
+
 bool chat_check_types(struct chat *c)
 {
     static const char *const expected[] = {
@@ -441,7 +475,7 @@ bool chat_check_types(struct chat *c)
         if (!check_range(c, &fields[i], v))
             return false;
     }
-    return true;
+    return check_words(c);
 }
 
 bool chat_apply_fields(struct chat *c)

@@ -16,9 +16,7 @@ static void ask_in_words(struct chat *c, struct jval schema)
     b->text = STR("Respond with one valid JSON value, no prose, no code fence.");
     if (!json_present(schema))
         return;
-    buf_lit(&c->text,
-            "Respond with one valid JSON value that matches this JSON schema, no prose, no "
-            "code fence:\\n");
+    buf_append(&c->text, messages_schema_words);
     jsonw_escape(&c->text, json_raw(schema));
     b->text = chat_take_text(c);
 }
@@ -32,14 +30,8 @@ static bool enforce(struct chat *c, struct jval schema)
 {
     if (!(c->m->model->can & CAN_STRUCTURED) || searches_web(c) || c->cited)
         return false;
-    struct str closed = chat_schema_closed(c, schema);
-    if (!closed.p)
-        return false;
-    buf_lit(&c->text, "{\"type\":\"json_schema\",\"schema\":");
-    buf_append(&c->text, closed);
-    buf_lit(&c->text, "}");
-    c->m->format = chat_take_text(c);
-    return true;
+    c->m->format = chat_schema_closed(c, schema);
+    return c->m->format.p != NULL;
 }
 
 /* With other tools beside it, or with a thinking budget, forcing ours would loop or be refused. */
@@ -60,6 +52,17 @@ static bool force_tool(struct chat *c, struct jval schema)
     return true;
 }
 
+static bool settle_schema(struct chat *c, struct jval schema, struct str param, struct str name)
+{
+    struct str fault;
+    if (!chat_schema_modern(c, &schema, &fault))
+        return chat_refuse(c, STR_NONE, param, "Invalid schema for %.*s '%.*s': %.*s.",
+                           STR_FMT(param), STR_FMT(name), STR_FMT(fault));
+    if (!enforce(c, schema) && !force_tool(c, schema))
+        ask_in_words(c, schema);
+    return true;
+}
+
 static bool read_schema(struct chat *c, struct jval v)
 {
     struct jval wrapped = json_get(v, STR("json_schema"));
@@ -74,31 +77,34 @@ static bool read_schema(struct chat *c, struct jval v)
     }
     if (!json_is(schema, JSON_OBJECT))
         return chat_refuse_type(c, STR("response_format.json_schema.schema"), "an object", schema);
-    struct str fault;
-    if (!chat_schema_modern(c, &schema, &fault))
-        return chat_refuse(c, STR_NONE, STR("response_format"),
-                           "Invalid schema for response_format '%.*s': %.*s.",
-                           STR_FMT(json_str_raw(json_get(wrapped, STR("name")))), STR_FMT(fault));
-    if (!enforce(c, schema) && !force_tool(c, schema))
-        ask_in_words(c, schema);
-    return true;
+    return settle_schema(c, schema, STR("response_format"),
+                         json_str_raw(json_get(wrapped, STR("name"))));
 }
 
 /* Anthropic's own way of saying it. */
-static void read_own(struct chat *c)
+static bool read_own(struct chat *c)
 {
     struct jval format = json_get(chat_field(c, STR("output_config")), STR("format"));
-    if (json_is(format, JSON_OBJECT) && (c->m->model->can & CAN_STRUCTURED))
-        c->m->format = json_raw(format);
+    struct jval schema = json_get(format, STR("schema"));
+    if (json_type(format) == JSON_NULL)
+        return true;
+    if (!json_str_is(json_get(format, STR("type")), STR("json_schema")))
+        return chat_refuse_value(c, STR("output_config.format.type"), json_get(format, STR("type")),
+                                 "'json_schema'");
+    if (!json_is(schema, JSON_OBJECT))
+        return chat_refuse_type(c, STR("output_config.format.schema"), "an object", schema);
+    return settle_schema(c, schema, STR("output_config.format"), STR(""));
 }
 
 bool chat_read_format(struct chat *c)
 {
+    if (c->cited_document && c->uncited_document)
+        return chat_refuse(c, STR("invalid_value"), STR("messages"),
+                           "Invalid value for 'messages': either all documents have citations "
+                           "enabled or none.");
     struct jval v = chat_field(c, STR("response_format"));
-    if (!json_present(v)) {
-        read_own(c);
-        return true;
-    }
+    if (!json_present(v))
+        return read_own(c);
     struct jval type = json_get(v, STR("type"));
     if (json_type(type) == JSON_NULL)
         return chat_refuse_missing(c, STR("response_format.type"));

@@ -8,44 +8,6 @@
 #include "llm/chat.h"
 #include "wire/jsonw.h"
 
-enum { OWN_MEMBERS = 4 };
-
-/* Members besides type and cache_control; required ones stand first. */
-static const struct own_kind {
-    struct str type;
-    size_t n_required;
-    struct str members[OWN_MEMBERS];
-} kinds[] = {
-    {STR_INIT("document"),
-     1,
-     {STR_INIT("source"), STR_INIT("title"), STR_INIT("context"), STR_INIT("citations")}},
-    {STR_INIT("search_result"),
-     3,
-     {STR_INIT("source"), STR_INIT("title"), STR_INIT("content"), STR_INIT("citations")}},
-    {STR_INIT("image"), 1, {STR_INIT("source"), STR_INIT("transformations")}},
-    {STR_INIT("container_upload"), 1, {STR_INIT("file_id")}},
-    {STR_INIT("server_tool_use"), 3, {STR_INIT("id"), STR_INIT("name"), STR_INIT("input")}},
-    /* what server tools give back: all alike */
-    {STR_INIT(""), 2, {STR_INIT("tool_use_id"), STR_INIT("content")}},
-};
-
-static const struct own_kind *kind_of(struct jval part)
-{
-    struct jval type = json_get(part, STR("type"));
-    const struct own_kind *k = kinds;
-    while (k->type.n > 0 && !json_str_is(type, k->type))
-        k++;
-    return k;
-}
-
-static bool is_member(const struct own_kind *k, struct jval key)
-{
-    for (size_t i = 0; i < OWN_MEMBERS && k->members[i].p; i++)
-        if (json_str_is(key, k->members[i]))
-            return true;
-    return json_str_is(key, STR("type"));
-}
-
 static bool holds_mark(struct jval v)
 {
     if (json_is(v, JSON_ARRAY)) {
@@ -91,14 +53,14 @@ static bool is_marked(struct jval key)
     return !json_str_is(key, STR("input")) && holds_mark(json_value(key));
 }
 
-static struct str rewritten(struct chat *c, const struct own_kind *k, struct jval part,
+static struct str rewritten(struct chat *c, const struct chat_shape *k, struct jval part,
                             struct str *mark)
 {
     struct jsonw w;
     jsonw_to_buf(&w, &c->text);
     jsonw_object(&w);
     json_each_member (key, part) {
-        if (!is_member(k, key) || json_is(json_value(key), JSON_NULL))
+        if (!chat_shape_has(k, key) || json_is(json_value(key), JSON_NULL))
             continue;
         jsonw_key(&w, json_str_raw(key));
         if (is_marked(key))
@@ -110,28 +72,17 @@ static struct str rewritten(struct chat *c, const struct own_kind *k, struct jva
     return chat_take_text(c);
 }
 
-static bool add_raw(struct chat *c, const struct own_kind *k, struct jval part, struct blocks *into)
+static bool add_raw(struct chat *c, const struct chat_shape *k, struct jval part,
+                    struct blocks *into)
 {
     struct block *b = blocks_add(c->scratch, into, BLOCK_RAW);
     bool whole = true;
     json_each_member (key, part)
-        whole =
-            whole && is_member(k, key) && !json_is(json_value(key), JSON_NULL) && !is_marked(key);
+        whole = whole && chat_shape_has(k, key) && !json_is(json_value(key), JSON_NULL) &&
+                !is_marked(key);
     b->value = whole ? json_raw(part) : rewritten(c, k, part, &b->cache);
     struct str own = chat_cache_mark(json_get(part, STR("cache_control")));
     b->cache = own.p ? own : b->cache;
-    return true;
-}
-
-static bool check_required(struct chat *c, const struct own_kind *k, struct jval part)
-{
-    for (size_t i = 0; i < k->n_required; i++) {
-        if (json_type(json_get(part, k->members[i])) != JSON_NULL)
-            continue;
-        struct str at = chat_part_param(c, "");
-        return chat_refuse_missing(
-            c, arena_printf(c->scratch, "%.*s.%.*s", STR_FMT(at), STR_FMT(k->members[i])));
-    }
     return true;
 }
 
@@ -159,22 +110,26 @@ static bool is_fetched(struct chat *c, struct jval source)
 
 bool chat_read_own(struct chat *c, struct jval part, struct blocks *into)
 {
-    const struct own_kind *k = kind_of(part);
-    if (!check_required(c, k, part))
-        return false;
+    const struct chat_shape *k = chat_part_shape(part);
     if (!is_fetched(c, json_get(part, STR("source"))))
         return chat_refuse(c, STR("invalid_value"), chat_part_param(c, ".source.url"),
                            "Invalid value: expected an https URL.");
-    c->cited |= json_true(json_get(json_get(part, STR("citations")), STR("enabled")));
+    if (!chat_check_part(c, k, part))
+        return false;
+    bool cited = json_true(json_get(json_get(part, STR("citations")), STR("enabled")));
+    c->cited |= cited;
+    c->cited_document |= cited && json_str_is(json_get(part, STR("type")), STR("document"));
+    c->uncited_document |= !cited && json_str_is(json_get(part, STR("type")), STR("document"));
     return add_raw(c, k, part, into);
 }
 
 /* Of another service's server tools nothing is shown: the text around them is a whole history. */
 bool chat_read_server_part(struct chat *c, struct jval part, struct blocks *into)
 {
-    const struct own_kind *k = kind_of(part);
-    return check_required(c, k, part) &&
-           (!is_server_id(json_get(part, k->members[0])) || add_raw(c, k, part, into));
+    const struct chat_shape *k = chat_part_shape(part);
+    struct jval use = json_get(part, STR("tool_use_id")), id = json_get(part, STR("id"));
+    return chat_check_part(c, k, part) &&
+           (!is_server_id(json_present(use) ? use : id) || add_raw(c, k, part, into));
 }
 
 /* The type of base64 is as often wrong here as in a data URL. */
@@ -183,9 +138,7 @@ bool chat_read_own_image(struct chat *c, struct jval part, struct blocks *into)
     struct jval source = json_get(part, STR("source")), type = json_get(source, STR("type"));
     struct jval data = json_get(source, STR("data"));
     struct jval how = json_get(part, STR("transformations"));
-    const struct own_kind *k = kind_of(part);
-    if (!check_required(c, k, part))
-        return false;
+    const struct chat_shape *k = chat_part_shape(part);
     if (json_str_is(type, STR("base64")) && json_type(how) == JSON_NULL) {
         if (!json_is(data, JSON_STRING))
             return chat_refuse_missing(c, chat_part_param(c, ".source.data"));
@@ -195,7 +148,7 @@ bool chat_read_own_image(struct chat *c, struct jval part, struct blocks *into)
     if (!is_fetched(c, source))
         return chat_refuse(c, STR("invalid_image_url"), chat_part_param(c, ".source.url"),
                            "Invalid image: expected an https URL.");
-    return chat_count_image(c) && add_raw(c, k, part, into);
+    return chat_check_part(c, k, part) && chat_count_image(c) && add_raw(c, k, part, into);
 }
 
 /* --- tools --- */

@@ -76,7 +76,7 @@ static bool clean_base64(struct chat *c, struct str s, bool escaped, struct str 
     return true;
 }
 
-static struct str sniff(struct str base64)
+struct str chat_base64_type(struct str base64)
 {
     static const struct {
         struct str magic, media_type;
@@ -146,7 +146,7 @@ bool chat_add_base64(struct chat *c, struct str data, bool escaped, const char *
 {
     if (!clean_base64(c, data, escaped, &data))
         return refuse_image(c, "invalid_image_format", suffix, "expected base64 content.");
-    struct str media_type = sniff(data);
+    struct str media_type = chat_base64_type(data);
     if (str_eq(media_type, STR("application/pdf"))) {
         add_source(c, into, BLOCK_DOCUMENT, media_type, data);
         return true;
@@ -237,7 +237,7 @@ static bool read_file_data(struct chat *c, struct jval value, struct str title, 
     bool form_ok = !is_url || split_data_url(data, &declared, &data);
     struct str media_type = STR_NONE;
     if (form_ok && clean_base64(c, data, json_is_escaped(value), &data))
-        media_type = sniff(data);
+        media_type = chat_base64_type(data);
     else
         form_ok = false;
     if (str_starts(media_type, STR("image/"))) {
@@ -381,7 +381,10 @@ static bool read_part(struct chat *c, struct jval part, enum chat_place place, s
     const struct part_kind *kind = kind_of(type, place);
     if (!kind)
         return chat_refuse_value(c, chat_part_param(c, ".type"), type, supported_in(place));
-    return kind->read(c, part, into);
+    if (!kind->read(c, part, into))
+        return false;
+    c->uncited_document |= into->last && into->last->type == BLOCK_DOCUMENT;
+    return true;
 }
 
 bool chat_read_content(struct chat *c, struct jval content, enum chat_place place,

@@ -439,10 +439,12 @@ static void close_object(struct closing *k, struct jval schema)
     jsonw_field_bool(&k->w, "additionalProperties", false);
 }
 
+/* Upstream looks for properties, whatever the type says. */
 static bool is_object_schema(struct jval schema)
 {
     bool typed = json_present(json_get(schema, STR("type")));
-    return typed ? may_be_object(schema) : json_present(json_get(schema, STR("properties")));
+    return json_is(json_get(schema, STR("properties")), JSON_OBJECT) ||
+           (typed && may_be_object(schema));
 }
 
 /* They would become one keyword. */

@@ -76,6 +76,9 @@ bool chat_ask_fast(struct chat *c)
 static bool is_known_beta(struct str name)
 {
     static const struct str known[] = {
+        STR_INIT("computer-use-2024-10-22"),
+        STR_INIT("computer-use-2025-01-24"),
+        STR_INIT("computer-use-2025-11-24"),
         STR_INIT("context-1m-2025-08-07"),
         STR_INIT("context-management-2025-06-27"),
         STR_INIT("extended-cache-ttl-2025-04-11"),
@@ -118,6 +121,13 @@ static void add_betas(struct chat *c, struct str list)
         add_beta(c, str_trim(name));
 }
 
+/* One that the request cannot do without, unless the client has named it. */
+static void add_needed_beta(struct chat *c, struct str name)
+{
+    if (str_find_str(buf_str(&c->text), name) == buf_len(&c->text))
+        add_beta(c, name);
+}
+
 /* What upstream shall do with thinking that does not fit: for models that check it, beside adaptive
  * thinking alone. */
 static bool read_binding(struct chat *c)
@@ -145,9 +155,10 @@ bool chat_read_betas(struct chat *c)
     json_each (e, own)
         add_betas(c, json_str(e, c->scratch));
     if (c->m->fast)
-        add_beta(c, STR("fast-mode-2026-02-01"));
-    if (read_binding(c) && str_find_str(buf_str(&c->text), binding) == buf_len(&c->text))
-        add_beta(c, binding);
+        add_needed_beta(c, STR("fast-mode-2026-02-01"));
+    if (read_binding(c))
+        add_needed_beta(c, binding);
+    add_needed_beta(c, c->tool_beta);
     if (buf_len(&c->text) > 0)
         c->m->betas = chat_take_text(c);
     return true;
@@ -158,7 +169,7 @@ bool chat_read_sampling(struct chat *c)
 {
     struct jval temperature = chat_field(c, STR("temperature"));
     struct jval top_p = chat_field(c, STR("top_p")), top_k = chat_field(c, STR("top_k"));
-    bool can = c->m->model->can & CAN_SAMPLE;
+    bool can = (c->m->model->can & CAN_SAMPLE) && !c->o->unsampled;
     bool thinks = c->m->thinking == THINKING_ADAPTIVE || c->m->thinking == THINKING_ENABLED;
     double n = 0;
     if (can && !thinks && json_f64(temperature, &n))

@@ -114,12 +114,11 @@ static bool stream_call_stop(struct encoder *e, uint32_t k, struct buf *out)
     return true;
 }
 
-static bool write_annotations(struct encoder *e, struct buf *out)
+static bool write_notes(struct encoder *e, struct buf *out)
 {
     if (!e->notes)
         return true;
-    return PUT(out, e->head, STR("{\"annotations\":")) && chat_write_notes(e, out) &&
-           PUT(out, STR("}" CHUNK_END));
+    return PUT(out, e->head) && chat_write_notes(e, STR("{"), out) && PUT(out, STR("}" CHUNK_END));
 }
 
 static bool write_usage(struct encoder *e, const struct answer *a, struct buf *out)
@@ -133,13 +132,13 @@ static bool write_usage(struct encoder *e, const struct answer *a, struct buf *o
 /* Exactly one finish_reason, in the last chunk that has a choice. */
 static bool stream_finish(struct encoder *e, const struct answer *a, struct buf *out)
 {
-    if (!write_annotations(e, out))
+    if (!write_notes(e, out))
         return false;
-    if (e->refusal.p && !CHUNK(e, out, STR("{\"refusal\":\""), e->refusal, STR("\"}")))
+    struct str refusal = chat_refusal(e);
+    if (refusal.p && !CHUNK(e, out, STR("{\"refusal\":\""), refusal, STR("\"}")))
         return false;
-    return PUT(out, e->head, STR("{},\"logprobs\":null,\"finish_reason\":\""),
-               str_c(chat_finish_reason(e, a)), STR("\"}]}\n\n")) &&
-           write_usage(e, a, out) && buf_lit(out, "data: [DONE]\n\n");
+    return PUT(out, e->head, STR("{},\"logprobs\":null,")) && chat_write_finish(e, a, out) &&
+           buf_lit(out, "}]}\n\n") && write_usage(e, a, out) && buf_lit(out, "data: [DONE]\n\n");
 }
 
 const struct chat_form chat_form_stream = {

@@ -137,6 +137,8 @@ static size_t space_at(struct str s)
         STR_INIT("\xe2\x80\xaf"),
         STR_INIT("\xe2\x81\x9f"),
     };
+    if (s.p[0] > ' ' && s.p[0] != '\\') /* ASCII that means itself */
+        return 0;
     for (size_t i = 0; i < ARRAY_LEN(spaces); i++)
         if (str_starts(s, spaces[i]))
             return spaces[i].n;

@@ -190,8 +190,7 @@ static bool read_effort(struct chat *c, struct jval v, struct str param, struct 
             return true;
         }
     }
-    return chat_refuse_value(c, param, v,
-                             "'none', 'minimal', 'low', 'medium', 'high', 'xhigh', and 'max'");
+    return chat_refuse_value(c, param, v, CHAT_EFFORTS);
 }
 
 /* A budget in tokens, and the effort that comes nearest for models that take no budget. */
@@ -220,6 +219,7 @@ static bool read_reasoning(struct chat *c, struct jval v)
 {
     int64_t budget;
     c->wish.hidden |= json_true(json_get(v, STR("exclude")));
+    c->wish.shown |= json_is(json_get(v, STR("summary")), JSON_STRING);
     if (!read_effort(c, json_get(v, STR("effort")), STR("reasoning.effort"), STR("reasoning")))
         return false;
     if (!c->wish.given && json_i64(json_get(v, STR("max_tokens")), &budget))
@@ -265,6 +265,7 @@ bool chat_read_wish(struct chat *c)
     struct jval include = chat_field(c, STR("include_reasoning"));
     struct jval kwargs = chat_field(c, STR("chat_template_kwargs"));
     c->wish.hidden = json_is(include, JSON_FALSE);
+    c->wish.shown = json_is(include, JSON_TRUE);
     if (!read_effort(c, chat_field(c, STR("reasoning_effort")), STR("reasoning_effort"),
                      STR("reasoning_effort")) ||
         !read_reasoning(c, chat_field(c, STR("reasoning"))) ||
@@ -342,7 +343,7 @@ void chat_apply_wish(struct chat *c)
     bool budget = c->wish.exact && (model->can & CAN_THINK_ENABLED);
     if (!budget)
         c->m->effort = nearest_effort(c->wish.effort, model->efforts);
-    if (!c->wish.given)
+    if (!c->wish.given && !(c->wish.shown && model->think != THINK_OFF))
         return;
     if (c->wish.none) {
         think_not(c);

@@ -261,31 +261,49 @@ static bool read_custom_tool(struct chat *c, struct jval v, size_t i)
     return admit_tool(c, &t, tool_param(c, i, ".custom.name"));
 }
 
-static bool is_native(struct jval type, bool *ret_server)
-{
-    static const struct {
-        struct str prefix;
-        bool server; /* upstream runs it */
-    } kinds[] = {
-        {STR_INIT("web_search_"), true},     {STR_INIT("web_fetch_"), true},
-        {STR_INIT("code_execution_"), true}, {STR_INIT("tool_search_tool_"), true},
-        {STR_INIT("bash_"), false},          {STR_INIT("memory_"), false},
-        {STR_INIT("text_editor_"), false},   {STR_INIT("computer_"), false},
-        {STR_INIT("browser_"), false},
-    };
+/* Anthropic's own tools, known by how their type begins. */
+static const struct native {
+    struct str prefix;
+    bool server;   /* upstream runs it */
+    bool nameless; /* a set of tools */
+    struct str beta;
+} natives[] = {
+    {STR_INIT("web_search_"), true, false, STR_INIT("")},
+    {STR_INIT("web_fetch_"), true, false, STR_INIT("")},
+    {STR_INIT("code_execution_"), true, false, STR_INIT("")},
+    {STR_INIT("tool_search_tool_"), true, false, STR_INIT("")},
+    {STR_INIT("bash_"), false, false, STR_INIT("")},
+    {STR_INIT("memory_"), false, false, STR_INIT("")},
+    {STR_INIT("text_editor_"), false, false, STR_INIT("")},
+    /* the beta's tools have a screen, whose size is wanted */
+    {STR_INIT("computer_20241022"), false, false, STR_INIT("computer-use-2024-10-22")},
+    {STR_INIT("computer_20250124"), false, false, STR_INIT("computer-use-2025-01-24")},
+    {STR_INIT("computer_20251124"), false, false, STR_INIT("computer-use-2025-11-24")},
+    {STR_INIT("computer_toolset_"), false, true, STR_INIT("")},
+    {STR_INIT("browser_toolset_"), false, true, STR_INIT("")},
+};
 
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (!str_starts(json_str_raw(type), kinds[i].prefix))
-            continue;
-        *ret_server = kinds[i].server;
-        return true;
-    }
-    return false;
+static const struct native *native_of(struct jval type)
+{
+    for (size_t i = 0; i < ARRAY_LEN(natives); i++)
+        if (str_starts(json_str_raw(type), natives[i].prefix))
+            return &natives[i];
+    return NULL;
 }
 
-static bool read_native_tool(struct chat *c, struct jval v, size_t i, bool server)
+static bool read_native_tool(struct chat *c, struct jval v, size_t i, const struct native *kind)
 {
     struct str name = json_str_raw(json_get(v, STR("name")));
+    if (!kind->nameless && !is_clean(name, false))
+        return chat_refuse(c, STR("invalid_value"), tool_param(c, i, ".name"),
+                           "Invalid value: a tool of type '%.*s' needs its name.",
+                           STR_FMT(json_str_raw(json_get(v, STR("type")))));
+    static const char *const sizes[] = {".display_width_px", ".display_height_px"};
+    for (size_t k = 0; kind->beta.n > 0 && k < ARRAY_LEN(sizes); k++)
+        if (json_type(json_get(v, str_c(sizes[k] + 1))) == JSON_NULL)
+            return chat_refuse_missing(c, tool_param(c, i, sizes[k]));
+    if (!chat_check_own_tool(c, v, tool_param(c, i, "")))
+        return false;
     void **slot = strmap_at(&c->tools, name.n > 0 ? name : json_str_raw(json_get(v, STR("type"))));
     if (*slot)
         return chat_refuse(c, STR("invalid_value"), tool_param(c, i, ".name"),
@@ -293,7 +311,8 @@ static bool read_native_tool(struct chat *c, struct jval v, size_t i, bool serve
     struct tool *t = messages_add_tool(c->scratch, c->m);
     t->name = name;
     t->value = chat_own_tool(c, v, &t->cache);
-    t->server = server;
+    t->server = kind->server;
+    c->tool_beta = kind->beta.n > 0 ? kind->beta : c->tool_beta;
     *slot = t;
     return true;
 }
@@ -316,9 +335,9 @@ static bool read_tool(struct chat *c, struct jval v, size_t i)
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
         if (json_str_is(type, kinds[k].type))
             return kinds[k].read(c, v, i);
-    bool server;
-    if (is_native(type, &server))
-        return read_native_tool(c, v, i, server);
+    const struct native *native = native_of(type);
+    if (native)
+        return read_native_tool(c, v, i, native);
     return chat_refuse_value(c, tool_param(c, i, ".type"), type, "'function' and 'custom'");
 }
 
@@ -369,10 +388,14 @@ bool chat_read_web_search(struct chat *c)
     } sizes[] = {{STR_INIT("low"), 1}, {STR_INIT("medium"), 5}, {STR_INIT("high"), 10}};
     static const struct str places[] = {STR_INIT("city"), STR_INIT("region"), STR_INIT("country"),
                                         STR_INIT("timezone")};
-    int64_t uses = 5;
+    struct jval size = json_get(v, STR("search_context_size"));
+    int64_t uses = json_type(size) == JSON_NULL ? 5 : 0;
     for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
-        if (json_str_is(json_get(v, STR("search_context_size")), sizes[i].size))
+        if (json_str_is(size, sizes[i].size))
             uses = sizes[i].uses;
+    if (uses == 0)
+        return chat_refuse_value(c, STR("web_search_options.search_context_size"), size,
+                                 "'low', 'medium', and 'high'");
     struct jval where = json_get(json_get(v, STR("user_location")), STR("approximate"));
     struct jsonw w;
     jsonw_to_buf(&w, &c->text);
@@ -386,7 +409,7 @@ bool chat_read_web_search(struct chat *c)
         jsonw_field_str(&w, "type", STR("approximate"));
         for (size_t i = 0; i < ARRAY_LEN(places); i++) {
             struct jval place = json_get(where, places[i]);
-            if (json_is(place, JSON_STRING)) {
+            if (!chat_blank(json_str_raw(place))) {
                 jsonw_key(&w, places[i]);
                 jsonw_str_raw(&w, json_str_raw(place));
             }
@@ -497,9 +520,17 @@ static bool choose_allowed(struct chat *c, struct jval v)
         return chat_refuse(
             c, STR("invalid_value"), STR("tool_choice"),
             "Invalid value for 'tool_choice': none of the allowed tools is defined.");
-    bool required = json_str_is(json_get(allowed, STR("mode")), STR("required"));
+    struct jval mode = json_get(allowed, STR("mode"));
+    bool required = json_str_is(mode, STR("required"));
     c->m->choice = required ? CHOICE_ANY : CHOICE_AUTO;
-    return true;
+    return required || json_type(mode) == JSON_NULL || json_str_is(mode, STR("auto")) ||
+           chat_refuse_value(c, STR("tool_choice"), mode, "'auto' and 'required'");
+}
+
+/* A choice that is one word, also in Anthropic's spelling: {"type":"auto"}. */
+static struct jval choice_word(struct jval v)
+{
+    return json_is(v, JSON_OBJECT) ? json_get(v, STR("type")) : v;
 }
 
 static bool read_choice_value(struct chat *c, struct jval v, struct str param)
@@ -514,15 +545,17 @@ static bool read_choice_value(struct chat *c, struct jval v, struct str param)
         {STR_INIT("any"), CHOICE_ANY},
     };
 
+    struct jval word = choice_word(v);
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if (json_str_is(v, words[i].word)) {
-            c->m->choice = words[i].choice;
-            return true;
-        }
+        if (!json_str_is(word, words[i].word))
+            continue;
+        c->m->choice = words[i].choice;
+        c->m->no_parallel |= json_true(json_get(v, STR("disable_parallel_tool_use")));
+        return true;
     }
     if (!json_is(v, JSON_OBJECT))
         return chat_refuse_value(c, param, v, "'none', 'auto', and 'required'");
-    if (json_str_is(json_get(v, STR("type")), STR("allowed_tools")))
+    if (json_str_is(word, STR("allowed_tools")))
         return choose_allowed(c, v);
     return choose_named(c, name_in(v), param);
 }
@@ -531,7 +564,8 @@ static bool read_choice_value(struct chat *c, struct jval v, struct str param)
 static bool choice_without_tools(struct chat *c, struct jval v, struct str param)
 {
     c->m->no_parallel = false;
-    if (!json_present(v) || json_str_is(v, STR("auto")) || json_str_is(v, STR("none")))
+    struct jval word = choice_word(v);
+    if (!json_present(v) || json_str_is(word, STR("auto")) || json_str_is(word, STR("none")))
         return true;
     return chat_refuse(
         c, STR("invalid_value"), param,

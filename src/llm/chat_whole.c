@@ -120,7 +120,7 @@ static bool whole_call_stop(struct encoder *e, uint32_t k, struct buf *out)
 /* No text at all: null beside calls or a refusal, else the empty string. Never a list. */
 static bool write_content(const struct encoder *e, struct buf *out)
 {
-    bool nothing = !e->any_text && (buf_len(&e->calls) > 0 || e->refusal.p);
+    bool nothing = !e->any_text && (buf_len(&e->calls) > 0 || chat_refusal(e).p);
     if (nothing)
         return buf_lit(out, ",\"content\":null");
     return PUT(out, STR(",\"content\":\""), buf_str(&e->text), STR("\""));
@@ -146,13 +146,12 @@ static bool write_reasoning(const struct encoder *e, struct buf *out)
 
 static bool write_message(const struct encoder *e, struct buf *out)
 {
+    struct str refusal = chat_refusal(e);
     bool ok = buf_lit(out, "{\"role\":\"assistant\"") && write_content(e, out) &&
-              (e->refusal.p ? PUT(out, STR(",\"refusal\":\""), e->refusal, STR("\""))
-                            : buf_lit(out, ",\"refusal\":null")) &&
+              (refusal.p ? PUT(out, STR(",\"refusal\":\""), refusal, STR("\""))
+                         : buf_lit(out, ",\"refusal\":null")) &&
               write_calls(e, out) && write_reasoning(e, out);
-    if (ok && e->notes)
-        ok = buf_lit(out, ",\"annotations\":") && chat_write_notes(e, out);
-    return ok && buf_lit(out, "}");
+    return ok && chat_write_notes(e, STR(","), out) && buf_lit(out, "}");
 }
 
 static bool whole_finish(struct encoder *e, const struct answer *a, struct buf *out)
@@ -161,9 +160,8 @@ static bool whole_finish(struct encoder *e, const struct answer *a, struct buf *
     return PUT(out, STR("{\"id\":\""), e->id, STR("\",\"object\":\"chat.completion\",\"created\":"),
                chat_decimal(created, e->created), STR(",\"model\":\""), e->model,
                STR("\",\"choices\":[{\"index\":0,\"message\":")) &&
-           write_message(e, out) &&
-           PUT(out, STR(",\"logprobs\":null,\"finish_reason\":\""), str_c(chat_finish_reason(e, a)),
-               STR("\"}],\"usage\":")) &&
+           write_message(e, out) && buf_lit(out, ",\"logprobs\":null,") &&
+           chat_write_finish(e, a, out) && buf_lit(out, "}],\"usage\":") &&
            chat_write_usage(a, out) &&
            (!e->tier.p || PUT(out, STR(",\"service_tier\":\""), e->tier, STR("\""))) &&
            buf_lit(out, "}");

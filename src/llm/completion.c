@@ -51,7 +51,7 @@ bool completion_check_required(struct chat *c)
 
 /* --- the answer --- */
 
-#define CHOICE_END "\",\"index\":0,\"logprobs\":null,\"finish_reason\":"
+#define CHOICE_END "\",\"index\":0,\"logprobs\":null,"
 
 static bool put_head(struct encoder *e, struct buf *out)
 {
@@ -63,7 +63,7 @@ static bool put_head(struct encoder *e, struct buf *out)
 static bool stream_text(struct encoder *e, struct str inside, struct buf *out)
 {
     return PUT(out, e->head, STR(",\"choices\":[{\"text\":\""), inside,
-               STR(CHOICE_END "null}]}\n\n"));
+               STR(CHOICE_END "\"finish_reason\":null}]}\n\n"));
 }
 
 static bool stream_start(struct encoder *e, struct buf *out)
@@ -79,8 +79,8 @@ static bool stream_start(struct encoder *e, struct buf *out)
 
 static bool stream_finish(struct encoder *e, const struct answer *a, struct buf *out)
 {
-    if (!PUT(out, e->head, STR(",\"choices\":[{\"text\":\"" CHOICE_END "\""),
-             str_c(chat_finish_reason(e, a)), STR("\"}]}\n\n")))
+    if (!PUT(out, e->head, STR(",\"choices\":[{\"text\":\"" CHOICE_END)) ||
+        !chat_write_finish(e, a, out) || !buf_lit(out, "}]}\n\n"))
         return false;
     if (e->reply->include_usage && !(PUT(out, e->head, STR(",\"choices\":[],\"usage\":")) &&
                                      chat_write_usage(a, out) && buf_lit(out, "}\n\n")))
@@ -103,8 +103,8 @@ static bool whole_text(struct encoder *e, struct str inside, struct buf *out)
 static bool whole_finish(struct encoder *e, const struct answer *a, struct buf *out)
 {
     return put_head(e, out) &&
-           PUT(out, STR(",\"choices\":[{\"text\":\""), buf_str(&e->text), STR(CHOICE_END "\""),
-               str_c(chat_finish_reason(e, a)), STR("\"}],\"usage\":")) &&
+           PUT(out, STR(",\"choices\":[{\"text\":\""), buf_str(&e->text), STR(CHOICE_END)) &&
+           chat_write_finish(e, a, out) && buf_lit(out, "}],\"usage\":") &&
            chat_write_usage(a, out) && buf_lit(out, "}");
 }
 

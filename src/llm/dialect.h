@@ -46,6 +46,7 @@ struct decode_options {
     struct str betas;           /* the client's anthropic-beta field, or absent */
     bool strict;                /* what would be dropped is refused */
     bool auto_cache;            /* prompts are cached unless the client marks by itself */
+    bool unsampled;             /* upstream's API version has no sampling, for any model */
     bool fast_mode;             /* speed "fast", which costs more, may be asked for */
 };
 
@@ -55,6 +56,7 @@ struct decoded {
     enum model_match match;
     struct str asked_model; /* the client's name for the model, plain text, in keep */
     bool stream;
+    uint64_t home; /* requests of one home go to one upstream key, for its cache; 0: none */
     struct str max_tokens_name; /* the client's field for it; absent when it set none */
     struct str dropped; /* "temperature, seed": named in x-ccproxy-dropped; absent when none */
     void *state;        /* the dialect's own, in keep, for its encoder */

@@ -163,7 +163,9 @@ static enum stop_reason stop_of(struct jval v)
 
 static void read_stop(struct jval delta, struct event *e)
 {
-    e->stop = stop_of(json_get(delta, STR("stop_reason")));
+    struct jval reason = json_get(delta, STR("stop_reason"));
+    e->stop = stop_of(reason);
+    e->stop_word = json_str_raw(reason);
     e->stop_sequence = json_str_raw(json_get(delta, STR("stop_sequence")));
     struct jval details = json_get(delta, STR("stop_details"));
     e->refusal_category = json_str_raw(json_get(details, STR("category")));

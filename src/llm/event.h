@@ -57,7 +57,7 @@ struct event {
     struct str id, name, model, text, input;
     struct jval content; /* the whole block, as parsed */
     enum stop_reason stop;
-    struct str stop_sequence;
+    struct str stop_word, stop_sequence;       /* upstream's own name of stop */
     struct str refusal_category, refusal_text; /* of stop_details */
     struct str service_tier;
     struct str error_type, error_code;

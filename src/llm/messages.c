@@ -11,6 +11,10 @@
 
 #include "wire/jsonw.h"
 
+const struct str messages_schema_words =
+    STR_INIT("Respond with one valid JSON value that matches this JSON schema, no prose, no code "
+             "fence:\\n");
+
 struct block *blocks_add(struct arena *a, struct blocks *list, enum block_type type)
 {
     struct block *b = ARENA_NEW(a, struct block);
@@ -284,8 +288,13 @@ static void write_output_config(struct jsonw *w, const struct messages_request *
     jsonw_object(w);
     if (m->effort != 0)
         jsonw_field_str_raw(w, "effort", str_c(model_effort_name((enum effort)m->effort)));
-    if (m->format.p)
-        jsonw_field_raw(w, "format", m->format);
+    if (m->format.p) {
+        jsonw_key(w, STR("format"));
+        jsonw_object(w);
+        jsonw_field_str(w, "type", STR("json_schema"));
+        jsonw_field_raw(w, "schema", m->format);
+        jsonw_object_end(w);
+    }
     jsonw_object_end(w);
 }
 

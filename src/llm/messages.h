@@ -102,7 +102,7 @@ struct messages_request {
     int64_t thinking_budget;
     bool show_thinking;    /* display: summarized */
     uint32_t effort;       /* one of enum effort, or 0 */
-    struct str format;     /* value of output_config.format, or absent */
+    struct str format;     /* the schema of output_config.format, or absent */
     struct str cache;      /* value of the top-level cache_control, or absent */
     bool whole;            /* ask for one answer in one piece, not for a stream */
     struct hashed *hashed; /* recall.c: how far the conversation has been hashed */
@@ -114,6 +114,9 @@ void blocks_move_first(struct blocks *from, struct blocks *into);
 /* The last turn when it has that role, else a new one: neighbours of one role become one turn. */
 struct turn *messages_turn(struct arena *a, struct messages_request *m, enum role role);
 struct tool *messages_add_tool(struct arena *a, struct messages_request *m);
+
+/* inside: asks for JSON of a schema, whose text follows. */
+extern const struct str messages_schema_words;
 
 /* Whether upstream runs tools itself: such an answer may pause (pause_turn). */
 bool messages_has_server_tools(const struct messages_request *m);

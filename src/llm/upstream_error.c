@@ -25,16 +25,18 @@ static const struct rule codes[] = {
     {STR_INIT("linked_organization_spend_limit_reached"), UPSTREAM_QUOTA, {NULL, 0}},
     {STR_INIT("linked_organization_billing_unavailable"), UPSTREAM_QUOTA, {NULL, 0}},
     {STR_INIT("ramp_limit_exceeded"), UPSTREAM_RATE_LIMIT, {NULL, 0}},
+    {STR_INIT("organization_on_hold"), UPSTREAM_AUTH, {NULL, 0}},
     {STR_INIT("image_dimensions_too_large"), UPSTREAM_IMAGE, STR_INIT("image_too_large")},
     {STR_INIT("request_body_too_large_after_decoding"), UPSTREAM_TOO_LARGE, {NULL, 0}},
 };
 
 /* Looked for in messages of status 400 only. */
-static const struct rule words[] = {
+static const struct rule phrases[] = {
     {STR_INIT("prompt is too long"), UPSTREAM_CONTEXT_LENGTH, {NULL, 0}},
     {STR_INIT("exceed context limit"), UPSTREAM_CONTEXT_LENGTH, {NULL, 0}},
     {STR_INIT("credit balance is too low"), UPSTREAM_QUOTA, {NULL, 0}},
     {STR_INIT("specified API usage limits"), UPSTREAM_QUOTA, {NULL, 0}},
+    {STR_INIT("organization has been disabled"), UPSTREAM_AUTH, {NULL, 0}},
     {STR_INIT("Could not process image"), UPSTREAM_IMAGE, STR_INIT("invalid_image")},
     {STR_INIT("image.source.base64.media_type"), UPSTREAM_IMAGE, STR_INIT("invalid_image_format")},
     {STR_INIT("image exceeds"), UPSTREAM_IMAGE, STR_INIT("image_too_large")},
@@ -97,9 +99,9 @@ static const struct rule *find_exact(const struct rule *rules, size_t n, struct 
 
 static const struct rule *find_words(struct str message)
 {
-    for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        if (str_find_str(message, words[i].word) < message.n)
-            return &words[i];
+    for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
+        if (str_find_str(message, phrases[i].word) < message.n)
+            return &phrases[i];
     return NULL;
 }
 
@@ -145,6 +147,23 @@ static struct str without_ids(struct str message, struct arena *a)
         i += size_max(id, 1);
     }
     return str_of(out, n);
+}
+
+/* The client would take it for its own key, which upstream has never seen. */
+static bool speaks_of_key(struct str message)
+{
+    static const struct str words[] = {
+        STR_INIT("your api key"),
+        STR_INIT("this api key"),
+        STR_INIT("the api key"),
+        STR_INIT("x-api-key"),
+    };
+
+    for (size_t i = 0; i < message.n; i++)
+        for (size_t k = 0; k < ARRAY_LEN(words); k++)
+            if (str_starts_nocase(str_skip(message, i), words[k]))
+                return true;
+    return false;
 }
 
 /* "tools.3.custom.name: ..." is tools[3]; any other path is its first word. */
@@ -245,4 +264,6 @@ void upstream_error_read(int status, struct str body, struct json *doc, struct a
         ret->param = param_of(ret->message, a);
     else if (ret->kind == UPSTREAM_MODEL_NOT_FOUND)
         ret->param = STR("model");
+    if (ret->kind == UPSTREAM_AUTH || ret->kind == UPSTREAM_QUOTA || speaks_of_key(ret->message))
+        ret->message = STR_NONE; /* the operator's business */
 }

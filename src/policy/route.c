@@ -22,15 +22,16 @@ static bool is_better(const struct route *r, uint64_t now_us, uint64_t tried, si
     return free_a < free_b;
 }
 
-size_t route_pick(struct route *r, uint64_t now_us, uint64_t *tried)
+size_t route_pick(struct route *r, uint64_t now_us, uint64_t home, uint64_t *tried)
 {
-    size_t best = r->next;
+    size_t first = home ? home % r->n : r->next, best = first;
     for (size_t i = 1; i < r->n; i++) {
-        size_t key = (r->next + i) % r->n;
+        size_t key = (first + i) % r->n;
         if (is_better(r, now_us, *tried, key, best))
             best = key;
     }
-    r->next = (best + 1) % r->n;
+    if (!home)
+        r->next = (best + 1) % r->n;
     *tried |= (uint64_t)1 << best;
     return best;
 }

@@ -26,25 +26,39 @@ static const struct endpoint endpoints[] = {
     {STR_INIT("/dashboard.js"), METHOD_GET, 0, NULL, dashboard_js, false},
 };
 
-/* Parts of OpenAI's API that Claude has nothing behind; each covers the paths below it. */
+/* Parts of both APIs that are not here, and why; each covers the paths below it. */
 static const struct {
     struct str path;
-    const char *what;
+    const char *why;
 } unsupported[] = {
-    {STR_INIT("/embeddings"), "embeddings"},
-    {STR_INIT("/audio"), "audio"},
-    {STR_INIT("/images"), "image generation"},
-    {STR_INIT("/moderations"), "moderation"},
-    {STR_INIT("/fine_tuning"), "fine-tuning"},
-    {STR_INIT("/assistants"), "assistants"},
-    {STR_INIT("/threads"), "threads"},
-    {STR_INIT("/vector_stores"), "vector stores"},
-    {STR_INIT("/realtime"), "the realtime API"},
-    {STR_INIT("/files"), "files in OpenAI's format"},
-    {STR_INIT("/uploads"), "uploads"},
-    {STR_INIT("/batches"), "batches in OpenAI's format"},
-    {STR_INIT("/evals"), "evals"},
-    {STR_INIT("/containers"), "containers"},
+    {STR_INIT("/embeddings"), "Claude has no embeddings"},
+    {STR_INIT("/audio"), "Claude has no audio"},
+    {STR_INIT("/images"), "Claude has no image generation"},
+    {STR_INIT("/videos"), "Claude has no video generation"},
+    {STR_INIT("/moderations"), "Claude has no moderation"},
+    {STR_INIT("/fine_tuning"), "Claude has no fine-tuning"},
+    {STR_INIT("/fine-tunes"), "Claude has no fine-tuning"},
+    {STR_INIT("/assistants"), "Claude has no assistants"},
+    {STR_INIT("/threads"), "Claude has no threads"},
+    {STR_INIT("/vector_stores"), "Claude has no vector stores"},
+    {STR_INIT("/realtime"), "Claude has no realtime API"},
+    {STR_INIT("/live"), "Claude has no realtime API"},
+    {STR_INIT("/files"), "Claude has no files in OpenAI's format"},
+    {STR_INIT("/uploads"), "Claude has no uploads"},
+    {STR_INIT("/batches"), "Claude has no batches in OpenAI's format"},
+    {STR_INIT("/evals"), "Claude has no evals"},
+    {STR_INIT("/graders"), "Claude has no graders"},
+    {STR_INIT("/containers"), "Claude has no containers in OpenAI's format"},
+    {STR_INIT("/skills"), "Claude has no skills in OpenAI's format"},
+    {STR_INIT("/conversations"), "Claude has no stored conversations"},
+    {STR_INIT("/chat/completions"), "Claude has no stored answers"},
+    {STR_INIT("/edits"), "Claude has no edits API; use /v1/chat/completions"},
+    {STR_INIT("/engines"), "engines are no more; use /v1/models and /v1/chat/completions"},
+    {STR_INIT("/chatkit"), "Claude has no ChatKit"},
+    {STR_INIT("/agents"), "Claude has no agents in OpenAI's format"},
+    {STR_INIT("/organization"), "this is not OpenAI's administration"},
+    {STR_INIT("/responses"), "the Responses API is not served here; use /v1/chat/completions"},
+    {STR_INIT("/messages"), "the Messages API is not served here; use /v1/chat/completions"},
 };
 
 static bool is_below(struct str path, struct str top)
@@ -103,7 +117,7 @@ const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
     *ret_unsupported = NULL;
     for (size_t i = 0; i < ARRAY_LEN(unsupported); i++)
         if (is_below(path, unsupported[i].path))
-            *ret_unsupported = unsupported[i].what;
+            *ret_unsupported = unsupported[i].why;
     return NULL;
 }
 

@@ -23,8 +23,8 @@ struct endpoint {
 
 /* The endpoint of a path as it came. Any number of /v1 prefixes, a leading /openai, doubled and
  * trailing slashes are skipped. *ret_rest is what follows the endpoint's own path (an id), or the
- * model that an Azure path names. NULL: unknown; *ret_unsupported then says what Claude does not have
- * ("embeddings"), or is NULL. */
+ * model that an Azure path names. NULL: unknown; *ret_unsupported then says why it is not here ("Claude has no
+ * embeddings"), or is NULL. */
 const struct endpoint *endpoint_find(struct str path, struct str *ret_rest,
                                      const char **ret_unsupported);
 /* The table, in order. */

@@ -128,14 +128,16 @@ static struct str name_or_none(struct str s)
 }
 
 /* Upstream refuses something of the request by name: once more without it. False when there is
- * nothing that could be left out, or that was tried before. */
+ * nothing that could be left out, or that was tried before; with strict only thinking goes, which
+ * the client has not asked for. */
 static bool adapt(struct exchange *x, struct str message)
 {
     struct decoded *d = &x->decoded;
     if (x->adapted || x->step != STEP_SEND || !d->request)
         return false;
     struct str gone = messages_adapt(d->request, message, &x->scratch, &x->unable);
-    if (!gone.p)
+    bool asked_for = !str_eq(gone, STR("messages.thinking"));
+    if (!gone.p || (asked_for && x->proxy->config->strict))
         return false;
     x->adapted = true;
     d->dropped = d->dropped.n
@@ -177,8 +179,6 @@ static void on_upstream_error(struct exchange *x, int status, struct str body)
         LOG_STR(e.code.n ? "code" : NULL, name_or_none(e.code)));
     if (e.kind == UPSTREAM_INVALID_REQUEST && status == 400 && adapt(x, e.message))
         return;
-    if (e.kind == UPSTREAM_AUTH || e.kind == UPSTREAM_QUOTA)
-        e.message = STR_NONE;
     if (str_eq(e.param, STR("max_tokens")) && x->decoded.max_tokens_name.n)
         e.param = x->decoded.max_tokens_name;
     relay_failed(x, exhausted(x, fail_of_upstream(e.kind)), &e);
@@ -316,11 +316,20 @@ static void send_keepalive(struct exchange *x)
     reply_body_end(x->request);
 }
 
+/* The client is told "stop": what a later version of the API may mean cannot be known. */
+static void log_odd_stop(const struct exchange *x, struct str reason)
+{
+    LOG(LOG_WARN, "upstream ended an answer for a reason that is not known", LOG_STR("id", x->id),
+        LOG_STR(reason.n ? "reason" : NULL, name_or_none(reason)));
+}
+
 /* Message_stop: the end of the answer, or of a round of it. */
 static void end_message(struct exchange *x)
 {
     if (resume(x))
         return;
+    if (x->answer.stop == STOP_NONE)
+        log_odd_stop(x, STR_NONE);
     keep_thinking(x);
     end_answer(x);
 }
@@ -359,6 +368,8 @@ static bool take_event(void *ctx, const struct event *event)
     }
     if (x->keeps || x->resumable)
         content_take(&x->content, ev);
+    if (ev->type == EVENT_MESSAGE_DELTA && ev->stop == STOP_OTHER)
+        log_odd_stop(x, ev->stop_word);
     if (ev->type == EVENT_PING)
         send_keepalive(x);
     else if (ev->type == EVENT_MESSAGE_STOP)

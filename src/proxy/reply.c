@@ -89,6 +89,15 @@ void reply_whole(struct exchange *x, int status, struct str content_type, struct
     reply_end(x->request);
 }
 
+/* Whether the same request would fail again, or spend again what is thrown away again. */
+static bool is_hopeless(enum fail why)
+{
+    const struct fail_row *row = fail_row(why);
+    if (row->retry == RETRY_KEY || why == FAIL_BUDGET || why == FAIL_ANSWER_TOO_LARGE)
+        return true;
+    return row->status < 500 && row->status != 408 && row->status != 409 && row->status != 429;
+}
+
 /* Clients retry on 408, 409, 429 and 5xx by themselves, unless they are told. */
 static void reply_retry_fields(struct exchange *x, enum fail why)
 {
@@ -98,9 +107,7 @@ static void reply_retry_fields(struct exchange *x, enum fail why)
     int64_t after_us = x->retry_after_us;
     if (after_us < 0 && row->status == 503)
         after_us = OVERLOAD_PAUSE_US;
-    bool hopeless = row->status < 500 && row->status != 408 && row->status != 409 &&
-                    row->status != 429; /* the same request would fail again */
-    if (hopeless || why == FAIL_UPSTREAM_QUOTA || why == FAIL_BUDGET) {
+    if (is_hopeless(why)) {
         reply_field(r, STR("X-Should-Retry"), STR("false"));
         return;
     }

@@ -49,9 +49,9 @@ static enum step_result fail_unknown_url(struct exchange *x, const char *unsuppo
         return exchange_fail_with(x, FAIL_UNKNOWN_URL, STR_NONE, STR_NONE,
                                   arena_printf(&x->keep, "Unknown request URL: %.*s %.*s.",
                                                STR_FMT(x->method), STR_FMT(x->path)));
-    return exchange_fail_with(x, FAIL_UNSUPPORTED_ENDPOINT, STR_NONE, STR_NONE,
-                              arena_printf(&x->keep, "%.*s is not supported: Claude has no %s.",
-                                           STR_FMT(x->path), unsupported));
+    return exchange_fail_with(
+        x, FAIL_UNSUPPORTED_ENDPOINT, STR_NONE, STR_NONE,
+        arena_printf(&x->keep, "%.*s is not supported: %s.", STR_FMT(x->path), unsupported));
 }
 
 /* JSON is UTF-8 (RFC 8259 section 8.1); whatever a client calls something else would be read wrongly. */
@@ -102,7 +102,7 @@ enum step_result step_identify(struct exchange *x)
     x->endpoint = endpoint_find(head->path, &rest, &unsupported);
     if (x->endpoint && !endpoint_is_at(x->endpoint, x->request->door->serves))
         x->endpoint = NULL;
-    if (!x->endpoint && head->method != H1_OTHER)
+    if (!x->endpoint && (unsupported || head->method != H1_OTHER))
         return fail_unknown_url(x, unsupported);
     x->rest = arena_dup(&x->keep, rest);
     if (!endpoint_allows(x->endpoint, head))
@@ -188,6 +188,13 @@ static struct str path_model(struct exchange *x)
     return x->rest.n && text_percent_decode(&x->scratch, x->rest, &name) ? name : STR_NONE;
 }
 
+/* Versions are dates. */
+static bool lacks_sampling(struct str version)
+{
+    static const struct str first = STR_INIT("2026-10-21");
+    return version.n == first.n && memcmp(version.p, first.p, first.n) >= 0;
+}
+
 enum step_result step_decode(struct exchange *x)
 {
     struct proxy *p = x->proxy;
@@ -203,6 +210,7 @@ enum step_result step_decode(struct exchange *x)
         .strict = p->config->strict,
         .auto_cache = p->config->auto_cache,
         .fast_mode = p->config->fast_mode,
+        .unsampled = lacks_sampling(p->config->anthropic_version),
     };
     struct request_error e = {0};
     if (!x->endpoint->dialect->decode(&options, &p->doc, buf_str(&x->body), &x->keep, &x->scratch,
@@ -248,7 +256,7 @@ enum step_result step_send(struct exchange *x)
     struct proxy *p = x->proxy;
     if (!x->encoder)
         x->encoder = open_encoder(x);
-    x->key = route_pick(&p->route, clock_us(), &x->keys_tried);
+    x->key = route_pick(&p->route, clock_us(), x->decoded.home, &x->keys_tried);
     struct platform_call call = p->upstream;
     call.key = p->config->upstream_keys[x->key];
     const struct trace trace = traces_attempt(x);

@@ -5,6 +5,7 @@
  * unescaped from ordinary clients and mean nothing here. What other parsers treat as the end or as
  * a separator ('#', '\\') or carry into markup ('"', '<', '>') is left out.
  */
+#include "base/scan.h"
 #include "wire/h1_int.h"
 
 enum {
@@ -62,7 +63,9 @@ bool h1_is_token(struct str s)
 
 bool h1_is_field_value(struct str s)
 {
-    for (size_t i = 0; i < s.n; i++) {
+    size_t i = s.n ? (size_t)(scan_printable(s.p, s.p + s.n) - s.p) : 0;
+
+    for (; i < s.n; i++) {
         if (!(class_of(s.p[i]) & (CLASS_VALUE | CLASS_OBS)))
             return false;
     }

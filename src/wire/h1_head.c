@@ -20,27 +20,6 @@ struct reader {
     const char *at, *end;
 };
 
-/* Eight bytes at a time: one test in place of eight for the runs of ordinary text that heads are
- * made of. A borrow may blame a byte too many, never miss one; whoever is blamed is looked at
- * alone. */
-static const uint64_t ones = UINT64_MAX / 255, tops = UINT64_MAX / 255 * 0x80;
-
-static uint64_t load8(const char *p)
-{
-    uint64_t x;
-
-    memcpy(&x, p, sizeof(x));
-    return x;
-}
-
-/* Whether one of the eight is outside SP to '~'. */
-static bool has_odd_byte(const char *p)
-{
-    uint64_t x = load8(p);
-
-    return ((x - ones * ' ') | x | (x + ones)) & tops;
-}
-
 /* RFC 9112 section 2.2 forbids a bare CR, and lets us refuse a bare LF. H1_DONE: the line is empty,
  * which it may not be at the start. */
 static enum h1_result end_line(struct str in, size_t start, size_t *i)
@@ -246,8 +225,7 @@ static void add_field(struct h1_head *head, struct str name, struct str value)
 /* The first byte that is not of this class; there is one before r->end. */
 static const char *skip_value(const struct reader *r, const char *p, unsigned value_class)
 {
-    while (r->end - p >= (ptrdiff_t)sizeof(uint64_t) && !has_odd_byte(p))
-        p += sizeof(uint64_t);
+    p = scan_printable(p, r->end);
     while (class_of(*p) & value_class)
         p++;
     return p;
@@ -257,7 +235,7 @@ static const char *skip_value(const struct reader *r, const char *p, unsigned va
  * and folded lines (RFC 9112 sections 5.1 and 5.2) all end the name at something else than ':'. */
 static enum h1_error read_field(struct reader *r, unsigned value_class, struct h1_head *head)
 {
-    const char *p = r->at, *start;
+    const char *p = scan_name(r->at, r->end), *start;
     unsigned seen = 0, class;
     struct str name;
 

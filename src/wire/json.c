@@ -165,7 +165,11 @@ static bool parse_string(struct parser *s)
 {
     const char *from = ++s->at;
     bool escaped = false;
-    enum json_error e = skip_string(&s->at, s->end, &escaped);
+    enum json_error e;
+    s->at = scan_plain(from, s->end);
+    if (LIKELY(s->at < s->end && *s->at == '"'))
+        return add_node(s, JSON_STRING, from, s->at++);
+    e = skip_string(&s->at, s->end, &escaped);
     if (e != JSON_OK)
         return fail(s, e);
     if (!add_node(s, JSON_STRING, from, s->at - 1))

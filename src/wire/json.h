@@ -87,7 +87,10 @@ static inline bool json_present(struct jval v)
 }
 
 /* The type; an absent value is JSON_NULL, since a null field and an absent one mean the same. */
-enum json_type json_type(struct jval v);
+static inline enum json_type json_type(struct jval v)
+{
+    return v.doc ? (enum json_type)v.doc->nodes[v.i].type : JSON_NULL;
+}
 
 static inline bool json_is(struct jval v, enum json_type t)
 {
@@ -101,8 +104,16 @@ struct str json_str_raw(struct jval v);
 bool json_is_escaped(struct jval v);
 /* A string's meaning; borrowed from the input when it has no escapes, else made in a. */
 struct str json_str(struct jval v, struct arena *a);
-/* Whether a string's meaning is exactly s; no allocation. */
-bool json_str_is(struct jval v, struct str s);
+bool json_string_is(struct jval string, struct str s); /* of json_str_is */
+
+/* Whether a string's meaning is exactly s; no allocation. Most are not, by their length. */
+static inline bool json_str_is(struct jval v, struct str s)
+{
+    if (!json_is(v, JSON_STRING))
+        return false;
+    const struct json_node *node = &v.doc->nodes[v.i];
+    return (node->len == s.n || node->escaped) && json_string_is(v, s);
+}
 
 /* A number that is an integer (1, 1.0, 1e2 are; 1.5 is not) and fits. */
 NODISCARD bool json_i64(struct jval v, int64_t *ret);

@@ -57,11 +57,6 @@ static const struct json_node *node_of(struct jval v)
     return &v.doc->nodes[v.i];
 }
 
-enum json_type json_type(struct jval v)
-{
-    return v.doc ? (enum json_type)node_of(v)->type : JSON_NULL;
-}
-
 struct str json_raw(struct jval v)
 {
     if (!v.doc)
@@ -111,10 +106,8 @@ static bool escaped_is(struct str raw, struct str s)
     return s.n == 0;
 }
 
-bool json_str_is(struct jval v, struct str s)
+bool json_string_is(struct jval v, struct str s)
 {
-    if (!json_is(v, JSON_STRING))
-        return false;
     struct str raw = json_node_text(v.doc, v.i);
     return node_of(v)->escaped ? escaped_is(raw, s) : str_eq(raw, s);
 }

@@ -174,9 +174,20 @@ class Paths(harness.TestCase):
         self.assertEqual(self.ask("POST", PATH, BODY, fields=fields).json()["object"], "text_completion")
 
     def test_what_claude_has_not(self):
-        for path in ("/v1/embeddings", "/v1/audio/transcriptions", "/v1/images/edits", "/v1/moderations",
-                     "/v1/fine_tuning/jobs", "/v1/assistants", "/v1/threads", "/v1/vector_stores/x/files",
-                     "/v1/realtime/sessions", "/v1/evals", "/v1/containers", "//v1/embeddings"):
-            for method in ("GET", "POST"):
-                message = self.assert_error(self.ask(method, path, {}), 404, "unsupported_endpoint")
+        for path in ("embeddings", "audio/transcriptions", "images/edits", "videos", "moderations",
+                     "fine_tuning/jobs", "fine-tunes", "assistants", "threads", "vector_stores/x/files",
+                     "realtime/sessions", "live/x", "files", "uploads", "batches", "evals", "graders/run",
+                     "containers", "skills", "conversations", "chat/completions/chatcmpl-1", "edits",
+                     "chatkit/sessions", "agents", "/embeddings"):
+            for method in ("GET", "POST", "DELETE"):
+                message = self.assert_error(self.ask(method, f"/v1/{path}", {}), 404, "unsupported_endpoint")
                 self.assertIn("Claude has no", message)
+
+    def test_what_is_elsewhere(self):
+        for path in ("responses", "responses/resp_1", "messages", "messages/count_tokens", "engines"):
+            message = self.assert_error(self.ask("POST", f"/v1/{path}", {}), 404, "unsupported_endpoint")
+            self.assertIn(f"/v1/{path} is not supported: ", message)
+            self.assertIn("use /v1/", message)
+        self.assert_error(self.ask("GET", "/v1/organization/costs"), 404, "unsupported_endpoint")
+        for path in ("/v1/embeddingsx", "/v1/chat/completionsx", "/v1/messagesx", "/v1/api/tags"):
+            self.assert_error(self.ask("POST", path, {}), 404, "unknown_url")

@@ -284,7 +284,7 @@ class Endpoints(harness.TestCase):
         self.assert_error(client.response(), 400, "bad_request")
 
     def test_unknown_urls(self):
-        for path in ("/", "/v1", "/v1/", "/v1/chat", "/v2/models", "/v1/chat/completions/x", "/admin",
+        for path in ("/", "/v1", "/v1/", "/v1/chat", "/v2/models", "/v1/chat/completionsx", "/admin",
                      "/v1x/models", "/favicon.ico", "/%2e%2e/etc/passwd"):
             response = self.ask("GET", path)
             if response.status != 400:  # what looks like an attack may be called malformed

@@ -1,4 +1,5 @@
 """Thinking that clients do not send back, answers that pause, and fields that upstream refuses."""
+import contextlib
 import copy
 import json
 
@@ -213,6 +214,27 @@ class Stash(Case):
                                       "signature": "c2lnMQ==", "format": "anthropic-claude-v1"}]
         self.assertTrue(self.lost([{"role": "user", "content": "Edited"}, said, result()]))
 
+    def elsewhere(self, worker, messages):
+        """Asks over a connection that another worker has; returns which."""
+        while True:
+            with contextlib.closing(self.gateway.client()) as client:
+                client.request("GET", "/livez")
+                client.response()
+                mine = self.gateway.worker_of(client)
+                if mine == worker:
+                    continue
+                client.request("POST", CHAT, {"model": "claude-sonnet-5-5", "messages": messages,
+                                              "tools": [TOOL]}, key="key-of-ann-00000000")
+                return client.response().json()["choices"][0]["message"], mine
+
+    def test_another_worker_knows_it(self):
+        self.answers = [FIRST, DONE]
+        said, worker = self.elsewhere(None, [ASK])
+        del said["reasoning_content"], said["reasoning_details"]
+        _, other = self.elsewhere(worker, [ASK, said, result()])
+        self.assertNotEqual(other, worker)
+        self.assertEqual(self.sent(), KEPT)
+
     def test_survives_a_reload(self):
         said = self.begin()
         self.gateway.process.send_signal(harness.signal.SIGHUP)
@@ -352,6 +374,17 @@ class Adapt(Case):
         self.assertEqual((response.status, len(self.bodies)), (200, 3))
         self.assertEqual(response.fields["x-ccproxy-dropped"], "temperature")
 
+    def test_a_schema_that_cannot_be_compiled(self):
+        schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+        dropped, body = self.refused(
+            "Schema is too complex for compilation.", model="claude-opus-5", tools=None,
+            response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}})
+        self.assertEqual(dropped, "response_format")
+        self.assertNotIn("output_config", body)
+        words, _, told = body["system"][0]["text"].partition("\n")
+        self.assertIn("matches this JSON schema", words)
+        self.assertEqual(json.loads(told), {**schema, "additionalProperties": False})
+
     def test_a_forced_tool(self):
         dropped, body = self.refused('tool_choice: forcing tools is not supported for this model',
                                      model="claude-opus-5", tool_choice="required")
@@ -381,3 +414,30 @@ class Adapt(Case):
     def test_nothing_to_leave_out(self):
         self.answers = [(400, "invalid_request_error", "temperature: no")]
         self.assertEqual((self.post([ASK]).status, len(self.bodies)), (400, 1))
+
+
+class NewerVersion(Case):
+    ENV = {"CCPROXY_ANTHROPIC_VERSION": "2026-10-21"}
+
+    def test_has_no_sampling(self):
+        self.answers = [DONE]
+        response = self.post([ASK], model="claude-sonnet-4-6", temperature=0.5)
+        self.assertEqual((response.status, response.fields["x-ccproxy-dropped"]), (200, "temperature"))
+        self.assertNotIn("temperature", self.bodies[-1])
+
+
+class AdaptStrict(Case):
+    ENV = {"CCPROXY_STRICT": "true"}
+
+    def test_what_was_asked_for_is_refused(self):
+        self.answers = [(400, "invalid_request_error", "`temperature` is deprecated for this model.")]
+        response = self.post([ASK], model="claude-sonnet-4-6", temperature=0.5)
+        self.assertEqual((response.status, len(self.bodies)), (400, 1))
+        self.assertIn("temperature", response.error["message"])
+
+    def test_thinking_goes(self):
+        said = {"role": "assistant", "content": "Hi", "thinking_blocks": [
+            {"type": "thinking", "thinking": "t", "signature": "c2ln"}]}
+        self.answers = [(400, "invalid_request_error",
+                         "messages.1.content.0: Invalid `signature` in `thinking` block"), DONE]
+        self.assertEqual(self.post([ASK, said, ASK]).status, 200)

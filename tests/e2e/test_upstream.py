@@ -631,7 +631,7 @@ class Errors(Case):
                 self.assertEqual((said["type"], said["code"], said["param"]), row[4:], row)
                 hidden = row[5] == "insufficient_quota" or row[0] == 401
                 self.assertEqual(row[2] in said["message"], not hidden, row)
-                hopeless = response.status in (400, 403, 404, 413) or hidden and row[0] != 401
+                hopeless = response.status in (400, 403, 404, 413) or hidden
                 self.assertEqual(response.fields.get("x-should-retry"), "false" if hopeless else None, row)
         self.assertEqual(len(self.up.requests), 2 * len(rows))
 
@@ -845,6 +845,20 @@ class Retries(Case):
             self.proxy_.chat()
             used.append(self.up.calls[-1].fields["x-api-key"])
         self.assertEqual(sorted(used), ["key-a"] * 2 + ["key-b"] * 2 + ["key-c"] * 2)
+
+    def test_a_cache_key_stays_with_one_upstream_key(self):
+        """Prompt caches are an upstream key's; also over workers, and while others take turns."""
+        seen = []
+        self.start(each_request(lambda call: (seen.append(call.fields["x-api-key"]), good(call))),
+                   ANTHROPIC_API_KEY="key-a,key-b,key-c", CCPROXY_WORKERS=2)
+        used = {f"conversation {n}": set() for n in range(8)}
+        for _ in range(3):
+            for name, keys in used.items():
+                self.proxy_.chat()
+                self.proxy_.chat(prompt_cache_key=name)
+                keys.add(seen[-1])
+        self.assertEqual({len(keys) for keys in used.values()}, {1})
+        self.assertGreater(len(set.union(*used.values())), 1)
 
     def test_no_key_is_left(self):
         self.start(each_request(error(401, "authentication_error", "invalid x-api-key")),

@@ -85,6 +85,7 @@ static bool decode(struct run *r)
         .strict = json_true(json_get(config, STR("strict"))),
         .auto_cache = json_true(json_get(config, STR("auto_cache"))),
         .fast_mode = json_true(json_get(config, STR("fast_mode"))),
+        .unsampled = json_true(json_get(config, STR("unsampled"))),
         .betas = json_str(json_get(config, STR("anthropic_beta")), &r->keep),
     };
     return r->dialect->decode(&o, &r->doc, request_body(r), &r->keep, &r->scratch, &r->d,

@@ -198,9 +198,17 @@ def events_of(message):
     return events + [{"type": "message_stop"}]
 
 
+def check_absent(case, text, comparison):
+    for part in case.get("raw_must_not_contain", []):
+        if part in text:
+            comparison.fault(["raw"], f"contains {part}")
+
+
 def check_response(program, case, comparison):
     case = with_request(case)
-    got = json.loads(run(program, "response", case))
+    text = run(program, "response", case)
+    check_absent(case, text, comparison)
+    got = json.loads(text)
     comparison.compare(case["expected_openai_response"], got)
     if "anthropic_response" in case:  # it must make no difference how the message came
         events = events_of(case.pop("anthropic_response"))
@@ -252,7 +260,9 @@ def join_text(frames):
 
 def check_stream(program, case, comparison):
     case = with_request(case)
-    frames = frames_of(run(program, "stream", case))
+    text = run(program, "stream", case)
+    check_absent(case, text, comparison)
+    frames = frames_of(text)
     comparison.compare(join_text(case["expected_openai_frames"]), join_text(frames))
     return {"expected_openai_frames": frames}
 

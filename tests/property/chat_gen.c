@@ -365,7 +365,9 @@ static void put_tool(struct gen *g, uint32_t i)
     }
     if (kind == 7 && g->native) {
         PUT(g, "{\"type\":\"web_search_20250305\",\"name\":\"web_search\"}",
-            "{\"type\":\"bash_20250124\",\"name\":\"bash\"}");
+            "{\"type\":\"bash_20250124\",\"name\":\"bash\"}",
+            "{\"type\":\"computer_20251124\",\"name\":\"computer\",\"display_width_px\":9,"
+            "\"display_height_px\":9}");
         return;
     }
     put(g, "{\"type\":\"function\",\"function\":");
@@ -392,7 +394,8 @@ static void put_choice(struct gen *g)
         "\"function\",\"function\":{\"name\":\"get_weather\"}}]}}",
         "{\"type\":\"allowed_tools\",\"mode\":\"required\",\"tools\":[{\"type\":\"function\","
         "\"name\":\"get_weather\"}]}",
-        "{\"type\":\"function\",\"function\":{\"name\":\"x.y\"}}", "null");
+        "{\"type\":\"function\",\"function\":{\"name\":\"x.y\"}}",
+        "{\"type\":\"auto\",\"disable_parallel_tool_use\":true}", "{\"type\":\"any\"}", "null");
 }
 
 void chat_gen_tools(struct gen *g)
@@ -604,6 +607,12 @@ void chat_gen_message(struct gen *g)
 
 static void put_format(struct gen *g)
 {
+    if (gen_chance(g, 12)) {
+        put(g, ",\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":");
+        put_schema(g, 0);
+        put(g, "}}");
+        return;
+    }
     if (!gen_chance(g, 60))
         return;
     put(g, ",\"response_format\":");
@@ -627,7 +636,8 @@ static void put_reasoning(struct gen *g)
     if (gen_chance(g, 30))
         PUT(g, ",\"reasoning\":{\"effort\":\"high\"}", ",\"reasoning\":{\"max_tokens\":4000}",
             ",\"reasoning\":{\"enabled\":false}", ",\"reasoning\":{\"exclude\":true}",
-            ",\"reasoning\":{\"max_tokens\":-1}", ",\"reasoning\":{\"max_tokens\":9000000000000}");
+            ",\"reasoning\":{\"max_tokens\":-1}", ",\"reasoning\":{\"summary\":\"auto\"}",
+            ",\"reasoning\":{\"max_tokens\":9000000000000}");
     if (gen_chance(g, 30))
         PUT(g, ",\"thinking\":{\"type\":\"enabled\",\"budget_tokens\":3000}",
             ",\"thinking\":{\"type\":\"adaptive\"}", ",\"thinking\":{\"type\":\"disabled\"}",
@@ -639,7 +649,8 @@ static void put_reasoning(struct gen *g)
             ",\"effort\":\"none\"");
     if (gen_chance(g, 10))
         PUT(g, ",\"enable_thinking\":true", ",\"think\":false", ",\"include_reasoning\":true",
-            ",\"chat_template_kwargs\":{\"enable_thinking\":false}");
+            ",\"chat_template_kwargs\":{\"enable_thinking\":false}",
+            ",\"include_reasoning\":false");
 }
 
 static void put_sampling(struct gen *g)

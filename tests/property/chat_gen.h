@@ -46,6 +46,9 @@ void chat_gen_settings(struct gen *g);
 /* A whole request. */
 void chat_gen_request(struct gen *g);
 
+/* Puts odd values into the request in out, leaves some out, moves some: JSON, and mostly wrong. */
+void chat_mangle(struct gen *g);
+
 /* Models whose differences matter to the translation; client names, without quotes. */
 extern const char *const chat_gen_models[];
 extern const uint32_t chat_gen_n_models;

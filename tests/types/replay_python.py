@@ -3,7 +3,7 @@ import json
 import os
 
 import openai
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAI
 
 BASE = os.environ["BASE"]
 
@@ -12,24 +12,51 @@ def say(client, case, **what):
     print(json.dumps({"client": client, "case": case, **what}), flush=True)
 
 
+def counts(usage):
+    return usage and [usage.prompt_tokens, usage.completion_tokens, usage.total_tokens]
+
+
+def sources(annotations):
+    return [[a["url_citation"][k] for k in ("url", "start_index", "end_index")] for a in annotations or []]
+
+
+def add_call(tools, index, call):
+    what = getattr(call, "function", None) or getattr(call, "custom", None) or call
+    what = what if isinstance(what, dict) else what.model_dump()
+    tool = tools.setdefault(index, {"name": "", "arguments": ""})
+    tool["name"] += what.get("name") or ""
+    tool["arguments"] += what.get("arguments") or what.get("input") or ""
+
+
 def read_openai(case):
-    text, reasoning, tools, finish, usage = "", "", {}, None, None
-    client = openai.OpenAI(base_url=BASE, api_key="x", max_retries=0)
-    for chunk in client.chat.completions.create(model=case, stream=True,
-                                                messages=[{"role": "user", "content": "x"}]):
-        usage = chunk.usage or usage
+    got = {"text": "", "reasoning": "", "refusal": "", "sources": [], "finish": None, "usage": None}
+    tools = {}
+    for chunk in openai.OpenAI(base_url=BASE, api_key="x", max_retries=0).chat.completions.create(
+            model=case, stream=True, messages=[{"role": "user", "content": "x"}]):
+        got["usage"] = counts(chunk.usage) or got["usage"]
         for choice in chunk.choices:
-            text += choice.delta.content or ""
-            reasoning += getattr(choice.delta, "reasoning_content", None) or ""
-            for call in choice.delta.tool_calls or []:
-                tool = tools.setdefault(call.index, {"name": "", "arguments": ""})
-                if call.function:
-                    tool["name"] += call.function.name or ""
-                    tool["arguments"] += call.function.arguments or ""
+            delta = choice.delta
+            got["text"] += delta.content or ""
+            got["refusal"] += delta.refusal or ""
+            got["reasoning"] += getattr(delta, "reasoning_content", None) or ""
+            got["sources"] += sources(getattr(delta, "annotations", None))
+            for call in delta.tool_calls or []:
+                add_call(tools, call.index, call)
+            if delta.function_call:
+                add_call(tools, 0, delta.function_call)
+            got["finish"] = choice.finish_reason or got["finish"]
+    return {**got, "tools": [tools[i] for i in sorted(tools)]}
+
+
+def read_openai_legacy(case):
+    text, finish, usage = "", None, None
+    for chunk in openai.OpenAI(base_url=BASE, api_key="x", max_retries=0).completions.create(
+            model=case, stream=True, prompt="x"):
+        usage = counts(chunk.usage) or usage
+        for choice in chunk.choices:
+            text += choice.text
             finish = choice.finish_reason or finish
-    return {"text": text, "reasoning": reasoning, "tools": [tools[i] for i in sorted(tools)],
-            "finish": finish,
-            "usage": usage and [usage.prompt_tokens, usage.completion_tokens, usage.total_tokens]}
+    return {"text": text, "finish": finish, "usage": usage, "tools": []}
 
 
 def read_langchain(case):
@@ -44,9 +71,19 @@ def read_langchain(case):
             "finish": whole.response_metadata.get("finish_reason")}
 
 
-for name in json.loads(os.environ["CASES"]):
-    for kind, read in (("openai-python", read_openai), ("langchain-python", read_langchain)):
+def read_langchain_legacy(case):
+    model = OpenAI(model=case, base_url=BASE, api_key="x", max_retries=0)
+    whole = None
+    for generated in model._stream("x"):  # stream() gives the text alone
+        whole = generated if whole is None else whole + generated
+    return {"text": whole.text, "tools": [], "finish": (whole.generation_info or {}).get("finish_reason")}
+
+
+READERS = {False: {"openai-python": read_openai, "langchain-python": read_langchain},
+           True: {"openai-python": read_openai_legacy, "langchain-python": read_langchain_legacy}}
+for wanted in json.loads(os.environ["CASES"]):
+    for kind, read in READERS[wanted["legacy"]].items():
         try:
-            say(kind, name, **read(name))
+            say(kind, wanted["name"], **read(wanted["name"]))
         except Exception as e:  # whatever the client raises is its word for an error
-            say(kind, name, error=repr(e))
+            say(kind, wanted["name"], error=repr(e))

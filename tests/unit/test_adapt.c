@@ -24,9 +24,16 @@ static struct messages_request full(struct arena *a)
         .thinking = THINKING_ADAPTIVE,
         .effort = EFFORT_HIGH,
         .choice = CHOICE_ANY,
+        .no_parallel = true,
+        .fast = true,
+        .format = STR("{\"type\":\"object\"}"),
+        .cache = STR("{\"type\":\"ephemeral\"}"),
     };
     struct tool *t = messages_add_tool(a, &m);
-    *t = (struct tool){.name = STR("f"), .schema = STR("{}"), .strict = true};
+    *t = (struct tool){.name = STR("f"),
+                       .schema = STR("{}"),
+                       .extras = STR(",\"defer_loading\":true"),
+                       .strict = true};
     blocks_add(a, &messages_turn(a, &m, ROLE_USER)->blocks, BLOCK_TEXT)->text = STR("hi");
     blocks_add(a, &messages_turn(a, &m, ROLE_SYSTEM)->blocks, BLOCK_TEXT)->text = STR("late");
     struct turn *said = messages_turn(a, &m, ROLE_ASSISTANT);
@@ -53,6 +60,15 @@ static const struct {
      NULL},
     {"tool_choice: forcing is not possible", "tool_choice", CAN_FORCE_TOOL, "\"any\"", "\"auto\""},
     {"tools.0.custom.strict: Extra inputs are not permitted", "tools.strict", 0, "strict", NULL},
+    {"tools.0.custom.defer_loading: Extra inputs are not permitted", "tools", 0, "defer_loading",
+     NULL},
+    {"tool_choice.disable_parallel_tool_use: Extra inputs are not permitted", "parallel_tool_calls",
+     0, "disable_parallel_tool_use", "\"any\""},
+    {"output_config.format: not supported by this model", "response_format", 0, "json_schema",
+     "schema, no prose, no code fence:\\n{\\\"type\\\":\\\"object\\\"}"},
+    {"Schema is too complex for compilation.", "response_format", 0, "json_schema", NULL},
+    {"cache_control.ttl: not supported", "cache_control", 0, "cache_control", NULL},
+    {"speed: Extra inputs are not permitted", "speed", 0, "speed", NULL},
     {"messages.2.content.0: Invalid `signature` in `thinking` block", "messages.thinking", 0,
      "signature", "yes"},
     {"`thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified",

@@ -195,6 +195,57 @@ static void test_own_not_copied(void **state)
     close_fixture(&f);
 }
 
+/* An image of n bytes of base64. */
+static bool decode_image(struct fixture *f, size_t n)
+{
+    struct buf body;
+    buf_init(&body, n + 4096);
+    buf_lit(&body, "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":"
+                   "\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,iVBORw0K");
+    memset(buf_reserve(&body, n - 8), 'A', n - 8);
+    buf_commit(&body, n - 8);
+    buf_lit(&body, "\"}}]}]}");
+    bool ok = decode(f, buf_str(&body), false);
+    buf_done(&body);
+    return ok;
+}
+
+static void test_image_too_large(void **state)
+{
+    enum { MOST = 10 * 1024 * 1024 };
+
+    (void)state;
+    struct fixture f;
+    open_fixture(&f);
+    assert_true(decode_image(&f, MOST));
+    assert_false(decode_image(&f, MOST + 4));
+    assert_true(str_eq(f.error.code, STR("image_too_large")));
+    assert_true(str_eq(f.error.param, STR("messages[0].content[0].image_url.url")));
+    close_fixture(&f);
+}
+
+/* Of several upstream keys one is for the conversation, on every node. */
+static void test_home(void **state)
+{
+    (void)state;
+    uint64_t homes[3];
+    for (size_t i = 0; i < ARRAY_LEN(homes); i++) {
+        static const char *const members[] = {"", "\"prompt_cache_key\":\"a\",",
+                                              "\"prompt_cache_key\":\"b\","};
+        struct fixture f;
+        open_fixture(&f);
+        struct str body = arena_printf(
+            &f.scratch,
+            "{%s\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
+            members[i]);
+        assert_true(decode(&f, body, false));
+        homes[i] = f.d.home;
+        close_fixture(&f);
+    }
+    assert_true(homes[0] == 0);
+    assert_true(homes[1] != 0 && homes[1] != homes[2]);
+}
+
 /* n properties whose names upstream refuses, in one tool. */
 static bool decode_odd_names(struct fixture *f, unsigned n)
 {
@@ -270,7 +321,8 @@ int main(void)
         cmocka_unit_test(test_said),       cmocka_unit_test(test_append_only),
         cmocka_unit_test(test_not_copied), cmocka_unit_test(test_strict),
         cmocka_unit_test(test_cut),        cmocka_unit_test(test_own_not_copied),
-        cmocka_unit_test(test_odd_names),
+        cmocka_unit_test(test_odd_names),  cmocka_unit_test(test_image_too_large),
+        cmocka_unit_test(test_home),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -587,15 +587,35 @@ static const char *low_slowly(const char *p, const char *end)
     return p;
 }
 
+static const char *printable_slowly(const char *p, const char *end)
+{
+    while (p < end && (unsigned char)*p >= 0x20 && (unsigned char)*p < 0x7f)
+        p++;
+    return p;
+}
+
+static const char *name_slowly(const char *p, const char *end)
+{
+    static const char names[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-";
+
+    while (p < end && memchr(names, *p, sizeof(names) - 1))
+        p++;
+    return p;
+}
+
 static void check_scans(const char *p, const char *end)
 {
     assert_ptr_equal(scan_plain_swar(p, end), plain_slowly(p, end));
     assert_ptr_equal(scan_eol_swar(p, end), eol_slowly(p, end));
     assert_ptr_equal(scan_low_swar(p, end), low_slowly(p, end));
+    assert_ptr_equal(scan_printable_swar(p, end), printable_slowly(p, end));
+    assert_ptr_equal(scan_name_bytes(p, end), name_slowly(p, end));
 #ifdef __SSE2__
     assert_ptr_equal(scan_plain_sse2(p, end), plain_slowly(p, end));
     assert_ptr_equal(scan_eol_sse2(p, end), eol_slowly(p, end));
     assert_ptr_equal(scan_low_sse2(p, end), low_slowly(p, end));
+    assert_ptr_equal(scan_printable_sse2(p, end), printable_slowly(p, end));
+    assert_ptr_equal(scan_name_sse2(p, end), name_slowly(p, end));
 #endif
 }
 

@@ -44,6 +44,51 @@ static void test_realloc_keeps(void **state)
     assert_int_equal(mem_live(), 0);
 }
 
+/* Freed blocks of middling size come back, for that size only, and zeroed where that was asked. */
+static void test_spares(void **state)
+{
+    static const size_t sizes[] = {1024, 1025, 1056, 1088, 1464, 2048, 4032, 4095, 4096, 4097};
+
+    enum { EACH = 100 };
+
+    char *p[EACH];
+
+    (void)state;
+    for (size_t round = 0; round < 2; round++) {
+        for (size_t s = 0; s < ARRAY_LEN(sizes); s++) {
+            for (size_t i = 0; i < EACH; i++) {
+                p[i] = i % 2 ? mem_alloc(sizes[s]) : mem_zalloc(sizes[s]);
+                for (size_t k = 0; i % 2 == 0 && k < sizes[s]; k++)
+                    assert_int_equal(p[i][k], 0);
+                memset(p[i], 'x', sizes[s]);
+            }
+            for (size_t i = 0; i < EACH; i++)
+                mem_free(p[i]);
+        }
+    }
+    assert_int_equal(mem_live(), 0);
+}
+
+/* What fits is moved whole, from every size to every other. */
+static void test_resize(void **state)
+{
+    static const size_t sizes[] = {1, 24, 256, 1024, 1056, 2048, 4096, 4097, 100000};
+
+    (void)state;
+    for (size_t a = 0; a < ARRAY_LEN(sizes); a++) {
+        for (size_t b = 0; b < ARRAY_LEN(sizes); b++) {
+            char *p = mem_realloc(NULL, sizes[a]);
+            memset(p, 'y', sizes[a]);
+            p = mem_realloc(p, sizes[b]);
+            for (size_t k = 0; k < size_min(sizes[a], sizes[b]); k++)
+                assert_int_equal(p[k], 'y');
+            memset(p, 'z', sizes[b]);
+            mem_free(p);
+        }
+    }
+    assert_int_equal(mem_live(), 0);
+}
+
 static void test_wipe(void **state)
 {
     char secret[] = "secret";
@@ -57,8 +102,8 @@ static void test_wipe(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_count),
-        cmocka_unit_test(test_realloc_keeps),
+        cmocka_unit_test(test_count),  cmocka_unit_test(test_realloc_keeps),
+        cmocka_unit_test(test_spares), cmocka_unit_test(test_resize),
         cmocka_unit_test(test_wipe),
     };
 

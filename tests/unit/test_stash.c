@@ -68,6 +68,39 @@ static void test_owners_are_apart(void **state)
     stash_free(s);
 }
 
+/* How often a text stands in memory that processes share; *ret_bytes: how much of that there is. */
+static size_t seen_in_shared_memory(struct str text, size_t *ret_bytes)
+{
+    FILE *maps = fopen("/proc/self/maps", "r");
+    char line[512], mode[8];
+    unsigned long from, to;
+    size_t seen = 0;
+    assert_non_null(maps);
+    *ret_bytes = 0;
+    while (fgets(line, sizeof(line), maps)) {
+        if (sscanf(line, "%lx-%lx %7s", &from, &to, mode) != 3 || strcmp(mode, "rw-s") != 0)
+            continue;
+        *ret_bytes += to - from;
+        seen += memmem((void *)from, to - from, text.p, text.n) != NULL; /* NOLINT: an address */
+    }
+    assert_int_equal(fclose(maps), 0);
+    return seen;
+}
+
+static void test_nothing_can_be_read(void **state)
+{
+    (void)state;
+    size_t bytes;
+    struct stash *s = stash_new(STASH_MIN);
+    put(s, "ann-of-accounting", "toolu_Distinct", "what she was told in confidence");
+    assert_int_equal(seen_in_shared_memory(STR("ann-of-accounting"), &bytes), 0);
+    assert_int_equal(seen_in_shared_memory(STR("toolu_Distinct"), &bytes), 0);
+    assert_int_equal(seen_in_shared_memory(STR("in confidence"), &bytes), 0);
+    assert_in_range(bytes, STASH_MIN, SIZE_MAX);
+    assert_holds(s, "ann-of-accounting", "toolu_Distinct", NOW, "what she was told in confidence");
+    stash_free(s);
+}
+
 static void test_expires(void **state)
 {
     (void)state;
@@ -167,9 +200,13 @@ static void test_processes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_basics),     cmocka_unit_test(test_owners_are_apart),
-        cmocka_unit_test(test_expires),    cmocka_unit_test(test_too_large),
-        cmocka_unit_test(test_turns_over), cmocka_unit_test(test_processes),
+        cmocka_unit_test(test_basics),
+        cmocka_unit_test(test_owners_are_apart),
+        cmocka_unit_test(test_expires),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_turns_over),
+        cmocka_unit_test(test_processes),
+        cmocka_unit_test(test_nothing_can_be_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

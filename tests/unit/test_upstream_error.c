@@ -42,6 +42,8 @@ static const struct {
     {401, ERROR("authentication_error", "invalid x-api-key"), UPSTREAM_AUTH, ""},
     {402, ERROR("billing_error", "m"), UPSTREAM_QUOTA, ""},
     {402, "{}", UPSTREAM_QUOTA, ""},
+    {400, CODED(INVALID, "organization_on_hold"), UPSTREAM_AUTH, ""},
+    {400, ERROR(INVALID, "This organization has been disabled."), UPSTREAM_AUTH, ""},
     {403, ERROR("permission_error", "m"), UPSTREAM_PERMISSION, ""},
     {404, ERROR("not_found_error", "model: claude-x"), UPSTREAM_MODEL_NOT_FOUND, "model"},
     {404, ERROR("not_found_error", "Not found"), UPSTREAM_NOT_FOUND, ""},

@@ -2,6 +2,7 @@
 import sys
 
 import openai
+import pydantic
 from common import *
 from langchain_core.messages import HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
@@ -15,6 +16,14 @@ def test_invoke_and_stream():
     whole = llm.invoke(messages)
     assert whole.content and whole.usage_metadata["total_tokens"] > 0
     assert "".join(c.content for c in llm.stream(messages)) == whole.content
+
+
+def test_structured_output():
+    class City(pydantic.BaseModel):
+        name: str
+        people: int
+
+    assert isinstance(llm.with_structured_output(City).invoke("Where is Lisbon?"), City)
 
 
 def test_tool_loop():

@@ -2,8 +2,10 @@
 import asyncio
 import json
 import sys
+import typing
 
 import openai
+import pydantic
 from common import *
 
 http = openai.DefaultHttpxClient(http2=HTTP2)
@@ -165,6 +167,37 @@ def test_models():
     assert "claude-sonnet-5-5" in ids and "gpt-4o" in ids
     assert client.models.retrieve("claude-sonnet-5-5").owned_by == "anthropic"
     raises(openai.NotFoundError, lambda: client.models.retrieve("nope"), code="model_not_found")
+
+
+def test_every_model_that_the_client_knows_has_a_class():
+    for name in typing.get_args(openai.types.ChatModel):
+        if "audio" not in name:
+            assert client.models.retrieve(name).root.startswith("claude-"), name
+
+
+def test_what_is_not_here_says_so():
+    for call in (lambda: client.embeddings.create(model="text-embedding-3-small", input="x"),
+                 lambda: client.images.generate(prompt="x"),
+                 lambda: client.audio.transcriptions.create(model="whisper-1", file=("a.wav", b"RIFF")),
+                 lambda: client.files.create(file=("a.jsonl", b"{}"), purpose="batch"),
+                 lambda: client.files.delete("file-1"), lambda: client.moderations.create(input="x"),
+                 lambda: client.responses.create(model=MODEL, input="x"), lambda: chat.retrieve("chatcmpl-1")):
+        raises(openai.NotFoundError, call, code="unsupported_endpoint")
+
+
+class City(pydantic.BaseModel):
+    name: str
+    people: int
+
+
+def test_parsed():
+    asked = {"model": MODEL, "messages": HELLO, "response_format": City}
+    whole = chat.parse(**asked).choices[0].message.parsed
+    with chat.stream(**asked) as stream:
+        for _ in stream:
+            pass
+        streamed = stream.get_final_completion().choices[0].message.parsed
+    assert isinstance(whole, City) and whole == streamed
 
 
 def test_error_classes():
