@@ -373,7 +373,8 @@ static bool read_client(struct reading *r, struct jval v)
 bool client_read_settings(struct client *c, struct jval v, struct arena *a,
                           char error[CLIENTS_ERROR])
 {
-    struct reading r = {.arena = a, .client = c, .error = error, .name = c->name};
+    struct reading r = {.arena = a, .client = c, .name = c->name};
+    r.error = error;
     return read_client(&r, v);
 }
 

@@ -161,6 +161,7 @@ static void replace(struct keyring *k, struct jwt_keys *fresh, uint64_t at_us)
 static void share(struct keyring *k)
 {
     struct str text = buf_str(&k->answer);
+    ASSERT(text.p && text.n <= KEYSET_TEXT); /* it was read as a key set */
     struct keyset *set = mem_zalloc(sizeof(*set));
     memcpy(set->provider, k->name.bytes, SHELF_NAME);
     set->at_us = k->published_at_us;
