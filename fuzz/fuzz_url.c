@@ -45,6 +45,7 @@ static void try_address(struct str s)
     if (u.scheme != URL_UNIX) {
         ASSERT(url_no_proxy(u.host, u.host, u.port) || u.host.p[0] == '.');
         ASSERT(!url_no_proxy(STR(""), u.host, u.port));
+        ASSERT(!url_is_public(&u) || !url_no_proxy(STR("localhost,127.0.0.0/8,::1"), u.host, 1));
     }
     arena_done(&a);
 }

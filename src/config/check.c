@@ -50,6 +50,21 @@ static bool is_visible(struct str s)
     return true;
 }
 
+/* "aaaaaaaa" is as long as a key, and nobody's secret. */
+static bool is_simple(struct str s)
+{
+    enum { DISTINCT = 5 };
+
+    bool seen[UINT8_MAX + 1] = {false};
+    size_t n = 0;
+
+    for (size_t i = 0; i < s.n; i++) {
+        n += !seen[(unsigned char)s.p[i]];
+        seen[(unsigned char)s.p[i]] = true;
+    }
+    return n < DISTINCT;
+}
+
 static void check_upstream_keys(struct config *c, struct report *r)
 {
     struct str rest = c->anthropic_api_key, part;
@@ -72,6 +87,15 @@ static void check_upstream_keys(struct config *c, struct report *r)
                      ROUTE_KEYS_MAX);
 }
 
+static bool is_upstreams(const struct config *c, struct str key)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < c->n_upstream_keys; i++)
+        found |= str_eq_secret(c->upstream_keys[i], key);
+    return found;
+}
+
 static void add_client_key(struct config *c, struct report *r, struct str part, size_t n)
 {
     struct str at = where(c, OPT_api_keys);
@@ -87,6 +111,10 @@ static void add_client_key(struct config *c, struct report *r, struct str part, 
         report_fault(r, at, "key %zu: %s", n, error);
     if (key.n < KEY_MIN)
         report_fault(r, at, "key %zu is shorter than %d characters", n, KEY_MIN);
+    else if (is_simple(key))
+        report_fault(r, at, "key %zu is too simple, anybody can guess it", n);
+    if (is_upstreams(c, key))
+        report_fault(r, at, "key %zu is the upstream's: clients must not have it", n);
     if (!is_visible(key))
         report_fault(r, at, "key %zu holds a space or a character that no header can carry", n);
 }
@@ -120,6 +148,10 @@ static void check_token(struct config *c, struct report *r)
         report_fault(r, at, "is required with the method bearer_token");
     else if (c->bearer_token.n < KEY_MIN || !is_visible(c->bearer_token))
         report_fault(r, at, "is not at least %d visible characters", KEY_MIN);
+    else if (is_simple(c->bearer_token))
+        report_fault(r, at, "is too simple, anybody can guess it");
+    else if (is_upstreams(c, c->bearer_token))
+        report_fault(r, at, "is the upstream's key: clients must not have it");
 }
 
 static void add_jwt_key(struct config *c, struct report *r, enum option_id id,
@@ -158,6 +190,18 @@ static void check_url(const struct config *c, struct report *r, enum option_id i
         report_fault(r, where(c, id), "is not an address like https://host/path");
 }
 
+/* Whoever could write the key set on its way could write tokens. */
+static void check_provider(struct config *c, struct report *r, enum option_id id, struct str text)
+{
+    struct url url;
+
+    check_url(c, r, id, text);
+    if (text.n && url_parse(text, &url) && url.scheme == URL_HTTP &&
+        !url_no_proxy(STR("localhost,127.0.0.0/8,::1"), url.host, url.port))
+        report_warning(r, where(c, id),
+                       "is not https: the keys of tokens could be replaced on their way");
+}
+
 /* Clients of the map need no keys here: they are settings for subjects of that name. */
 static void check_jwt(struct config *c, struct report *r)
 {
@@ -172,12 +216,14 @@ static void check_jwt(struct config *c, struct report *r)
     check_jwt_algorithms(c, r);
     if (c->jwt_secret.n)
         add_jwt_key(c, r, OPT_jwt_secret, verify_key_secret(c->jwt_secret, error), error);
+    if (c->jwt_secret.n && is_simple(c->jwt_secret))
+        report_fault(r, where(c, OPT_jwt_secret), "is too simple, anybody can guess it");
     if (c->jwt_public_key.n)
         add_jwt_key(c, r, OPT_jwt_public_key, verify_key_pem(c->jwt_public_key, error), error);
     if (c->jwks.n && !jwt_keys_read(c->jwt_keys, c->jwks))
         report_fault(r, where(c, OPT_jwks), "holds no key that can verify tokens");
-    check_url(c, r, OPT_jwks_url, c->jwks_url);
-    check_url(c, r, OPT_oidc_issuer, c->oidc_issuer);
+    check_provider(c, r, OPT_jwks_url, c->jwks_url);
+    check_provider(c, r, OPT_oidc_issuer, c->oidc_issuer);
     if (!c->jwt_secret.n && !c->jwt_public_key.n && !c->jwks.n && !c->jwks_url.n &&
         !c->oidc_issuer.n)
         report_fault(r, where(c, OPT_auth_method),

@@ -65,12 +65,12 @@ struct tls_question {
 enum tls_verdict { TLS_STAPLE_GOOD, TLS_STAPLE_UNUSABLE, TLS_STAPLE_REVOKED };
 
 struct staple;
-struct staples;
+struct shelf;
 
 /* The certificates that may have answers get places for them. For the master. */
-void tls_server_adopt_staples(const struct tls_server *c, struct staples *s);
+void tls_server_adopt_staples(const struct tls_server *c, struct shelf *s);
 /* Handshakes show from now on what is there. For workers: after that questions have places. */
-void tls_server_use_staples(struct tls_server *c, struct staples *s);
+void tls_server_use_staples(struct tls_server *c, struct shelf *s);
 /* False: the certificate names no responder, its issuer is not in the file, or it has no place. */
 bool tls_server_question(const struct tls_server *c, size_t i, struct tls_question *ret);
 /* What an answer is worth; a good one is in *ret, of the others *ret_why says what is wrong. */

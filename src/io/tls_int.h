@@ -40,8 +40,8 @@ struct tls_staple {
     char *url;              /* of the responder; NULL: there is nobody to ask */
     unsigned char *request; /* DER */
     int request_n;
-    uint8_t cert[STAPLE_CERT]; /* SHA-256 */
-    bool must;                 /* it says itself that clients refuse it without an answer */
+    uint8_t cert[SHELF_NAME]; /* SHA-256 */
+    bool must;                /* it says itself that clients refuse it without an answer */
 };
 
 void tls_staple_read(struct tls_staple *s, X509 *cert, X509 *issuer); /* issuer may be NULL */

@@ -46,9 +46,9 @@ struct tls_server {
     struct certificate *certs;
     size_t n;
     bool http2;
-    bool asks;                     /* clients for certificates */
-    struct sha256 sessions;        /* then the context of their sessions */
-    const struct staples *staples; /* NULL: nothing is stapled */
+    bool asks;                   /* clients for certificates */
+    struct sha256 sessions;      /* then the context of their sessions */
+    const struct shelf *staples; /* NULL: nothing is stapled */
 };
 
 /* --- a handshake's choices --- */
@@ -346,18 +346,18 @@ static int staple(SSL *ssl, void *ctx)
     return SSL_TLSEXT_ERR_OK;
 }
 
-void tls_server_adopt_staples(const struct tls_server *c, struct staples *s)
+void tls_server_adopt_staples(const struct tls_server *c, struct shelf *s)
 {
     for (size_t i = 0; i < tls_server_certs(c); i++)
         if (c->certs[i].staple.request_n > 0)
-            staples_adopt(s, c->certs[i].staple.cert);
+            shelf_adopt(s, c->certs[i].staple.cert);
 }
 
-void tls_server_use_staples(struct tls_server *c, struct staples *s)
+void tls_server_use_staples(struct tls_server *c, struct shelf *s)
 {
     c->staples = s;
     for (size_t i = 0; i < c->n; i++)
-        c->certs[i].place = staples_place(s, c->certs[i].staple.cert);
+        c->certs[i].place = shelf_place(s, c->certs[i].staple.cert);
     (void)SSL_CTX_set_tlsext_status_cb(c->ssl, staple);
     (void)SSL_CTX_set_tlsext_status_arg(c->ssl, c);
 }
@@ -383,7 +383,7 @@ enum tls_verdict tls_server_judge(const struct tls_server *c, size_t i, struct s
     const struct certificate *row = &c->certs[i];
     enum tls_verdict verdict;
 
-    memcpy(ret->cert, row->staple.cert, STAPLE_CERT);
+    memcpy(ret->cert, row->staple.cert, SHELF_NAME);
     verdict = tls_staple_judge(row->cert, issuer_of(row), answer, ret, ret_why);
     ERR_clear_error();
     return verdict;

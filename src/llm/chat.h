@@ -122,7 +122,9 @@ struct chat {
     struct strmap keyed; /* sent name -> struct chat_name that has keys */
     struct chat_history h;
     struct chat_wish wish;
-    size_t message, part;   /* where we are, for params of errors */
+    size_t message, part; /* where we are, for params of errors */
+    unsigned n_images;
+    uint32_t largest_side;  /* in pixels, of those whose size is known */
     struct str tool_beta;   /* one that a tool of Anthropic's needs */
     bool search_reserved;   /* web_search is upstream's own here */
     bool names_synthesised; /* declarations were made up from the history */
@@ -141,8 +143,10 @@ bool chat_refuse_missing(struct chat *c, struct str param);
 bool chat_refuse_value(struct chat *c, struct str param, struct jval got, const char *supported);
 void chat_drop(struct chat *c, struct str name);
 struct str chat_take_text(struct chat *c); /* the string under construction, into scratch */
-/* https://, and a host behind it: upstream fetches nothing else. */
+/* https:// and a host that anybody can reach, without a user: upstream fetches nothing else. */
 bool chat_is_web_url(struct str url);
+/* One more image; refused when they are more than the model takes. */
+bool chat_count_image(struct chat *c);
 /* Whether the inside of a JSON string is empty or all white space. */
 bool chat_blank(struct str inside);
 

@@ -6,6 +6,8 @@
  * whatever the client's. Rows without a handler are ignored, or read by name where several decide
  * together.
  */
+#include <math.h>
+
 #include "base/hash.h"
 #include "llm/chat.h"
 
@@ -408,8 +410,10 @@ static bool has_type(struct jval v, enum field_type type)
 static bool check_range(struct chat *c, const struct field *f, struct jval v)
 {
     double n;
-    if ((f->type != INTEGER && f->type != NUMBER) || !json_f64(v, &n))
+    if (f->type != INTEGER && f->type != NUMBER)
         return true;
+    if (!json_f64(v, &n)) /* beyond all doubles */
+        n = json_raw(v).p[0] == '-' ? -INFINITY : INFINITY;
     if (n >= f->min && n <= f->max)
         return true;
     const char *kind = f->type == INTEGER ? "integer" : "decimal";

@@ -13,7 +13,7 @@
 #include "llm/chat.h"
 #include "wire/jsonw.h"
 
-enum { ID_MAX = 64 };
+enum { ID_MAX = 64, MESSAGES_MAX = 100000 };
 
 struct chat_call {
     struct chat_call *next;  /* of the same assistant turn */
@@ -536,6 +536,12 @@ static void promote_system(struct chat *c)
 
 bool chat_read_messages(struct chat *c)
 {
+    uint32_t n = json_count(chat_field(c, STR("messages")));
+    if (n > MESSAGES_MAX)
+        return chat_refuse(c, STR("array_above_max_length"), STR("messages"),
+                           "Invalid 'messages': array too long. Expected an array with maximum "
+                           "length %d, but got an array with length %u instead.",
+                           MESSAGES_MAX, n);
     strmap_init(&c->h.ids, c->scratch);
     strmap_init(&c->h.sent, c->scratch);
     strmap_init(&c->h.functions, c->scratch);

@@ -148,7 +148,7 @@ bool chat_read_own_image(struct chat *c, struct jval part, struct blocks *into)
     if (!is_fetched(c, source))
         return chat_refuse(c, STR("invalid_image_url"), chat_part_param(c, ".source.url"),
                            "Invalid image: expected an https URL.");
-    return chat_check_part(c, k, part) && add_raw(c, k, part, into);
+    return chat_check_part(c, k, part) && chat_count_image(c) && add_raw(c, k, part, into);
 }
 
 /* --- tools --- */

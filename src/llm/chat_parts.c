@@ -6,9 +6,10 @@
  */
 #include "base/text.h"
 #include "llm/chat.h"
+#include "llm/picture.h"
 #include "wire/jsonw.h"
 
-enum { IMAGE_MAX = 10 * 1024 * 1024, SNIFF = 12 };
+enum { IMAGE_MAX = 10 * 1024 * 1024, SIDE_MAX = 8000, SNIFF = 12 };
 
 struct part_kind {
     struct str type;
@@ -124,6 +125,22 @@ static bool refuse_image(struct chat *c, const char *code, const char *suffix, c
     return chat_refuse(c, str_c(code), chat_part_param(c, suffix), "Invalid image: %s", why);
 }
 
+bool chat_count_image(struct chat *c)
+{
+    enum { MOST = 600, MOST_SMALL = 100, SMALL_CONTEXT = 200000, MANY = 20, MANY_SIDE = 2000 };
+
+    if (c->n_images >= MANY && c->largest_side > MANY_SIDE)
+        return chat_refuse(c, STR("image_too_large"), STR("messages"),
+                           "Invalid image: of more than %d images none may have over %d pixels in "
+                           "width or height.",
+                           MANY, MANY_SIDE);
+
+    unsigned most = c->m->model->context <= SMALL_CONTEXT ? MOST_SMALL : MOST;
+    return ++c->n_images <= most ||
+           chat_refuse(c, STR("too_many_images"), STR("messages"),
+                       "Too many images: the maximum is %u per request for this model.", most);
+}
+
 bool chat_add_base64(struct chat *c, struct str data, bool escaped, const char *suffix,
                      struct blocks *into)
 {
@@ -139,8 +156,14 @@ bool chat_add_base64(struct chat *c, struct str data, bool escaped, const char *
                             "supported formats are PNG, JPEG, GIF and WEBP.");
     if (data.n > IMAGE_MAX)
         return refuse_image(c, "image_too_large", suffix, "it exceeds 10 MB of base64.");
+    struct picture size;
+    uint32_t side = picture_read(data, &size) ? (uint32_t)size_max(size.width, size.height) : 0;
+    if (side > SIDE_MAX)
+        return refuse_image(c, "image_too_large", suffix,
+                            "its width or height exceeds 8000 pixels.");
+    c->largest_side = (uint32_t)size_max(c->largest_side, side);
     add_source(c, into, BLOCK_IMAGE, media_type, data);
-    return true;
+    return chat_count_image(c);
 }
 
 static bool read_image_data(struct chat *c, struct str url, bool escaped, const char *suffix,
@@ -177,7 +200,7 @@ static bool read_image_url(struct chat *c, struct jval part, struct blocks *into
     struct block *b = blocks_add(c->scratch, into, type);
     b->source = SOURCE_URL;
     b->text = json_str_raw(value);
-    return true;
+    return type != BLOCK_IMAGE || chat_count_image(c);
 }
 
 static bool is_text_type(struct str type)
@@ -219,7 +242,9 @@ static bool read_file_data(struct chat *c, struct jval value, struct str title, 
         form_ok = false;
     if (str_starts(media_type, STR("image/"))) {
         add_source(c, into, BLOCK_IMAGE, media_type, data);
-    } else if (media_type.p) {
+        return chat_count_image(c);
+    }
+    if (media_type.p) {
         add_source(c, into, BLOCK_DOCUMENT, media_type, data);
         into->last->title = title;
     } else if (form_ok && is_text_type(declared) && decode_text(c, data, &text)) {

@@ -7,6 +7,9 @@
 
 #include "base/text.h"
 #include "llm/chat.h"
+#include "wire/url.h"
+
+enum { WEB_URL_MAX = 8192 };
 
 enum { VALUE_SHOWN_MAX = 64 };
 
@@ -91,8 +94,15 @@ bool chat_is_web_url(struct str url)
     static const struct str scheme = STR_INIT("https://");
     if (!str_starts_nocase(url, scheme))
         return false;
-    struct str host = str_skip(url, scheme.n);
-    return host.n > 0 && !memchr("/?#", host.p[0], 3);
+    size_t n = scheme.n;
+    while (n < url.n && !memchr("/?#", url.p[n], 3))
+        n++;
+    for (size_t i = n; i < url.n; i++)
+        if ((unsigned char)url.p[i] <= ' ' || url.p[i] == 0x7f)
+            return false;
+    struct url parsed;
+    return url.n <= WEB_URL_MAX && url_parse(str_head(url, n), &parsed) && !parsed.userinfo.p &&
+           url_is_public(&parsed);
 }
 
 /* Bytes of the white space character at the start of the inside of a JSON string, or 0. */

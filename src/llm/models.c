@@ -223,6 +223,19 @@ static const struct model *renamed(const struct model *row, struct str name, str
     return copy;
 }
 
+/* What a name of the upstream can be: it goes there, into logs and into headers as it is. */
+static bool is_plausible(struct str name)
+{
+    static const struct str prefix = STR_INIT("claude-");
+    for (size_t i = 0; i < name.n; i++) {
+        char ch = name.p[i];
+        bool ok = (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9');
+        if (!ok && !memchr("-._@:[]", ch, 7))
+            return false;
+    }
+    return str_starts(name, prefix) && name.n > prefix.n && name.n <= 64;
+}
+
 /* A claude-* name. */
 static enum model_match resolve_claude(const struct models *m, struct str name, struct arena *a,
                                        const struct model **ret)
@@ -238,7 +251,7 @@ static enum model_match resolve_claude(const struct models *m, struct str name, 
     *ret = row_by_family(m, name);
     if (*ret)
         return MODEL_SUCCEEDED;
-    if (name.n > 64 || !str_starts(name, STR("claude-")))
+    if (!is_plausible(name))
         return MODEL_UNKNOWN;
     struct model copy = models_assumed(m, name);
     *ret = renamed(&copy, name, a);
@@ -511,8 +524,7 @@ static bool refresh_entry(struct models *m, struct jval entry)
 {
     struct jval name = json_get(entry, STR("id"));
     struct str id = json_str_raw(name);
-    if (!str_starts(id, STR("claude-")) || id.n > 64 || json_is_escaped(name) ||
-        json_str_is(json_get(entry, STR("lifecycle")), STR("retired")))
+    if (!is_plausible(id) || json_str_is(json_get(entry, STR("lifecycle")), STR("retired")))
         return false;
     struct model *row = models_row(m, id);
     if (row && row->lifecycle == MODEL_RETIRED)

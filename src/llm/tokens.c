@@ -8,7 +8,7 @@
  */
 #include "llm/tokens.h"
 
-#include "base/text.h"
+#include "llm/picture.h"
 
 enum {
     SAMPLE_BLOCKS = 128,
@@ -28,26 +28,10 @@ struct look {
     uint64_t tokens;                    /* of pictures and documents */
 };
 
-static uint64_t number(const uint8_t *p, size_t n, bool big)
-{
-    uint64_t v = 0;
-    for (size_t i = 0; i < n; i++)
-        v = v << 8 | p[big ? i : n - 1 - i];
-    return v;
-}
-
-/* PNG and GIF say their size in the first bytes; others need more than a look. */
 static uint64_t picture_tokens(struct str base64)
 {
-    uint8_t head[24];
-    uint64_t area = 0;
-    if (base64.n >= 32 &&
-        text_base64_decode(str_head(base64, 32), head, sizeof(head)) == (ssize_t)sizeof(head)) {
-        if (memcmp(head, "\x89PNG", 4) == 0)
-            area = number(head + 16, 4, true) * number(head + 20, 4, true);
-        else if (memcmp(head, "GIF8", 4) == 0)
-            area = number(head + 6, 2, false) * number(head + 8, 2, false);
-    }
+    struct picture p;
+    uint64_t area = picture_read(base64, &p) ? (uint64_t)p.width * p.height : 0;
     return area > 0 && area < (uint64_t)PICTURE_MAX * PICTURE_AREA ? area / PICTURE_AREA + 1
                                                                    : PICTURE_MAX;
 }

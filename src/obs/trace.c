@@ -84,3 +84,11 @@ struct str trace_write(const struct trace *t, char out[TRACEPARENT])
     memcpy(out + FLAGS_AT, t->flags, 2);
     return str_of(out, TRACEPARENT);
 }
+
+bool trace_takes_request_id(struct str id)
+{
+    for (size_t i = 0; i < id.n; i++)
+        if (id.p[i] <= ' ' || id.p[i] > '~')
+            return false;
+    return id.n > 0 && id.n <= REQUEST_ID_MAX;
+}

@@ -9,7 +9,13 @@
 
 #include "base/str.h"
 
-enum { TRACE_ID = 32, TRACE_SPAN = 16, TRACEPARENT = 55, TRACESTATE_MAX = 512 };
+enum {
+    TRACE_ID = 32,
+    TRACE_SPAN = 16,
+    TRACEPARENT = 55,
+    TRACESTATE_MAX = 512,
+    REQUEST_ID_MAX = 128
+};
 
 struct trace {
     char id[TRACE_ID];       /* lower-case hex, as all of them */
@@ -23,6 +29,8 @@ struct trace {
 /* Reads the field's value. False, and not known, when it is absent or breaks the rules; of a version
  * above 00 what 00 has is read (section 4.3). */
 bool trace_read(struct str traceparent, struct trace *ret);
+/* A client's request id is kept when it is short and visible ASCII: it goes into logs and headers. */
+bool trace_takes_request_id(struct str id);
 /* Begins a trace of our own, which is sampled in so many of a million cases. */
 void trace_begin(uint32_t sampled_ppm, struct trace *ret);
 /* Whether it is to be recorded. */

@@ -1,6 +1,15 @@
 /* auth.c - see auth.h. Keys are looked up by hash, so no comparison ever runs on secret bytes. */
 #include "policy/auth.h"
 
+struct auth_fields auth_fields_of(const struct h1_head *head)
+{
+    return (struct auth_fields){
+        .authorization = head->known[H1_AUTHORIZATION],
+        .x_api_key = head->known[H1_X_API_KEY],
+        .api_key = head->known[H1_API_KEY],
+    };
+}
+
 static struct str bearer_token(struct str authorization)
 {
     if (!str_starts_nocase(authorization, STR("bearer ")))

@@ -3,6 +3,7 @@
 #define CCPROXY_POLICY_AUTH_H
 
 #include "policy/clients.h"
+#include "wire/h1.h"
 
 enum auth_result {
     AUTH_OK,
@@ -17,6 +18,7 @@ struct auth_fields {
     struct str api_key;
 };
 
+struct auth_fields auth_fields_of(const struct h1_head *head);
 /* The one credential that was presented; absent when none was. False when several differ. */
 NODISCARD bool auth_presented(const struct auth_fields *f, struct str *ret);
 /* On AUTH_OK *ret is the client whose key fits. */

@@ -138,6 +138,23 @@ static bool read_time(struct reading *r, struct jval v, size_t at)
     return true;
 }
 
+static bool read_addresses(struct reading *r, struct jval v, size_t at)
+{
+    static const char expected[] = "a list of addresses, blocks like 10.0.0.0/8, and unix";
+    struct str all = STR(""), bad;
+    (void)at;
+    if (!json_is(v, JSON_ARRAY) || json_empty(v))
+        return fault(r, expected);
+    json_each (e, v) {
+        struct str one = json_str_raw(e);
+        if (one.n == 0 || str_find(one, ',') < one.n)
+            return fault(r, expected);
+        all = arena_join(r->arena, arena_join(r->arena, all, all.n ? STR(",") : STR("")),
+                         json_str(e, r->arena));
+    }
+    return address_blocks_parse(all, r->arena, &r->client->addresses, &bad) || fault(r, expected);
+}
+
 /* --- keys and certificates --- */
 
 static int nibble(char ch)
@@ -187,6 +204,9 @@ static bool read_one_hash(struct reading *r, struct jval v)
     struct sha256 hash;
     if (!json_is(v, JSON_STRING) || !parse_hash(json_str_raw(v), &hash))
         return fault(r, "like sha256: and 64 hex digits; ccproxy keys mint makes it");
+    const struct sha256 of_nothing = hash_sha256(STR(""));
+    if (hash_equal(&hash, &of_nothing))
+        return fault(r, "that of a key: it is the hash of nothing");
     add_key(&r->clients->keys, r->client, &hash, r->arena);
     return true;
 }
@@ -276,6 +296,7 @@ static const struct member {
     {STR_INIT("model_limits"), read_model_limits, 0},
     {STR_INIT("not_before"), read_time, offsetof(struct client, not_before_s)},
     {STR_INIT("expires"), read_time, offsetof(struct client, expires_s)},
+    {STR_INIT("addresses"), read_addresses, 0},
 };
 
 static const struct member *member_of(struct jval key)
@@ -340,12 +361,21 @@ static bool read_client(struct reading *r, struct jval v)
     json_each_member (key, v) {
         const struct member *m = member_of(key);
         r->member = json_str_raw(key);
-        if (!m)
+        bool lets_in = m && (m->read == read_hash || m->read == read_certificate);
+        if (!m || (lets_in && !r->clients))
             return fault(r, "known here");
         if (!json_is(json_value(key), JSON_NULL) && !m->read(r, json_value(key), m->at))
             return false;
     }
     return true;
+}
+
+bool client_read_settings(struct client *c, struct jval v, struct arena *a,
+                          char error[CLIENTS_ERROR])
+{
+    struct reading r = {.arena = a, .client = c, .name = c->name};
+    r.error = error;
+    return read_client(&r, v);
 }
 
 static bool read_all(struct clients *c, struct jval root, struct arena *a, char *error)
@@ -439,6 +469,12 @@ const struct client *clients_certified(const struct clients *c, const struct str
         found = client ? client : found;
     }
     return found;
+}
+
+bool client_may_come(const struct client *client, const struct address *from)
+{
+    const struct address_blocks *b = &client->addresses;
+    return (b->n == 0 && !b->unix_sockets) || address_is_in(b, from);
 }
 
 bool client_is_current(const struct client *client, int64_t now_s)

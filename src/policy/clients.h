@@ -4,7 +4,7 @@
  *              "aliases": {"fast": "claude-haiku-5-5"}, "rpm": 600, "tpm": 400000,
  *              "concurrent_requests": 20, "tokens_per_day": 5000000, "usd_per_day": 20,
  *              "usd_per_month": 300, "model_limits": {"claude-opus-5": {"rpm": 10}}, "not_before": "2026-11-01T00:00:00Z",
- *              "expires": "2027-05-01T00:00:00Z"}}
+ *              "expires": "2027-05-01T00:00:00Z", "addresses": ["10.0.0.0/8", "unix"]}}
  *
  * Every member may be left out; "hash" may be a list, so that keys can be changed without a gap. So
  * may "certificate": what a client's TLS certificate calls it, "sha256:<64 hex>",
@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "base/hash.h"
 #include "llm/models.h"
+#include "policy/address.h"
 #include "policy/model_limits.h"
 
 enum right {
@@ -45,6 +46,7 @@ struct client {
     struct client_limits limits;
     struct model_limits model_limits;
     int64_t not_before_s, expires_s; /* seconds since 1970; 0: none */
+    struct address_blocks addresses; /* from which it may come; none: from any */
 };
 
 struct client_key {
@@ -74,6 +76,10 @@ void clients_init(struct clients *c, size_t n, struct arena *a);
  * which client and which member is wrong. */
 NODISCARD bool clients_read(struct clients *c, struct str json, struct arena *a,
                             char error[CLIENTS_ERROR]);
+/* What one client may do, from a JSON object like those above, but without keys and certificates: it
+ * goes into c, over what is there. */
+NODISCARD bool client_read_settings(struct client *c, struct jval v, struct arena *a,
+                                    char error[CLIENTS_ERROR]);
 /* Gives a key to the client of that name; a new client gets the default rights. NULL with a line
  * when the name is none. */
 struct client *clients_add(struct clients *c, struct str name, const struct sha256 *hash,
@@ -87,6 +93,8 @@ const struct client *clients_find(const struct clients *c, const struct sha256 *
 /* The client of a certificate by its names, as tls.h writes them; NULL when nobody has one of them,
  * or several clients have. */
 const struct client *clients_certified(const struct clients *c, const struct str *names, size_t n);
+/* Whether it may come from there. */
+bool client_may_come(const struct client *client, const struct address *from);
 /* Whether its dates admit it. */
 bool client_is_current(const struct client *client, int64_t now_s);
 /* Whether it may ask for a model by that name. */

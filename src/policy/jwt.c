@@ -37,6 +37,7 @@ const char *jwt_result_name(enum jwt_result r)
         [JWT_BAD_ISSUER] = "bad_issuer",
         [JWT_BAD_AUDIENCE] = "bad_audience",
         [JWT_NO_SUBJECT] = "no_subject",
+        [JWT_BAD_SETTINGS] = "bad_settings",
     };
     return names[r];
 }
@@ -312,6 +313,7 @@ static enum jwt_result check_claims(struct jval claims, const struct jwt_rules *
                                     struct arena *a, struct jwt_claims *ret)
 {
     struct jval sub = json_get(claims, STR("sub"));
+    struct jval settings = r->settings.n ? json_get(claims, r->settings) : JVAL_NONE;
     enum jwt_result result = check_times(claims, r, now, &ret->expires_s);
     if (result != JWT_OK)
         return result;
@@ -323,7 +325,9 @@ static enum jwt_result check_claims(struct jval claims, const struct jwt_rules *
         return JWT_NO_SUBJECT;
     ret->subject = arena_dup(a, json_str(sub, a));
     ret->scope = scope_of(claims, a);
-    return JWT_OK;
+    if (json_present(settings) && !json_is(settings, JSON_NULL))
+        ret->settings = arena_dup(a, json_raw(settings));
+    return ret->settings.n <= JWT_SETTINGS_MAX ? JWT_OK : JWT_BAD_SETTINGS;
 }
 
 static enum jwt_result verify_parts(const struct jwt_keys *keys, const struct jwt_rules *rules,

@@ -10,7 +10,7 @@
 #include "base/arena.h"
 #include "base/verify.h"
 
-enum { JWT_MAX = 8192, JWT_KEYS_MAX = 100 };
+enum { JWT_MAX = 8192, JWT_KEYS_MAX = 100, JWT_SETTINGS_MAX = 2048 };
 
 struct jwt_key {
     struct str kid; /* absent: fits any token */
@@ -38,6 +38,7 @@ struct jwt_rules {
     uint32_t algs;       /* that count (enum verify_alg); 0: whatever the keys are for */
     int64_t leeway_s;
     int64_t lifetime_max_s; /* from iat, or from now, to exp; 0: any */
+    struct str settings;    /* the name of the claim that says more of the client; absent: none */
 };
 
 enum jwt_result {
@@ -55,11 +56,13 @@ enum jwt_result {
     JWT_BAD_ISSUER,
     JWT_BAD_AUDIENCE,
     JWT_NO_SUBJECT,
+    JWT_BAD_SETTINGS, /* what the claim of the settings says is not to be understood */
 };
 
 struct jwt_claims { /* plain text, in the arena */
     struct str subject;
-    struct str scope; /* words between spaces, or absent */
+    struct str scope;    /* words between spaces, or absent */
+    struct str settings; /* JSON, or absent */
     int64_t expires_s;
 };
 

@@ -110,6 +110,16 @@ void keys_write_rights(struct buf *out, uint32_t rights)
     }
 }
 
+void keys_write_limits(struct buf *out, const struct client *c)
+{
+    print_limit(out, "rpm", c->limits.rpm, 1);
+    print_limit(out, "tpm", c->limits.tpm, 1);
+    print_limit(out, "concurrent", c->limits.concurrent, 1);
+    print_limit(out, "tokens/day", c->limits.tokens_per_day, 1);
+    print_limit(out, "usd/day", c->limits.usd_per_day, 1000000);
+    print_limit(out, "usd/month", c->limits.usd_per_month, 1000000);
+}
+
 static size_t count_of(const struct client_keys *keys, const struct client *c)
 {
     size_t n = 0;
@@ -125,12 +135,9 @@ static void print_client(struct buf *out, const struct clients *all, const struc
     keys_write_rights(out, c->rights);
     if (c->n_models)
         buf_printf(out, " models=%zu", c->n_models);
-    print_limit(out, "rpm", c->limits.rpm, 1);
-    print_limit(out, "tpm", c->limits.tpm, 1);
-    print_limit(out, "concurrent", c->limits.concurrent, 1);
-    print_limit(out, "tokens/day", c->limits.tokens_per_day, 1);
-    print_limit(out, "usd/day", c->limits.usd_per_day, 1000000);
-    print_limit(out, "usd/month", c->limits.usd_per_month, 1000000);
+    if (c->addresses.n)
+        buf_printf(out, " addresses=%zu", c->addresses.n);
+    keys_write_limits(out, c);
     if (!client_is_current(c, (int64_t)(clock_wall_us() / 1000000)))
         buf_printf(out, " NOT VALID NOW");
     buf_lit(out, "\n");

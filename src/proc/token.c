@@ -105,6 +105,7 @@ static const char *const reasons[] = {
     [JWT_BAD_ISSUER] = "its iss is not exactly CCPROXY_JWT_ISSUER, or CCPROXY_OIDC_ISSUER",
     [JWT_BAD_AUDIENCE] = "its aud does not name CCPROXY_JWT_AUDIENCE",
     [JWT_NO_SUBJECT] = "it has no sub that is a text",
+    [JWT_BAD_SETTINGS] = "its claim of CCPROXY_JWT_CLAIM is not like the settings of a client",
 };
 
 /* What was found wrong before a key was looked for, or after its signature was found right, no other
@@ -146,7 +147,9 @@ static bool ask_and_judge(const struct config *c, struct str token, struct arena
         return complain("TLS", error), false;
     struct loop *l = loop_new();
     struct dns *dns = dns_new(l, c->dns_servers.p);
-    struct keyring *k = keyring_new(l, dns, tls, c);
+    struct shelf *shelf = keyring_shelf_new();
+    keyring_adopt(shelf, c);
+    struct keyring *k = keyring_new(l, dns, tls, c, shelf);
     while (!keyring_settled(k))
         loop_turn(l, UINT64_MAX);
     judge_jwt(k, c, token, a, v);
@@ -155,6 +158,7 @@ static bool ask_and_judge(const struct config *c, struct str token, struct arena
     dns_free(dns);
     loop_free(l);
     tls_ctx_free(tls);
+    shelf_free(shelf);
     return true;
 }
 
@@ -185,6 +189,8 @@ static void write_client(struct buf *out, const struct verdict *v)
     keys_write_rights(out, c->rights);
     buf_lit(out, "\n  models   ");
     write_list(out, c);
+    buf_lit(out, "\n  limits  ");
+    keys_write_limits(out, c);
     buf_lit(out, "\n  expires  ");
     write_time(out, first ? c->expires_s : v->expires_s);
     buf_lit(out, "\n");

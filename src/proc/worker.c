@@ -18,7 +18,12 @@
 #include "proc/spawn.h"
 #include "proxy/proxy.h"
 
-enum { SLOW_US = 20 * 1000, ABORT_US = 1000 * 1000, LOG_DELAY_US = 20 * 1000 };
+enum {
+    SLOW_US = 20 * 1000,
+    ABORT_US = 1000 * 1000,
+    LOG_DELAY_US = 20 * 1000,
+    PREPARE_US = 3 * 1000 * 1000, /* less than the master waits for */
+};
 
 enum state { SERVING, UNREADY, DRAINING, ABORTING, GONE };
 
@@ -137,6 +142,15 @@ static void flush_log_soon(void)
     timer_after(self.loop, &self.log_timer, LOG_DELAY_US);
 }
 
+/* No token is refused because the keys of its issuer are still on their way, unless it is slow. */
+static void prepare(void)
+{
+    uint64_t end_us = clock_us() + PREPARE_US;
+
+    while (!proxy_is_prepared(self.proxy) && self.state == SERVING && clock_us() < end_us)
+        loop_turn(self.loop, end_us - clock_us());
+}
+
 /* 0, or the exit status of a worker that cannot work. */
 static int set_up(const struct worker *w)
 {
@@ -154,13 +168,14 @@ static int set_up(const struct worker *w)
     self.proxy = proxy_new(self.loop, w->config, w->shared, w->owner, error, sizeof(error));
     if (!self.proxy)
         return fail("configuration", error);
-    if (!listen_all(w))
-        return fail("listening", sock_error_text(errno));
     if (!sandbox_leave_root(&w->user))
         return fail("leaving root", sock_error_text(errno));
     spawn_follow_parent();
     if (w->config->sandbox && !sandbox_confine(SANDBOX_WORKER))
         return fail("sandbox", sock_error_text(errno));
+    prepare();
+    if (!listen_all(w))
+        return fail("listening", sock_error_text(errno));
     return 0;
 }
 

@@ -29,26 +29,6 @@ struct address door_peer(const struct sock_addr *peer)
     }
 }
 
-/* Several fields are one list (RFC 9110 section 5.3). */
-static struct str forwarded_for(struct exchange *x, const struct h1_head *head)
-{
-    static const struct str name = STR_INIT("x-forwarded-for");
-    size_t most = 1, n = 0;
-    for (size_t i = 0; i < head->n_fields; i++)
-        if (str_eq_nocase(head->fields[i].name, name))
-            most += head->fields[i].value.n + 1;
-    char *all = arena_alloc(&x->keep, most);
-    for (size_t i = 0; i < head->n_fields; i++) {
-        struct str value = head->fields[i].value;
-        if (!str_eq_nocase(head->fields[i].name, name))
-            continue;
-        memcpy(all + n, value.p, value.n);
-        all[n + value.n] = ',';
-        n += value.n + 1;
-    }
-    return str_of(all, n > 0 ? n - 1 : 0);
-}
-
 static bool may_call(const struct config *c, struct str origin)
 {
     struct str rest = c->cors_origins.n ? c->cors_origins : STR_NONE, part;
@@ -62,7 +42,8 @@ void door_read(struct exchange *x, const struct h1_head *head)
 {
     const struct config *c = x->proxy->config;
     if (c->trusted_proxies.n)
-        x->address = address_of_client(&c->proxies, &x->address, forwarded_for(x, head));
+        x->address = address_of_client(&c->proxies, &x->address,
+                                       h1_field_list(head, STR("x-forwarded-for"), &x->keep));
     struct str origin = c->cors_origins.n ? h1_field(head, STR("origin")) : STR_NONE;
     if (may_call(c, origin))
         x->origin = arena_dup(&x->keep, origin);
@@ -71,6 +52,18 @@ void door_read(struct exchange *x, const struct h1_head *head)
 }
 
 /* --- credentials ---------------------------------------------------------------------------- */
+
+/* A page of somebody's can make its own name mean this machine, and a browser here read ours for it (DNS
+ * rebinding). Such a name has a dot, since nobody else's names here have none. */
+static bool is_named_by_us(struct str authority)
+{
+    struct address literal;
+    struct str host = str_head(authority, str_find(authority, ':'));
+    if (str_ends(host, STR(".")))
+        host.n--;
+    return str_find(host, '.') == host.n || address_parse(authority, &literal) ||
+           (host.n > 10 && str_eq_nocase(str_skip(host, host.n - 10), STR(".localhost")));
+}
 
 /* Operators' pages are open to this machine itself: no proxy has brought the request from elsewhere.
  * What a PROXY header calls this machine is the proxy's own. */
@@ -81,7 +74,8 @@ static bool is_operator_here(const struct exchange *x, const struct auth_fields 
     struct str credential;
     bool operators = x->endpoint->right & (RIGHT_STATS | RIGHT_METRICS);
     if (!operators || x->request->proxied || !sock_addr_is_loopback(&x->request->peer) ||
-        !auth_presented(fields, &credential) || credential.n)
+        !auth_presented(fields, &credential) || credential.n ||
+        !is_named_by_us(x->request->head->authority))
         return false;
     for (size_t i = 0; i < ARRAY_LEN(forwarded); i++)
         if (h1_field(x->request->head, forwarded[i]).p)
@@ -186,6 +180,10 @@ static enum auth_result check_both(struct exchange *x, enum auth_result result,
 
 static enum step_result judge(struct exchange *x, enum auth_result result)
 {
+    if (result == AUTH_OK && !client_may_come(x->client, &x->address)) {
+        x->client = NULL;
+        result = AUTH_REFUSED;
+    }
     if (result == AUTH_REFUSED)
         return fail_credential(x);
     count_auth(x, result);
@@ -203,11 +201,7 @@ enum step_result step_authenticate(struct exchange *x)
     struct proxy *p = x->proxy;
     const struct h1_head *head = x->request->head;
     const int64_t now_s = (int64_t)(clock_wall_us() / 1000000);
-    const struct auth_fields fields = {
-        .authorization = head->known[H1_AUTHORIZATION],
-        .x_api_key = head->known[H1_X_API_KEY],
-        .api_key = h1_field(head, STR("api-key")),
-    };
+    const struct auth_fields fields = auth_fields_of(head);
     struct str credential;
     uint64_t wait_us;
     if (x->endpoint->right == 0 || head->method == H1_OPTIONS || is_operator_here(x, &fields))

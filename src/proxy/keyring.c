@@ -1,7 +1,8 @@
 /* keyring.c - see keyring.h.
  *
  *   IDLE --timer, or an unknown key--> DISCOVERING --jwks_uri--> FETCHING --key set--> IDLE
- *                                      (with an issuer only)
+ *     ^          and claimed           (with an issuer only)                  |
+ *     +-------------- taken from the shelf by the other workers <-------------+
  *
  * Verified tokens are remembered by the hash of the whole token until they expire: checking a
  * signature costs as much as translating a request.
@@ -17,20 +18,33 @@
 #include "wire/json.h"
 
 enum {
-    ANSWER_MAX = 256 * 1024,
+    PROVIDERS = 4, /* whose keys are kept: of this configuration, and of those before it */
+    KEYSET_TEXT = 256 * 1024 - SHELF_NAME - 2 * sizeof(uint64_t),
     REQUEST_MAX = 16 * 1024,
     REMEMBERED = 1024,
     REFRESH_US = 600 * 1000 * 1000,
     AGAIN_US = 30 * 1000 * 1000,
     TIMEOUT_US = 5 * 1000 * 1000,
+    LOOK_US = 20 * 1000, /* at what another worker is being told, as long as there are no keys */
+};
+
+static const uint64_t KEEP_US = 86400ull * 1000 * 1000;
+
+/* A key set as the provider wrote it. */
+struct keyset {
+    uint8_t provider[SHELF_NAME];
+    uint64_t at_us; /* when it came */
+    uint64_t n;
+    char text[KEYSET_TEXT];
 };
 
 struct remembered {
     struct sha256 token;
     int64_t expires_s;
-    uint32_t rights;
+    uint32_t rights; /* by scope */
     uint8_t name_n;
     char name[CLIENT_NAME_MAX];
+    struct str settings; /* what its claim says, or absent; owned */
 };
 
 struct keyring {
@@ -38,7 +52,12 @@ struct keyring {
     struct dns *dns;
     struct tls_ctx *tls;
     const struct config *config;
+    struct shelf *shelf;
+    size_t place;       /* of the provider's keys there */
+    struct sha256 name; /* of the provider */
+    uint64_t version;   /* of what was last looked at */
     struct jwt_keys published;
+    uint64_t published_at_us;
     struct jwt_rules rules;
     struct pool *pool; /* for one answer */
     struct call *call;
@@ -46,15 +65,20 @@ struct keyring {
     struct json doc;
     struct str url; /* of the key set, as discovered; owned */
     int status;
-    bool answered; /* a question has ended, well or not */
-    bool failed;   /* the last one that has, did so badly */
-    uint64_t asked_us;
+    bool answered; /* a question has ended, well or not, or its answer was there */
+    bool looked;   /* a new worker asks again: a reload may be about new keys */
+    uint64_t began_us;
     struct timer timer; /* to the next question; while one is open, its end */
 
     enum { IDLE, DISCOVERING, FETCHING } state;
 
     struct remembered seen[REMEMBERED];
 };
+
+static struct str provider_of(const struct config *c)
+{
+    return c->jwks_url.n ? c->jwks_url : c->oidc_issuer;
+}
 
 /* --- asking --- */
 
@@ -96,28 +120,88 @@ static void forget_pool(struct keyring *k)
     k->pool = NULL;
 }
 
-static void begin(struct keyring *k)
-{
-    const struct config *c = k->config;
-    bool ok = false;
-    k->asked_us = clock_us();
-    if (c->jwks_url.n) {
-        k->state = FETCHING;
-        ok = ask(k, c->jwks_url, STR(""));
-    } else if (c->oidc_issuer.n) {
-        k->state = DISCOVERING;
-        ok = ask(k, c->oidc_issuer, STR("/.well-known/openid-configuration"));
-    }
-    if (!ok)
-        k->state = IDLE;
-}
-
-static void rest(struct keyring *k, bool failed)
+static void rest(struct keyring *k, uint64_t us)
 {
     k->state = IDLE;
     k->answered = true;
-    k->failed = failed;
-    timer_after(k->loop, &k->timer, failed ? AGAIN_US : REFRESH_US);
+    timer_after(k->loop, &k->timer, us);
+}
+
+static void begin(struct keyring *k)
+{
+    const struct config *c = k->config;
+    bool direct = c->jwks_url.n > 0;
+    k->state = direct ? FETCHING : DISCOVERING;
+    if (!ask(k, provider_of(c), direct ? STR("") : STR("/.well-known/openid-configuration")))
+        rest(k, AGAIN_US);
+}
+
+/* --- keys --- */
+
+static void forget(struct remembered *r)
+{
+    mem_free((void *)(uintptr_t)r->settings.p);
+    *r = (struct remembered){.expires_s = 0};
+}
+
+static void forget_all(struct keyring *k)
+{
+    for (size_t i = 0; i < REMEMBERED; i++)
+        forget(&k->seen[i]);
+}
+
+static void replace(struct keyring *k, struct jwt_keys *fresh, uint64_t at_us)
+{
+    jwt_keys_done(&k->published);
+    k->published = *fresh;
+    k->published_at_us = at_us;
+    forget_all(k); /* keys that are gone vouch for nothing */
+}
+
+static void share(struct keyring *k)
+{
+    struct str text = buf_str(&k->answer);
+    ASSERT(text.p && text.n <= KEYSET_TEXT); /* it was read as a key set */
+    struct keyset *set = mem_zalloc(sizeof(*set));
+    memcpy(set->provider, k->name.bytes, SHELF_NAME);
+    set->at_us = k->published_at_us;
+    set->n = text.n;
+    memcpy(set->text, text.p, text.n);
+    shelf_put(k->shelf, k->place, set, clock_us() + AGAIN_US);
+    k->version = shelf_version(k->shelf, k->place);
+    mem_free(set);
+}
+
+/* What another worker has been given since, perhaps before this one was there. */
+static bool take_shared(struct keyring *k)
+{
+    struct jwt_keys fresh;
+    uint64_t version = shelf_version(k->shelf, k->place);
+    if (version == k->version)
+        return false;
+    struct keyset *set = mem_alloc(sizeof(*set));
+    bool ok =
+        shelf_get(k->shelf, k->place, k->name.bytes, set) && clock_us() - set->at_us < KEEP_US;
+    jwt_keys_init(&fresh);
+    ok = ok && jwt_keys_read(&fresh, str_of(set->text, set->n));
+    if (ok) {
+        replace(k, &fresh, set->at_us);
+        k->version = version;
+    } else {
+        jwt_keys_done(&fresh);
+    }
+    mem_free(set);
+    return ok;
+}
+
+static void forget_old(struct keyring *k)
+{
+    struct jwt_keys none;
+    if (!k->published.n || clock_us() - k->published_at_us < KEEP_US)
+        return;
+    LOG(LOG_ERROR, "the keys of the identity provider are too old");
+    jwt_keys_init(&none);
+    replace(k, &none, 0);
 }
 
 static void take_keys(struct keyring *k)
@@ -128,14 +212,37 @@ static void take_keys(struct keyring *k)
         jwt_keys_done(&fresh);
         LOG(LOG_WARN, "no keys from the identity provider, the last ones stay",
             LOG_INT("status", k->status));
-        rest(k, true);
+        rest(k, AGAIN_US);
         return;
     }
-    jwt_keys_done(&k->published);
-    k->published = fresh;
-    memset(k->seen, 0, sizeof(k->seen)); /* keys that are gone vouch for nothing */
     LOG(LOG_INFO, "keys of the identity provider", LOG_INT("keys", fresh.n));
-    rest(k, false);
+    replace(k, &fresh, clock_us());
+    share(k);
+    rest(k, REFRESH_US);
+}
+
+/* Whether this worker is to ask now, which no other does then. */
+static bool is_to_ask(struct keyring *k)
+{
+    return shelf_claim(k->shelf, k->place, k->name.bytes, AGAIN_US);
+}
+
+/* Time to look at the shelf, and to ask when what is there is old. */
+static void look(struct keyring *k)
+{
+    uint64_t most_us = k->looked ? REFRESH_US : AGAIN_US, waited_us = clock_us() - k->began_us;
+    (void)take_shared(k);
+    forget_old(k);
+    uint64_t age_us = clock_us() - k->published_at_us;
+    k->looked = true;
+    if (k->published.n && age_us < most_us)
+        rest(k, REFRESH_US - age_us);
+    else if (is_to_ask(k))
+        begin(k);
+    else if (k->published.n || waited_us > 2 * TIMEOUT_US)
+        rest(k, AGAIN_US);
+    else
+        timer_after(k->loop, &k->timer, LOOK_US);
 }
 
 /* The document must be the issuer's own, and the key set as safe to fetch as it (OpenID Connect
@@ -167,16 +274,16 @@ static void on_timer(struct timer *t)
     struct keyring *k = CONTAINER_OF(t, struct keyring, timer);
     forget_pool(k);
     switch (k->state) {
-    case IDLE: begin(k); break;
+    case IDLE: look(k); break;
     case DISCOVERING:
         if (!take_document(k)) {
             LOG(LOG_WARN, "the issuer says nothing of its keys", LOG_INT("status", k->status));
-            rest(k, true);
+            rest(k, AGAIN_US);
             break;
         }
         k->state = FETCHING;
         if (!ask(k, k->url, STR("")))
-            rest(k, true);
+            rest(k, AGAIN_US);
         break;
     case FETCHING: take_keys(k); break;
     }
@@ -214,10 +321,26 @@ static void on_fail(void *ctx, enum call_failure why, const char *error)
 static const struct call_handler handler = {
     .on_head = on_head, .on_body = on_body, .on_end = on_end, .on_fail = on_fail};
 
+struct shelf *keyring_shelf_new(void)
+{
+    return shelf_new(PROVIDERS, sizeof(struct keyset));
+}
+
+void keyring_adopt(struct shelf *s, const struct config *c)
+{
+    struct sha256 name = hash_sha256(provider_of(c));
+    if (provider_of(c).n)
+        shelf_adopt(s, name.bytes);
+}
+
 struct keyring *keyring_new(struct loop *l, struct dns *dns, struct tls_ctx *tls,
-                            const struct config *c)
+                            const struct config *c, struct shelf *s)
 {
     struct keyring *k = mem_zalloc(sizeof(*k));
+    k->shelf = s;
+    k->name = hash_sha256(provider_of(c));
+    k->place = shelf_place(s, k->name.bytes);
+    k->began_us = clock_us();
     k->loop = l;
     k->dns = dns;
     k->tls = tls;
@@ -228,14 +351,17 @@ struct keyring *keyring_new(struct loop *l, struct dns *dns, struct tls_ctx *tls
         .algs = c->jwt_algs,
         .leeway_s = c->jwt_leeway / (1000 * 1000),
         .lifetime_max_s = c->jwt_lifetime / (1000 * 1000),
+        .settings = c->jwt_claim,
     };
     jwt_keys_init(&k->published);
     buf_init(&k->request, REQUEST_MAX);
-    buf_init(&k->answer, ANSWER_MAX);
+    buf_init(&k->answer, KEYSET_TEXT);
     json_init(&k->doc);
     timer_init(&k->timer, "keyring", on_timer);
-    if (c->jwks_url.n || c->oidc_issuer.n)
+    if (provider_of(c).n) {
+        k->answered = take_shared(k);
         timer_after(l, &k->timer, 0);
+    }
     return k;
 }
 
@@ -245,6 +371,7 @@ void keyring_free(struct keyring *k)
         return;
     timer_stop(k->loop, &k->timer);
     forget_pool(k);
+    forget_all(k);
     jwt_keys_done(&k->published);
     buf_done(&k->request);
     buf_done(&k->answer);
@@ -284,7 +411,22 @@ static uint32_t rights_of(struct str scope)
     return any ? rights : RIGHTS_DEFAULT;
 }
 
-static const struct client *client_of(const struct keyring *k, const struct remembered *r,
+/* Its own settings, over those of its scope; false when they are not to be understood, since whoever
+ * wrote them may have meant less than they seem to say. */
+static bool read_settings(struct keyring *k, struct client *c, struct str settings, struct arena *a)
+{
+    char error[CLIENTS_ERROR];
+    if (settings.n == 0)
+        return true;
+    if (json_parse(&k->doc, settings) == JSON_OK &&
+        client_read_settings(c, json_root(&k->doc), a, error))
+        return true;
+    LOG(LOG_DEBUG, "settings of a token", LOG_CSTR("error", error));
+    return false;
+}
+
+/* NULL: what the token says of it is not to be understood. */
+static const struct client *client_of(struct keyring *k, const struct remembered *r,
                                       struct arena *a)
 {
     const struct clients *known = &k->config->clients;
@@ -299,7 +441,7 @@ static const struct client *client_of(const struct keyring *k, const struct reme
         .rights = r->rights,
         .limits = {-1, -1, -1, -1, -1, -1},
     };
-    return c;
+    return read_settings(k, c, r->settings, a) ? c : NULL;
 }
 
 static struct remembered *place_of(struct keyring *k, const struct sha256 *hash)
@@ -317,7 +459,7 @@ static bool is_of_the_key(enum jwt_result r)
 
 static bool has_provider(const struct keyring *k)
 {
-    return k->config->jwks_url.n || k->config->oidc_issuer.n;
+    return provider_of(k->config).n > 0;
 }
 
 static enum jwt_result verify(struct keyring *k, struct str token, int64_t now_s, struct arena *a,
@@ -330,24 +472,35 @@ static enum jwt_result verify(struct keyring *k, struct str token, int64_t now_s
         r = jwt_verify(own, &k->rules, token, now_s, a, claims);
     if (is_of_the_key(r) && (k->published.n || !has_own))
         r = jwt_verify(&k->published, &k->rules, token, now_s, a, claims);
-    bool may_ask = k->state == IDLE && clock_us() - k->asked_us >= AGAIN_US;
-    if (r == JWT_UNKNOWN_KEY && may_ask && has_provider(k))
-        timer_after(k->loop, &k->timer, 0);
     return r;
 }
 
-static struct remembered remember(const struct sha256 *hash, const struct jwt_claims *claims,
-                                  struct arena *a)
+/* A key that is not known may be on the shelf by now, or is to be asked for. */
+static enum jwt_result verify_anew(struct keyring *k, struct str token, int64_t now_s,
+                                   struct arena *a, struct jwt_claims *claims)
 {
-    struct str name = name_of(claims->subject, a);
-    struct remembered r = {
-        .token = *hash,
-        .expires_s = claims->expires_s,
-        .rights = rights_of(claims->scope),
-        .name_n = (uint8_t)name.n,
-    };
-    memcpy(r.name, name.p, name.n);
+    enum jwt_result r = verify(k, token, now_s, a, claims);
+    if (r != JWT_UNKNOWN_KEY || !has_provider(k))
+        return r;
+    if (take_shared(k))
+        return verify(k, token, now_s, a, claims);
+    if (k->state == IDLE && is_to_ask(k))
+        begin(k);
     return r;
+}
+
+static void remember(struct remembered *r, const struct sha256 *hash,
+                     const struct jwt_claims *claims, struct arena *a)
+{
+    struct str name = name_of(claims->subject, a), settings = claims->settings;
+    forget(r);
+    r->token = *hash;
+    r->expires_s = claims->expires_s;
+    r->rights = rights_of(claims->scope);
+    r->name_n = (uint8_t)name.n;
+    memcpy(r->name, name.p, name.n);
+    if (settings.n > 0)
+        r->settings = str_of(memcpy(mem_alloc(settings.n), settings.p, settings.n), settings.n);
 }
 
 enum jwt_result keyring_judge(struct keyring *k, struct str token, int64_t now_s, struct arena *a,
@@ -359,14 +512,17 @@ enum jwt_result keyring_judge(struct keyring *k, struct str token, int64_t now_s
     enum jwt_result result = JWT_OK;
     *ret = (struct judgement){.client = NULL};
     if (!hash_equal(&r->token, &hash) || now_s >= r->expires_s) {
-        result = verify(k, token, now_s, a, &claims);
+        result = verify_anew(k, token, now_s, a, &claims);
         if (result != JWT_OK)
             return result;
-        *r = remember(&hash, &claims, a);
+        remember(r, &hash, &claims, a);
     }
     ret->client = client_of(k, r, a);
     ret->expires_s = r->expires_s;
-    return JWT_OK;
+    if (ret->client)
+        return JWT_OK;
+    forget(r);
+    return JWT_BAD_SETTINGS;
 }
 
 bool keyring_knows(struct keyring *k, struct str token, int64_t now_s)
@@ -393,12 +549,13 @@ bool keyring_settled(const struct keyring *k)
     return k->answered || !has_provider(k);
 }
 
-bool keyring_works(const struct keyring *k)
-{
-    return !k->failed;
-}
-
 size_t keyring_published(const struct keyring *k)
 {
     return k->published.n;
+}
+
+bool keyring_works(const struct keyring *k)
+{
+    const struct jwt_keys *own = k->config->jwt_keys;
+    return k->published.n || (own && own->n);
 }

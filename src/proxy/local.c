@@ -78,9 +78,9 @@ void local_health(struct exchange *x)
     bool certificates = tls_server_is_valid(p->config->tls, clock_wall_us(),
                                             (uint64_t)p->config->tls_expiry_notice) &&
                         tls_server_is_stapled(p->config->tls);
+    bool auth = !p->keyring || keyring_works(p->keyring);
     bool ready = p->state == PROXY_READY;
-    bool auth = p->keyring ? keyring_works(p->keyring) : p->config->clients.n > 0;
-    bool well = upstream && limiter && recording && certificates && auth;
+    bool well = upstream && limiter && auth && recording && certificates;
     char when[CLOCK_TEXT];
     struct buf *body = clean_scratch(x);
     struct jsonw w;

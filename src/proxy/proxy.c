@@ -357,7 +357,7 @@ struct proxy *proxy_new(struct loop *l, const struct config *c, const struct sha
     timer_init(&p->gauges, "gauges", on_gauges);
     timer_after(l, &p->gauges, GAUGES_EVERY_US);
     if (c->auth == AUTH_BY_JWT)
-        p->keyring = keyring_new(l, p->dns, p->tls, c);
+        p->keyring = keyring_new(l, p->dns, p->tls, c, s->keysets);
     return p;
 }
 
@@ -373,6 +373,11 @@ void proxy_saw_upstream(struct proxy *p, bool works)
 bool proxy_upstream_works(const struct proxy *p)
 {
     return p->shared->board->upstream_failures < UPSTREAM_DOWN_AFTER;
+}
+
+bool proxy_is_prepared(const struct proxy *p)
+{
+    return !p->keyring || keyring_settled(p->keyring);
 }
 
 bool proxy_listen(struct proxy *p, int fd, size_t entry)

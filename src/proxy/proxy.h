@@ -16,6 +16,8 @@ struct proxy;
  * read). */
 struct proxy *proxy_new(struct loop *l, const struct config *c, const struct shared *s,
                         unsigned owner, char *ret_error, size_t error_size);
+/* Whether it knows what it has to ask others for at its start, or has been told nothing. */
+bool proxy_is_prepared(const struct proxy *p);
 /* A socket that listens for that entry of the configuration's list. */
 NODISCARD bool proxy_listen(struct proxy *p, int fd, size_t entry);
 /* From now on /readyz fails. */

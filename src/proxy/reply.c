@@ -12,6 +12,7 @@ static const struct h1_field security_fields[] = {
     {STR_INIT("X-Frame-Options"), STR_INIT("DENY")},
     {STR_INIT("Referrer-Policy"), STR_INIT("no-referrer")},
     {STR_INIT("Cross-Origin-Resource-Policy"), STR_INIT("same-origin")},
+    {STR_INIT("Permissions-Policy"), STR_INIT("camera=(), geolocation=(), microphone=()")},
 };
 
 /* Nothing is to be shown, but for our own pages: those of files of ours, and nothing inline. */

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "io/tls.h"
 #include "proxy/count.h"
+#include "proxy/keyring.h"
 #include "proxy/sample.h"
 
 enum {
@@ -28,6 +29,7 @@ void shared_init(struct shared *s, const struct config *c)
         .recent = recent_new(),
         .tickets = tickets_new(),
         .staples = staples_new(),
+        .keysets = keyring_shelf_new(),
     };
     tickets_keep(s->tickets);
     metrics_join(s->metrics, MASTER);
@@ -49,13 +51,15 @@ void shared_done(struct shared *s)
     history_free(s->history);
     recent_free(s->recent);
     tickets_free(s->tickets);
-    staples_free(s->staples);
+    shelf_free(s->staples);
+    shelf_free(s->keysets);
 }
 
 void shared_adopt(struct shared *s, const struct config *c)
 {
     count_adopt(s->metrics, c);
     tls_server_adopt_staples(c->tls, s->staples);
+    keyring_adopt(s->keysets, c);
 }
 
 void shared_remember(struct shared *s)

@@ -44,7 +44,8 @@ struct shared {
     struct history *history;
     struct recent *recent;
     struct tickets *tickets;   /* of TLS sessions */
-    struct staples *staples;   /* what authorities say of our certificates */
+    struct shelf *staples;     /* what authorities say of our certificates */
+    struct shelf *keysets;     /* of identity providers */
     bool owners[LIMIT_OWNERS]; /* the master's: numbers that living workers have */
 };
 

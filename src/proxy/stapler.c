@@ -140,7 +140,7 @@ static void take(struct stapler *s, const struct staple *staple, size_t place)
 {
     char until[CLOCK_TEXT];
 
-    staples_put(s->proxy->shared->staples, place, staple, clock_us() + staples_wait_us(staple));
+    shelf_put(s->proxy->shared->staples, place, staple, clock_us() + staples_wait_us(staple));
     count_staple(s->proxy, STAPLE_GOOD);
     LOG(LOG_INFO, "stapled", LOG_STR("certificate", name_of(s)),
         LOG_STR("until", clock_rfc3339(staple->ends_us, until)));
@@ -177,7 +177,7 @@ static void forget_call(struct stapler *s)
 /* Asks about the first certificate that is due; else waits until one will be. */
 static void look(struct stapler *s)
 {
-    struct staples *staples = s->proxy->shared->staples;
+    struct shelf *staples = s->proxy->shared->staples;
     const struct tls_server *tls = s->proxy->config->tls;
     uint64_t now = clock_us(), next = now + AGAIN_US;
     struct tls_question q;
@@ -185,11 +185,11 @@ static void look(struct stapler *s)
     for (size_t i = 0; i < tls_server_certs(tls); i++) {
         if (!tls_server_question(tls, i, &q))
             continue;
-        if (staples_claim(staples, q.place, q.cert, AGAIN_US)) {
+        if (shelf_claim(staples, q.place, q.cert, AGAIN_US)) {
             ask(s, i, &q);
             return;
         }
-        uint64_t due = staples_due(staples, q.place, q.cert);
+        uint64_t due = shelf_due(staples, q.place, q.cert);
         next = due < next ? due : next;
     }
     timer_after(s->proxy->loop, &s->timer, next > now + SOONEST_US ? next - now : SOONEST_US);

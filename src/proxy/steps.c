@@ -12,23 +12,12 @@
 #include "proxy/traces.h"
 
 enum {
-    ID_MAX = 128,
     PATH_SHOWN_MAX = 128,
     UPSTREAM_TEXT_FIRST = 1024, /* most requests generate less */
     /* An answer that may be longer is streamed from upstream even if the client wants it whole:
      * long silences are cut on the way, and timers would not know a slow answer from a dead one. */
     WHOLE_TOKENS_MAX = 1024,
 };
-
-/* A client's request id is kept when it is short and visible ASCII; it goes into logs and headers.
- */
-static bool is_request_id(struct str s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] <= ' ' || s.p[i] > '~')
-            return false;
-    return s.n > 0 && s.n <= ID_MAX;
-}
 
 /* Passed on as it is; one that is too long is none. */
 static struct str read_tracestate(struct exchange *x, const struct h1_head *head)
@@ -37,21 +26,10 @@ static struct str read_tracestate(struct exchange *x, const struct h1_head *head
     return state.n <= TRACESTATE_MAX ? arena_dup(&x->keep, state) : STR_NONE;
 }
 
-/* A list, which may come in several fields. */
-static struct str read_betas(struct exchange *x, const struct h1_head *head)
-{
-    struct str all = STR("");
-    for (size_t i = 0; i < head->n_fields; i++)
-        if (str_eq_nocase(head->fields[i].name, STR("anthropic-beta")))
-            all = arena_printf(&x->keep, "%.*s%s%.*s", STR_FMT(all), all.n > 0 ? "," : "",
-                               STR_FMT(head->fields[i].value));
-    return all;
-}
-
 static void remember_head(struct exchange *x, const struct h1_head *head)
 {
     struct str id = head->known[H1_X_REQUEST_ID];
-    x->id = is_request_id(id) ? arena_dup(&x->keep, id) : exchange_make_id(x);
+    x->id = trace_takes_request_id(id) ? arena_dup(&x->keep, id) : exchange_make_id(x);
     x->verb = head->method;
     door_read(x, head);
     if (trace_read(h1_field(head, STR("traceparent")), &x->trace))
@@ -60,7 +38,7 @@ static void remember_head(struct exchange *x, const struct h1_head *head)
     struct str accept = h1_field(head, STR("accept")), wanted = STR("application/openmetrics-text");
     x->openmetrics = str_find_str(accept, wanted) < accept.n;
     x->anthropic = h1_field(head, STR("anthropic-version")).n > 0;
-    x->betas = read_betas(x, head);
+    x->betas = h1_field_list(head, STR("anthropic-beta"), &x->keep);
     x->method = arena_dup(&x->keep, head->method_text);
     x->path = arena_dup(&x->keep, str_head(head->path, size_min(head->path.n, PATH_SHOWN_MAX)));
 }
@@ -76,12 +54,33 @@ static enum step_result fail_unknown_url(struct exchange *x, const char *unsuppo
         arena_printf(&x->keep, "%.*s is not supported: %s.", STR_FMT(x->path), unsupported));
 }
 
+/* JSON is UTF-8 (RFC 8259 section 8.1); whatever a client calls something else would be read wrongly. */
+static bool is_utf8(struct str parameters)
+{
+    static const struct str name = STR_INIT("charset=");
+    struct str one, rest = parameters.n ? parameters : STR_NONE;
+    while (str_split(&rest, ';', &one)) {
+        one = str_trim(one);
+        if (!str_starts_nocase(one, name))
+            continue;
+        struct str charset = str_skip(one, name.n);
+        if (charset.n > 1 && charset.p[0] == '"' && str_ends(charset, STR("\"")))
+            charset = str_of(charset.p + 1, charset.n - 2);
+        if (!str_eq_nocase(charset, STR("utf-8")) && !str_eq_nocase(charset, STR("utf8")) &&
+            !str_eq_nocase(charset, STR("us-ascii")))
+            return false;
+    }
+    return true;
+}
+
 static bool has_json_type(const struct h1_head *head)
 {
     struct str type = head->known[H1_CONTENT_TYPE];
     struct str media = str_trim(str_head(type, str_find(type, ';')));
     if (type.n == 0)
         return true; /* curl users forget it; the body decides */
+    if (!is_utf8(str_skip(type, str_find(type, ';'))))
+        return false;
     return str_eq_nocase(media, STR("application/json")) || str_ends(media, STR("+json")) ||
            str_eq_nocase(media, STR("text/plain")) ||
            str_eq_nocase(media, STR("application/x-www-form-urlencoded")); /* curl -d */

@@ -9,6 +9,7 @@
 #ifndef CCPROXY_WIRE_H1_H
 #define CCPROXY_WIRE_H1_H
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/str.h"
 
@@ -123,6 +124,8 @@ enum h1_result h1_parse_response(struct str in, size_t head_max, bool is_head, s
 
 /* The first field of that name (any case), or absent. */
 struct str h1_field(const struct h1_head *head, struct str name);
+/* A list that may come in several fields: all values, with commas between them. */
+struct str h1_field_list(const struct h1_head *head, struct str name, struct arena *a);
 
 /* Decoder of a chunked body (RFC 9112 section 7.1). Extensions and trailer are checked and dropped.
  */

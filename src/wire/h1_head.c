@@ -502,3 +502,22 @@ struct str h1_field(const struct h1_head *head, struct str name)
     }
     return STR_NONE;
 }
+
+struct str h1_field_list(const struct h1_head *head, struct str name, struct arena *a)
+{
+    size_t most = 1, n = 0;
+    for (size_t i = 0; i < head->n_fields; i++)
+        if (str_eq_nocase(head->fields[i].name, name))
+            most += head->fields[i].value.n + 1;
+    char *all = arena_alloc(a, most);
+    for (size_t i = 0; i < head->n_fields; i++) {
+        struct str value = head->fields[i].value;
+        if (!str_eq_nocase(head->fields[i].name, name))
+            continue;
+        if (value.n)
+            memcpy(all + n, value.p, value.n);
+        all[n + value.n] = ',';
+        n += value.n + 1;
+    }
+    return str_of(all, n > 0 ? n - 1 : 0);
+}

@@ -207,3 +207,24 @@ bool url_no_proxy(struct str list, struct str host, uint16_t port)
     }
     return false;
 }
+
+/* "127.1", "2130706433" and "0x7f000001" are addresses to many programs, and to nobody are they names. */
+static bool is_odd_number(struct str host)
+{
+    size_t at = host.n;
+    while (at > 0 && host.p[at - 1] != '.')
+        at--;
+    return at < host.n && host.p[at] >= '0' && host.p[at] <= '9' && parse_ip(host).n == 0;
+}
+
+bool url_is_public(const struct url *u)
+{
+    static const struct str inside = STR_INIT(
+        "localhost,local,internal,0.0.0.0/8,10.0.0.0/8,100.64.0.0/10,127.0.0.0/8,169.254.0.0/16,"
+        "172.16.0.0/12,192.0.0.0/24,192.168.0.0/16,198.18.0.0/15,224.0.0.0/3,"
+        "::/96,::ffff:0:0/96,64:ff9b::/96,64:ff9b:1::/48,2002::/16,fc00::/7,fe80::/10,ff00::/8");
+    struct str host = u->host;
+    if (str_ends(host, STR(".")))
+        host.n--;
+    return u->scheme != URL_UNIX && !is_odd_number(host) && !url_no_proxy(inside, host, u->port);
+}

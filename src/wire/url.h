@@ -19,6 +19,10 @@ struct url {
  * a port outside 1..65535, another scheme. unix:/path and unix:///path are both accepted. */
 NODISCARD bool url_parse(struct str s, struct url *ret);
 
+/* False for what means something inside a machine or a network only: names like localhost, addresses
+ * of private, local and reserved blocks, however they are spelled. */
+bool url_is_public(const struct url *u);
+
 /* Whether host (and port) is exempt from proxying by a NO_PROXY list: comma-separated names
  * (a name covers its subdomains, with or without a leading dot), addresses, CIDR blocks, name:port,
  * "*". */

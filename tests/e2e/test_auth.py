@@ -56,6 +56,18 @@ class Clients(harness.TestCase):
         self.assertEqual(proxy.get("/v1/models", key=BOB).status, 200)
         self.assertEqual(proxy.ended(1)["client"], "ann")
 
+    def test_addresses(self):
+        """A key that is used elsewhere is no key, and nothing tells that it is one."""
+        clients = {"ann": {"hash": sha(ANN), "addresses": ["10.0.0.0/8", "2001:db8::/32"]}, "bob": {"hash": sha(BOB)}}
+        proxy = self.start(CCPROXY_CLIENTS=json.dumps(clients), CCPROXY_TRUSTED_PROXIES="127.0.0.1")
+        unknown = proxy.get("/v1/models", key="nonsense")
+        for key, address, status in ((ANN, "10.9.8.7", 200), (ANN, "2001:db8::1", 200), (ANN, "11.0.0.1", 401), (ANN, None, 401),
+                                     (ANN, "10.0.0.1, 192.0.2.1", 401), (BOB, "11.0.0.1", 200), (BOB, None, 200)):
+            answer = proxy.get("/v1/models", key=key, fields={"X-Forwarded-For": address} if address else {})
+            self.assertEqual(answer.status, status, (key, address))
+            if status == 401:
+                self.assertEqual(answer.body, unknown.body)
+
     def test_expired_and_unknown_are_not_told_apart(self):
         proxy = self.start(CCPROXY_CLIENTS=json.dumps(CLIENTS))
         answers = [self.chat(proxy, key) for key in (OLD, "not-a-key-at-all", "key-of-soon-04")]
@@ -185,8 +197,16 @@ class Clients(harness.TestCase):
                 ({"CCPROXY_AUTH_METHOD": "basic"}, 'CCPROXY_AUTH_METHOD: "basic" is not'),
                 ({"CCPROXY_AUTH_METHOD": "bearer_token"}, "CCPROXY_BEARER_TOKEN: is required"),
                 ({"CCPROXY_AUTH_METHOD": "bearer_token", "CCPROXY_BEARER_TOKEN": "short"},
-                 "CCPROXY_BEARER_TOKEN: is not at least")):
-            done = harness.run("check", ANTHROPIC_API_KEY="sk-test", **env)
+                 "CCPROXY_BEARER_TOKEN: is not at least"),
+                ({"CCPROXY_AUTH_METHOD": "bearer_token", "CCPROXY_BEARER_TOKEN": "a" * 40}, "CCPROXY_BEARER_TOKEN: is too simple"),
+                ({"CCPROXY_AUTH_METHOD": "bearer_token", "CCPROXY_BEARER_TOKEN": "sk-upstream"},
+                 "CCPROXY_BEARER_TOKEN: is the upstream's key"),
+                ({"CCPROXY_API_KEYS": "ann:sk-0123456789,sk-upstream"}, "CCPROXY_API_KEYS: key 2 is the upstream's"),
+                ({"CCPROXY_API_KEYS": "ann:aaaaaaaaaaaaaaaa"}, "CCPROXY_API_KEYS: key 1 is too simple"),
+                ({"CCPROXY_API_KEYS": "ann:"}, "CCPROXY_API_KEYS: key 1 is shorter"),
+                ({"CCPROXY_API_KEYS": "a:sk-0123456789,b:sk-0123456789"}, "have the same key"),
+                ({"CCPROXY_CLIENTS": json.dumps({"a": {"hash": sha("")}})}, "it is the hash of nothing")):
+            done = harness.run("check", ANTHROPIC_API_KEY="sk-upstream", **env)
             self.assertEqual(done.returncode, 1)
             self.assertIn(line, done.stderr)
 

@@ -1,7 +1,9 @@
 """Addresses: failures that cost the address they came from, trusted proxies. Pages: CORS. Headers: what is on
 every answer, and what never goes upstream."""
 import contextlib
+import hashlib
 import socket
+import subprocess
 
 import harness
 from harness import KEY, each_request, until
@@ -133,9 +135,26 @@ class Pages(harness.TestCase):
             self.assertIn("CCPROXY_CORS_ORIGINS", done.stdout + done.stderr)
 
 
+class Operators(harness.TestCase):
+    def test_this_machine_by_its_own_names(self):
+        """Whoever makes his own name mean this machine, for a browser on it, reads nothing without a key."""
+        proxy = self.proxy(None, CCPROXY_API_KEYS=None, CCPROXY_AUTH_FAILURES="0", CCPROXY_CLIENTS=(
+            '{"ops":{"hash":"sha256:%s","rights":["stats","metrics"]}}' % hashlib.sha256(KEY.encode()).hexdigest()))
+        for host, status in (("localhost", 200), ("LOCALHOST:8000", 200), ("127.0.0.1:8000", 200), ("[::1]:8000", 200), ("ccproxy", 200),
+                             ("a.localhost", 200), ("evil.example", 401), ("evil.example.:8000", 401), ("localhost.evil.example", 401),
+                             ("127.0.0.1.evil.example", 401), ("evillocalhost.x", 401), ("xlocalhost.", 200)):
+            for path in ("/metrics", "/stats"):
+                for key, wanted in ((None, status), (KEY, 200)):
+                    with contextlib.closing(proxy.client()) as c:
+                        credential = f"X-API-Key: {key}\r\n" if key else ""
+                        c.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{credential}\r\n")
+                        self.assertEqual(c.response().status, wanted, (host, key))
+
+
 class Headers(harness.TestCase):
     SECURITY = {"x-content-type-options": "nosniff", "x-frame-options": "DENY", "referrer-policy": "no-referrer",
-                "cross-origin-resource-policy": "same-origin", "cache-control": "no-cache, no-store",
+                "cross-origin-resource-policy": "same-origin",
+                "permissions-policy": "camera=(), geolocation=(), microphone=()", "cache-control": "no-cache, no-store",
                 "content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
 
     def test_on_every_answer(self):
@@ -175,6 +194,28 @@ class Headers(harness.TestCase):
             self.assertEqual({k: response.fields.get(k) for k in self.SECURITY}, self.SECURITY, status)
             self.assertRegex(response.fields["x-request-id"], r"^[!-~]{1,128}$")
         self.assertLessEqual({200, 204, 400, 401, 403, 404, 405, 413, 429, 431, 501, 503, 505}, set(seen))
+
+    def test_on_every_answer_over_http2(self):
+        """The same answers carry the same fields over either protocol, whoever makes them."""
+        proxy = self.proxy(self.upstream(each_request(good)), CCPROXY_AUTH_FAILURES="0")
+        key, chat = ["-H", f"Authorization: Bearer {KEY}"], '{"model":"gpt-4o","messages":[{"role":"user","content":"x"}]%s}'
+        for args in (["/health"], ["/metrics"], ["/dashboard"], ["/nothing"], ["/%00"], ["-I", "/livez"], ["/v1/models"], [*key, "/v1/models"],
+                     ["-X", "OPTIONS", "/v1/models"], ["-X", "TRACE", "/v1/models"], ["-H", f"X: {'y' * 40000}", "/livez"],
+                     [*key, "-H", "Expect: x", "-d", "{}", CHAT], [*key, "-H", "Content-Encoding: gzip", "-d", "{}", CHAT], [*key, "-d", "{", CHAT],
+                     [*key, "-d", chat % "", CHAT], [*key, "-d", chat % ',"stream":true', CHAT]):
+            seen = []
+            for version in ("--http1.1", "--http2-prior-knowledge"):
+                done = subprocess.run(["curl", "-sS", "-o", "/dev/null", "-D", "-", version, *args[:-1], f"http://{proxy.text_address}{args[-1]}"],
+                                      capture_output=True, timeout=harness.DEADLINE, check=True)
+                line, fields = harness.parse_head(done.stdout)
+                policy = fields.pop("content-security-policy", "none")
+                self.assertIn("frame-ancestors 'none'", policy, (version, args, done.stdout))
+                self.assertLessEqual(self.SECURITY.items(), {**fields, "content-security-policy": self.SECURITY[
+                    "content-security-policy"]}.items(), (version, args))
+                self.assertIn("x-request-id", fields)
+                self.assertNotIn("server", fields)
+                seen.append(line.split(" ")[1])
+            self.assertEqual(seen[0], seen[1], args)
 
     def test_nothing_of_the_client_goes_upstream(self):
         """Who it is, where it comes from, and what it claims to be: the upstream learns none of it."""

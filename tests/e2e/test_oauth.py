@@ -5,6 +5,8 @@ import hashlib
 import hmac
 import http.server
 import json
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -134,6 +136,35 @@ class Oauth(harness.TestCase):
                 self.assertEqual(self.ask(proxy, bearer, "GET", "/v1/models").status, models)
         self.assertEqual(self.ask(proxy, token({}, self.other)).status, 401)
 
+    def test_settings_in_a_claim(self):
+        """A token says what its client may do, as the configuration does for its own clients."""
+        clients = {"bob": {"rights": ["models"]}}
+        proxy = self.start(CCPROXY_JWT_PUBLIC_KEY=self.key.pem, CCPROXY_CLIENTS=json.dumps(clients))
+        own = {"rights": ["chat", "stats"], "models": ["claude-haiku-*"], "aliases": {"gpt-4o": "claude-haiku-5-5"}, "rpm": 3}
+        bearer = token({"ccproxy": own, "scope": "ccproxy:models"}, self.key)
+        answers = [self.ask(proxy, bearer) for _ in range(4)]
+        self.assertEqual([a.status for a in answers], [200, 200, 200, 429])
+        self.assertEqual(answers[0].fields["x-ratelimit-limit-requests"], "3")
+        self.assertEqual(proxy.ended(1)["asked_model"], "gpt-4o")
+        self.assertEqual(self.ask(proxy, bearer, "GET", "/v1/models").status, 403)
+        self.assertEqual(self.ask(proxy, bearer, "GET", "/stats").status, 200)
+        only = token({"sub": "eve", "ccproxy": {"models": ["claude-opus-*"]}}, self.key)
+        self.assertEqual([self.ask(proxy, only).status for _ in range(2)], [403, 403])
+        # The configuration knows better, and null is nothing.
+        self.assertEqual(self.ask(proxy, token({"sub": "bob", "ccproxy": {"rights": ["chat"]}}, self.key)).status, 403)
+        self.assertEqual(self.ask(proxy, token({"sub": "sue", "ccproxy": None}, self.key)).status, 200)
+
+    def test_settings_that_are_not_understood(self):
+        proxy = self.start(CCPROXY_JWT_SECRET=SECRET, CCPROXY_JWT_CLAIM="https://idp.example/ccproxy", CCPROXY_AUTH_FAILURES="0")
+        nobody = self.ask(proxy, None)
+        odd = ([], "chat", 5, {"rmp": 5}, {"rpm": "5"}, {"rights": "chat"}, {"hash": "sha256:" + "0" * 64}, {"certificate": "dns:a"},
+               {"models": []}, {"addresses": ["10.0.0.0/8"]}, {"expires": "2020-01-01T00:00:00Z"}, {"models": ["x" * 3000]})
+        for settings in odd:
+            for _ in range(2):
+                answer = self.ask(proxy, token({"https://idp.example/ccproxy": settings}))
+                self.assertEqual((answer.status, answer.body), (401, nobody.body), settings)
+        self.assertEqual(self.ask(proxy, token({"https://idp.example/ccproxy": {"rpm": 5}, "ccproxy": []})).status, 200)
+
     def test_algorithms(self):
         """Keys may be for more than tokens are to be signed with."""
         provider = Provider()
@@ -202,6 +233,36 @@ class Oauth(harness.TestCase):
             health = self.start(**env).get("/health", key=None).json()
             self.assertEqual((health["status"], health["checks"]["auth"]), ("healthy", True))
 
+    def test_known_keys_outlive_the_provider_and_the_workers(self):
+        """A dead provider, then killed workers and reloads: tokens of known keys come in, always."""
+        provider = Provider()
+        provider.pages["/keys"] = {"keys": [self.key.jwk()]}
+        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys", CCPROXY_WORKERS=2)
+        self.assertEqual(provider.asked, ["/keys"])  # for both
+        provider.close()
+        known, unknown = token({}, self.key, kid="one"), token({}, self.other, kid="two")
+        for n in range(1, 4):
+            for pid in proxy.workers():
+                os.kill(pid, signal.SIGKILL)
+                self.assertEqual([self.ask(proxy, known).status for _ in range(4)], [200] * 4)
+            proxy.kill(signal.SIGHUP)
+            proxy.wait_log("reloaded", n)
+            self.assertEqual([self.ask(proxy, known).status for _ in range(4)], [200] * 4)
+            self.assertEqual(self.ask(proxy, unknown).status, 401)
+        self.assertIs(proxy.get("/health", key=None).json()["checks"]["auth"], True)
+
+    def test_nobody_is_refused_because_keys_are_on_their_way(self):
+        """A worker takes requests when it knows the keys, and soon when it is not told; health says so."""
+        provider = Provider()
+        provider.pages["/keys"] = {"keys": [self.key.jwk()]}
+        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys")
+        self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, 200)
+        provider.close()
+        proxy = self.start(CCPROXY_JWKS_URL=provider.url + "/keys")
+        self.assertEqual(self.ask(proxy, token({}, self.key, kid="one")).status, 401)
+        health = proxy.get("/health", key=None).json()
+        self.assertEqual((health["status"], health["checks"]["auth"]), ("degraded", False))
+
     def test_discovery(self):
         provider = Provider()
         self.addCleanup(provider.close)
@@ -230,6 +291,7 @@ class Oauth(harness.TestCase):
         pem = Key.openssl("pkey", "-pubout", data=weak).decode()
         for env, line in (({}, "oauth2 needs a key"),
                           ({"CCPROXY_JWT_SECRET": "short"}, "CCPROXY_JWT_SECRET: the secret is shorter than 32"),
+                          ({"CCPROXY_JWT_SECRET": "ab" * 32}, "CCPROXY_JWT_SECRET: is too simple"),
                           ({"CCPROXY_JWT_PUBLIC_KEY": "x"}, "CCPROXY_JWT_PUBLIC_KEY: not a public key in PEM"),
                           ({"CCPROXY_JWT_PUBLIC_KEY": pem}, "CCPROXY_JWT_PUBLIC_KEY: the RSA key has less than 2048"),
                           ({"CCPROXY_JWKS": '{"keys":[]}'}, "CCPROXY_JWKS: holds no key"),
@@ -241,3 +303,9 @@ class Oauth(harness.TestCase):
                                CCPROXY_AUTH_METHOD="oauth2", **env)
             self.assertEqual(done.returncode, 1, env)
             self.assertIn(line, done.stderr)
+        for url, warned in (("http://idp.example/k", True), ("https://idp.example/k", False), ("http://127.0.0.1:9/k", False),
+                            ("http://localhost/k", False)):
+            for name in ("CCPROXY_JWKS_URL", "CCPROXY_OIDC_ISSUER"):
+                done = harness.run("check", ANTHROPIC_API_KEY="sk-test", CCPROXY_API_KEYS=None,
+                                   CCPROXY_AUTH_METHOD="oauth2", **{name: url})
+                self.assertEqual((done.returncode, f"{name}: is not https" in done.stdout + done.stderr), (0, warned), url)

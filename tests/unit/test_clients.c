@@ -58,6 +58,76 @@ static void test_reads_everything(void **state)
     arena_done(&a);
 }
 
+static struct address address_of(const char *text)
+{
+    struct address a = {.known = false}; /* a unix socket */
+    assert_true(strcmp(text, "unix") == 0 || address_parse(str_c(text), &a));
+    return a;
+}
+
+static void test_addresses(void **state)
+{
+    (void)state;
+    struct arena a;
+    arena_init(&a);
+    struct clients c = read_all("{\"ann\":{\"addresses\":[\"10.0.0.0/8\",\"2001:db8::/32\"]},"
+                                "\"bob\":{\"addresses\":[\"unix\"]},\"eve\":{}}",
+                                &a);
+
+    static const struct {
+        const char *from;
+        bool ann, bob;
+    } cases[] = {
+        {"10.255.0.1", true, false}, {"11.0.0.1", false, false},   {"2001:db8::9", true, false},
+        {"::1", false, false},       {"2001:db9::", false, false}, {"unix", false, true},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct address from = address_of(cases[i].from);
+        assert_int_equal(client_may_come(&c.list[0], &from), cases[i].ann);
+        assert_int_equal(client_may_come(&c.list[1], &from), cases[i].bob);
+        assert_true(client_may_come(&c.list[2], &from));
+    }
+    arena_done(&a);
+}
+
+/* As of a token: what lets a client in is not for it to say. */
+static void test_one_client(void **state)
+{
+    static const struct {
+        const char *json, *part;
+    } faults[] = {
+        {"{\"hash\":\"" HASH_A "\"}", "hash is not known here"},
+        {"{\"certificate\":\"dns:a\"}", "certificate is not known here"},
+        {"{\"rpm\":\"5\"}", "rpm is not"},
+        {"{\"rmp\":5}", "rmp is not known here"},
+        {"[]", "is not an object"},
+        {"\"chat\"", "is not an object"},
+    };
+
+    char error[CLIENTS_ERROR];
+    struct arena a;
+    struct json doc;
+    (void)state;
+    arena_init(&a);
+    json_init(&doc);
+    struct client c = {.name = STR("ann"), .rights = RIGHT_CHAT, .limits.rpm = 7, .limits.tpm = 8};
+    assert_int_equal(
+        json_parse(&doc, STR("{\"rights\":[\"models\"],\"models\":[\"gpt-*\"],\"rpm\":5}")),
+        JSON_OK);
+    assert_true(client_read_settings(&c, json_root(&doc), &a, error));
+    assert_int_equal(c.rights, RIGHT_MODELS);
+    assert_true(c.limits.rpm == 5 && c.limits.tpm == 8);
+    assert_true(client_may_use(&c, STR("gpt-4o")) && !client_may_use(&c, STR("claude-opus-5")));
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
+        assert_int_equal(json_parse(&doc, str_c(faults[i].json)), JSON_OK);
+        if (client_read_settings(&c, json_root(&doc), &a, error) || !strstr(error, faults[i].part))
+            fail_msg("%s: %s", faults[i].json, error);
+    }
+    json_done(&doc);
+    arena_done(&a);
+}
+
 static void test_faults(void **state)
 {
     (void)state;
@@ -74,6 +144,9 @@ static void test_faults(void **state)
         {"{\"a\":{\"hash\":\"sha256:12\"}}", "hash is not"},
         {"{\"a\":{\"hash\":\"plain key\"}}", "hash is not"},
         {"{\"a\":{\"hash\":[1]}}", "hash is not"},
+        {"{\"a\":{\"hash\":\"sha256:"
+         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}}",
+         "hash is not that of a key: it is the hash of nothing"},
         {"{\"a\":{\"rights\":[\"chatt\"]}}", "rights is not a list of chat"},
         {"{\"a\":{\"rights\":\"chat\"}}", "rights is not a list of chat"},
         {"{\"a\":{\"models\":[]}}", "models is not"},
@@ -91,6 +164,12 @@ static void test_faults(void **state)
         {"{\"a\":{\"usd_per_day\":1e400}}", "usd_per_day is not an amount"},
         {"{\"a\":{\"expires\":\"tomorrow\"}}", "expires is not a time"},
         {"{\"a\":{\"expires\":1}}", "expires is not a time"},
+        {"{\"a\":{\"addresses\":[]}}", "addresses is not a list"},
+        {"{\"a\":{\"addresses\":\"10.0.0.0/8\"}}", "addresses is not a list"},
+        {"{\"a\":{\"addresses\":[\"10.0.0.0/33\"]}}", "addresses is not a list"},
+        {"{\"a\":{\"addresses\":[\"10.0.0.1,10.0.0.2\"]}}", "addresses is not a list"},
+        {"{\"a\":{\"addresses\":[\"\"]}}", "addresses is not a list"},
+        {"{\"a\":{\"addresses\":[1]}}", "addresses is not a list"},
         {"{\"a\":{\"hash\":\"" HASH_A "\"},\"b\":{\"hash\":\"" HASH_A "\"}}", "have the same key"},
         {"{\"a\":{\"certificate\":\"\"}}", "certificate is not like"},
         {"{\"a\":{\"certificate\":1}}", "certificate is not like"},
@@ -266,6 +345,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads_everything),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_one_client),
         cmocka_unit_test(test_faults),
         cmocka_unit_test(test_finds),
         cmocka_unit_test(test_credentials),

@@ -220,7 +220,7 @@ static int teardown(void **state)
     for (int i = 0; i < WORKERS; i++)
         end_worker(i);
     dns_free(dns);
-    staples_free(shared.staples);
+    shelf_free(shared.staples);
     metrics_free(shared.metrics);
     X509_free(ca);
     X509_free(cert);
@@ -335,37 +335,36 @@ static void test_another_goes_on(void **state)
 
 /* --- places --- */
 
-static void name(uint8_t out[STAPLE_CERT], unsigned i)
+static void name(uint8_t out[SHELF_NAME], unsigned i)
 {
-    memset(out, (int)i, STAPLE_CERT);
+    memset(out, (int)i, SHELF_NAME);
 }
 
 static void test_places(void **state)
 {
-    uint8_t id[STAPLE_CERT];
+    uint8_t id[SHELF_NAME];
     size_t first;
 
     (void)state;
     name(id, 1);
-    assert_int_equal(staples_place(shared.staples, id), STAPLES_MAX);
+    assert_int_equal(shelf_place(shared.staples, id), STAPLES_MAX);
     for (unsigned i = 1; i <= STAPLES_MAX; i++) {
         name(id, i);
-        staples_adopt(shared.staples, id);
+        shelf_adopt(shared.staples, id);
     }
     name(id, 1);
-    first = staples_place(shared.staples, id);
-    staples_adopt(shared.staples, id); /* still served: the second is the oldest now */
-    assert_int_equal(staples_place(shared.staples, id), first);
-    assert_true(staples_claim(shared.staples, first, id, SECOND_US));
-    assert_false(staples_claim(shared.staples, first, id, SECOND_US));
+    first = shelf_place(shared.staples, id);
+    shelf_adopt(shared.staples, id); /* still served: the second is the oldest now */
+    assert_int_equal(shelf_place(shared.staples, id), first);
+    assert_true(shelf_claim(shared.staples, first, id, SECOND_US));
+    assert_false(shelf_claim(shared.staples, first, id, SECOND_US));
     name(id, 100);
-    staples_adopt(shared.staples, id);
-    size_t taken = staples_place(shared.staples, id);
-    assert_int_equal(staples_due(shared.staples, taken, id), 0);
+    shelf_adopt(shared.staples, id);
+    size_t taken = shelf_place(shared.staples, id);
+    assert_int_equal(shelf_due(shared.staples, taken, id), 0);
     name(id, 2);
-    assert_int_equal(staples_place(shared.staples, id), STAPLES_MAX);
-    assert_false(
-        staples_claim(shared.staples, taken, id, SECOND_US)); /* who has it still by heart */
+    assert_int_equal(shelf_place(shared.staples, id), STAPLES_MAX);
+    assert_false(shelf_claim(shared.staples, taken, id, SECOND_US)); /* who has it still by heart */
 }
 
 int main(void)

@@ -253,6 +253,57 @@ static void test_no_proxy(void **state)
     assert_false(url_no_proxy(STR_NONE, STR("h"), 80));
 }
 
+static void test_public(void **state)
+{
+    static const struct {
+        const char *url;
+        bool is_public;
+    } hosts[] = {
+        {"https://a.example", true},
+        {"https://8.8.8.8", true},
+        {"https://[2606:4700::1111]", true},
+        {"https://localhost.example", true},
+        {"https://1.2.3.a1", true},
+        {"https://100.63.255.255", true},
+        {"https://100.128.0.0", true},
+        {"https://172.32.0.1", true},
+        {"https://localhost", false},
+        {"https://LocalHost.:80", false},
+        {"https://x.localhost", false},
+        {"https://db.internal.", false},
+        {"https://p.local", false},
+        {"https://127.0.0.1", false},
+        {"https://127.255.0.1:8443", false},
+        {"https://127.1", false},
+        {"https://2130706433", false},
+        {"https://0x7f.1", false},
+        {"https://1.2.3.4.5", false},
+        {"https://10.255.255.255", false},
+        {"https://172.31.255.255", false},
+        {"https://192.168.0.0", false},
+        {"https://169.254.169.254", false},
+        {"https://100.64.0.1", false},
+        {"https://0.0.0.0", false},
+        {"https://239.1.1.1", false},
+        {"https://[::1]", false},
+        {"https://[::]", false},
+        {"https://[::ffff:8.8.8.8]", false},
+        {"https://[fe80::1]", false},
+        {"https://[fdff::1]", false},
+        {"https://[64:ff9b::a00:1]", false},
+        {"https://[2002:a00:1::]", false},
+        {"unix:/run/x", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {
+        struct url u;
+        if (url_parse(str_c(hosts[i].url), &u) && url_is_public(&u) == hosts[i].is_public)
+            continue;
+        fail_msg("%s", hosts[i].url);
+    }
+}
+
 /* Every start of every text stands alone in its block: nothing behind it is read. */
 static void test_cut_short(void **state)
 {
@@ -277,7 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),      cmocka_unit_test(test_bad),
         cmocka_unit_test(test_long_host), cmocka_unit_test(test_no_proxy),
-        cmocka_unit_test(test_cut_short),
+        cmocka_unit_test(test_cut_short), cmocka_unit_test(test_public),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
