@@ -413,7 +413,7 @@ static bool check_range(struct chat *c, const struct field *f, struct jval v)
     if (f->type != INTEGER && f->type != NUMBER)
         return true;
     if (!json_f64(v, &n)) /* beyond all doubles */
-        n = json_raw(v).p[0] == '-' ? -INFINITY : INFINITY;
+        n = json_raw(v).p[0] == '-' ? -HUGE_VAL : HUGE_VAL;
     if (n >= f->min && n <= f->max)
         return true;
     const char *kind = f->type == INTEGER ? "integer" : "decimal";
