@@ -374,6 +374,9 @@ static bool read_assistant(struct chat *c, struct jval message)
     struct blocks said = {0}, whole = {0};
     struct jval calls = json_get(message, STR("tool_calls"));
     struct jval function = json_get(message, STR("function_call"));
+    if (json_type(calls) != JSON_NULL && !json_is(calls, JSON_ARRAY))
+        return chat_refuse_type(c, chat_message_param(c, ".tool_calls"), "an array of objects",
+                                calls);
     if (!chat_read_content(c, json_get(message, STR("content")), IN_ASSISTANT, &said))
         return false;
     struct str refusal = json_str_raw(json_get(message, STR("refusal")));
