@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 dir=$1
 scratch=$(mktemp -d)
 chmod 777 "$scratch" # workers that were root write their counts as CCPROXY_USER
-trap 'kill -KILL $upstream $server 2>/dev/null; rm -rf "$scratch"' EXIT
+trap '{ kill -KILL $upstream $server; wait; } 2>/dev/null; rm -rf "$scratch"' EXIT
 upstream=
 server=
 
@@ -50,12 +50,15 @@ train() {
     wait "$server" # counts are written when it ends; the simulator's sandbox would not let it
 }
 
-setup=(-Dtests=false -Db_pgo=generate)
-[[ ! -f $dir/build.ninja ]] || setup+=(--reconfigure)
-meson setup "$dir" "${setup[@]}" >/dev/null
-ninja -C "$dir" --quiet ccproxy load
+build() {
+    [[ -f $dir/build.ninja ]] || meson setup "$dir" -Dtests=false >/dev/null
+    meson configure "$dir" -Db_pgo="$1" >/dev/null
+    meson setup --reconfigure "$dir" >/dev/null
+    ninja -C "$dir" --quiet "${@:2}"
+}
+
+build generate ccproxy load
 train
 # Counts stand below the scratch folder by the full path of the object they are of.
 cp -r "$scratch/counts$(realpath "$dir")/." "$dir"
-meson setup --reconfigure "$dir" -Db_pgo=use >/dev/null
-ninja -C "$dir" --quiet ccproxy
+build use ccproxy
