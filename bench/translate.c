@@ -62,12 +62,13 @@ static void agent_request(struct buf *b)
     buf_lit(b, "]}");
 }
 
+/* A PNG of 1024 x 768, as far as its head says. */
 static void image_request(struct buf *b)
 {
     buf_lit(
         b, "{\"model\":\"gpt-4o\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\","
            "\"text\":\"What is this?\"},{\"type\":\"image_url\",\"image_url\":{\"url\":\""
-           "data:image/png;base64,iVBORw0KGgoA");
+           "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAABAAAAAMACAYAAAAA");
     while (buf_len(b) < 5 * 1024 * 1024)
         buf_lit(b, "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0");
     buf_lit(b, "\"}}]}]}");
