@@ -106,7 +106,7 @@ class Nodes(harness.TestCase):
 
     def test_flushed_under_load(self):
         """What was counted is gone, and the scripts: nothing fails, and it counts on at once."""
-        nodes = self.start(4)
+        nodes = self.start(4, CCPROXY_REDIS_TIMEOUT="1s")  # nobody is to go on alone
         over = threading.Event()
 
         def flush():
