@@ -6,8 +6,8 @@
  *
  * The C library has seven freed blocks of each size at hand, up to 1032 bytes; what is more or
  * larger it merges, sorts and cuts again. A turn of the loop begins and ends dozens of exchanges,
- * so what they are made of waits here, by size. Not under AddressSanitizer, which would not see
- * that it is free.
+ * so what they are made of waits here, by size. Not under sanitizers, which would not see that it is
+ * free.
  */
 #include "base/mem.h"
 
@@ -27,7 +27,7 @@ static struct {
 
 static size_t live;
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CCPROXY_SANITIZED /* by gcc or clang */
 static const bool keeps_spares = false;
 #else
 static const bool keeps_spares = true;
