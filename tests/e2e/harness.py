@@ -3,13 +3,14 @@
     Raw client  --->  ccproxy (the built binary)  --->  Upstream (a thread per connection)
 
 Nothing here sleeps to wait for something: every wait blocks on a socket, a pipe or a condition, with a
-deadline after which the test fails. Ports are always chosen by the system.
+deadline after which the test fails. Ports are always chosen free: by the system, or by free_port().
 """
 import contextlib
 import fcntl
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -26,6 +27,17 @@ BINARY = os.path.abspath(os.environ.get("CCPROXY_BINARY", ROOT / "build" / "ccpr
 DEADLINE = float(os.environ.get("CCPROXY_TEST_DEADLINE", "20"))
 KEY = "sk-test-0123456789abcdef"
 UPSTREAM_KEY = "sk-ant-upstream-secret"
+
+
+def free_port():
+    """A port for a server that cannot choose its own: below those that the system hands out, so that no
+    connection of another test can take it in the meantime."""
+    first = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(min(10000, first // 2), first)
+        with contextlib.suppress(OSError), socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 class Gone(Exception):

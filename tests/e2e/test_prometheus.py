@@ -4,14 +4,13 @@ import hashlib
 import json
 import pathlib
 import re
-import socket
 import subprocess
 import threading
 import urllib.parse
 import urllib.request
 
 import harness
-from harness import until
+from harness import free_port, until
 
 DEPLOY = pathlib.Path(__file__).resolve().parent.parent.parent / "deploy" / "prometheus"
 KEY_OF_OPS = "key-of-operators-0123456789"
@@ -50,9 +49,7 @@ class Prometheus:
     """The shipped files, hurried: seconds where they say minutes."""
 
     def __init__(self, directory, targets):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         config = (DEPLOY / "prometheus.yml").read_text()
         config = re.sub(r"15s", "200ms", config)

@@ -8,7 +8,7 @@ import struct
 import subprocess
 
 import harness
-from harness import KEY, Client, each_request, until
+from harness import KEY, Client, each_request, free_port, until
 from test_upstream_tls import Authority
 
 MARK = b"\r\n\r\n\0\r\nQUIT\n"
@@ -400,19 +400,13 @@ class Haproxy(Case):
         with contextlib.closing(socket.socket()) as s:
             return s.connect_ex(("127.0.0.1", port)) == 0
 
-    @staticmethod
-    def free_port():
-        with contextlib.closing(socket.socket()) as s:
-            s.bind(("127.0.0.1", 0))
-            return s.getsockname()[1]
-
     def test_both_versions(self):
         proxy = self.listen(self.upstream(each_request(lambda call: call.answer())))
         host, port = proxy.addresses[0]
         text, ports = "", {}
         for word in ("send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c,unique-id",
                      "send-proxy-v2-ssl-cn"):
-            ports[word] = self.free_port()
+            ports[word] = free_port()
             text += (f"listen l{ports[word]}\n bind 127.0.0.1:{ports[word]}\n unique-id-format %[uuid]\n"
                      f" server s {host}:{port} source {PROXY} {word}\n")
         self.start(text)
@@ -430,7 +424,7 @@ class Haproxy(Case):
         cert, key = ca.issue("local", "IP:127.0.0.1,DNS:localhost")
         proxy = self.listen(CCPROXY_TLS_CERT=cert, CCPROXY_TLS_KEY=key, CCPROXY_LOG_LEVEL="debug")
         host, port = proxy.addresses[0]
-        at = self.free_port()
+        at = free_port()
         self.start(f"listen l\n bind 127.0.0.1:{at}\n option httpchk GET /livez\n"
                    f" server s {host}:{port} source {PROXY} send-proxy-v2 check inter 100ms "
                    f"check-ssl verify none check-send-proxy\n")

@@ -3,7 +3,6 @@ they go on, and say so."""
 import json
 import os
 import signal
-import socket
 import subprocess
 import threading
 
@@ -18,9 +17,7 @@ USED = [message_start(input_tokens=100), text_start(), text_delta("a"), harness.
 class Redis:
     def __init__(self, directory, *options):
         self.directory, self.options = directory, options
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.port = harness.free_port()
         self.start()
 
     def start(self):
@@ -31,6 +28,8 @@ class Redis:
         for line in self.process.stdout:
             if "Ready to accept connections" in line:
                 break
+        else:
+            raise AssertionError(f"redis-server does not start on port {self.port}")
         threading.Thread(target=lambda: [None for _ in self.process.stdout], daemon=True).start()
 
     def call(self, *words):
@@ -174,9 +173,7 @@ class Shared(harness.TestCase):
         """The least that a user must be allowed to do; with a wrong password or authority it is away."""
         ca, other = (Authority(self.directory(), name) for name in ("ca", "other"))
         cert, key = ca.issue("redis", "IP:127.0.0.1")
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
+        port = harness.free_port()
         redis = Redis(self.directory(), "--tls-port", str(port), "--tls-cert-file", cert, "--tls-key-file", key,
                       "--tls-auth-clients", "no")
         self.addCleanup(redis.stop)

@@ -6,12 +6,11 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import threading
 
 import harness
-from harness import each_request, message_delta, message_start, text_delta, text_events, text_start, until
+from harness import each_request, free_port, message_delta, message_start, text_delta, text_events, text_start, until
 from test_upstream_tls import Authority, server_context
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -316,9 +315,7 @@ class Collectors(Case):
     """That do not do what one would wish."""
 
     def test_away_then_there(self):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
+        port = free_port()
         proxy = self.tracing(f"http://127.0.0.1:{port}/")
         self.ask(proxy, 3)
         proxy.wait_log("spans cannot be exported, they wait")
@@ -415,9 +412,7 @@ class Collectors(Case):
 
     def test_stop_without_collector(self):
         """The end does not wait for it for long, and says what is lost."""
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
+        port = free_port()
         proxy = self.tracing(f"http://127.0.0.1:{port}")
         self.ask(proxy)
         self.assertEqual(proxy.stop(), 0)

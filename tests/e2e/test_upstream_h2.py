@@ -7,16 +7,11 @@ import subprocess
 import threading
 
 import harness
-from harness import Gone, each_request, message_start, sse, text_delta, text_events, text_start, until
+from harness import (Gone, each_request, free_port, message_start, sse, text_delta, text_events, text_start,
+                     until)
 from http2 import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, REFUSED_STREAM, RST_STREAM, SETTINGS, block,
                    frame)
 from test_upstream_tls import Case, server_context
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Front:

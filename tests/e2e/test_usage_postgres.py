@@ -15,7 +15,7 @@ import threading
 
 import harness
 import test_usage
-from harness import each_request, until
+from harness import each_request, free_port, until
 from test_usage import Told, answer_by_prompt
 
 PASSWORD = "hunter2-not-to-be-seen"
@@ -34,9 +34,7 @@ class Server:
         folder.chmod(0o755)
         if os.geteuid() == 0:
             shutil.chown(folder, "nobody")
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         (folder / "password").write_text(PASSWORD)
         (folder / "password").chmod(0o644)
         self.run("initdb", "-D", folder / "data", "-U", "ccproxy", "-A", "scram-sha-256", "-E", "UTF8",

@@ -109,15 +109,19 @@ static inline void server_end(struct server *s)
     (void)rmdir(s->dir);
 }
 
+/* A port below those that the system hands out, so that no connection can take it in the meantime. */
 static inline uint16_t free_port(void)
 {
     struct sock_addr a;
 
-    assert_true(sock_addr_ip(STR("127.0.0.1"), 0, &a));
-    int fd = sock_listen(&a, false, 1);
-    assert_true(fd >= 0 && sock_local(fd, &a));
-    (void)close(fd);
-    return sock_addr_port(&a);
+    for (;;) {
+        assert_true(sock_addr_ip(STR("127.0.0.1"), (uint16_t)(10000 + rand_below(20000)), &a));
+        int fd = sock_listen(&a, false, 1);
+        if (fd < 0)
+            continue;
+        (void)close(fd);
+        return sock_addr_port(&a);
+    }
 }
 
 static inline struct redis *client_of(const char *url, struct tls_ctx *tls, uint64_t timeout_us)
