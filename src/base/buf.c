@@ -9,8 +9,9 @@
 #include <stdarg.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
-enum { BUF_FIRST = 256, U64_DIGITS = 20, PRINTF_FEW = 512 };
+enum { BUF_FIRST = 256, PRINTF_FEW = 512 };
 
 static size_t total;
 
@@ -101,8 +102,7 @@ bool buf_append(struct buf *b, struct str s)
 
     if (!p)
         return false;
-    if (s.n)
-        memcpy(p, s.p, s.n);
+    (void)str_copy(p, s);
     b->end += s.n;
     return true;
 }
@@ -134,14 +134,9 @@ bool buf_printf(struct buf *b, const char *fmt, ...)
 
 bool buf_append_u64(struct buf *b, uint64_t n)
 {
-    char digits[U64_DIGITS];
-    size_t at = sizeof(digits);
+    char digits[TEXT_U64];
 
-    do {
-        digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n);
-    return buf_append(b, str_of(digits + at, sizeof(digits) - at));
+    return buf_append(b, str_of(digits, text_u64(n, digits)));
 }
 
 void buf_consume(struct buf *b, size_t n)

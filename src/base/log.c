@@ -152,8 +152,8 @@ static void put(struct line *l, struct str s)
 {
     char *p = room_for(l, s.n);
 
-    if (p && s.n)
-        memcpy(p, s.p, s.n);
+    if (p)
+        (void)str_copy(p, s);
 }
 
 /* Bytes that cannot stand as they are in a JSON string, or should not in a terminal. */
@@ -237,8 +237,8 @@ static void put_quoted(struct line *l, struct str s, size_t max)
         char *p = room_for(l, s.n + 2);
         if (!p)
             return;
-        p[0] = p[s.n + 1] = '"';
-        memcpy(p + 1, s.p, s.n);
+        *p = '"';
+        *str_copy(p + 1, s) = '"';
         return;
     }
     put(l, STR("\""));
@@ -309,8 +309,7 @@ static void put_key(struct line *l, struct str key)
         return;
     p[0] = quote ? ',' : ' ';
     p[quote] = quote ? '"' : p[0];
-    memcpy(p + 1 + quote, key.p, key.n);
-    p += 1 + quote + key.n;
+    p = str_copy(p + 1 + quote, key);
     p[0] = quote ? '"' : '=';
     p[quote] = quote ? ':' : '=';
 }
@@ -363,9 +362,7 @@ static struct str next_piece(struct str lines)
 {
     size_t n = size_min(lines.n, LINE_MAX_BYTES);
 
-    while (lines.p[n - 1] != '\n')
-        n--;
-    return str_head(lines, n);
+    return str_head(lines, (size_t)((const char *)memrchr(lines.p, '\n', n) + 1 - lines.p));
 }
 
 static uint64_t count_lines(struct str lines)

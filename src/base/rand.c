@@ -84,8 +84,8 @@ void rand_alnum(char *out, size_t n)
         size_t want = size_min(n - i, AT_ONCE);
         rand_bytes(bytes, want);
         for (size_t b = 0; b < want; b++)
-            if (bytes[b] < 256 / LETTERS * LETTERS) /* else some letters were likelier */
-                out[i++] = letters[bytes[b] % LETTERS];
+            if ((bytes[b] & 63) < LETTERS) /* else it is drawn again: none is likelier */
+                out[i++] = letters[bytes[b] & 63];
     }
     mem_wipe(bytes, sizeof(bytes));
 }

@@ -31,9 +31,14 @@ bool str_starts_nocase(struct str s, struct str prefix)
 {
     if (s.n < prefix.n)
         return false;
-    if (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0)
+    if (prefix.n == 0)
         return true;
-    for (size_t i = 0; i < prefix.n; i++) {
+    /* Most differ in front already, and of the others most are spelled alike. */
+    if (lower(s.p[0]) != lower(prefix.p[0]))
+        return false;
+    if (memcmp(s.p, prefix.p, prefix.n) == 0)
+        return true;
+    for (size_t i = 1; i < prefix.n; i++) {
         if (lower(s.p[i]) != lower(prefix.p[i]))
             return false;
     }
@@ -70,18 +75,6 @@ size_t str_find_str(struct str s, struct str needle)
         return 0;
     at = s.n ? memmem(s.p, s.n, needle.p, needle.n) : NULL;
     return at ? (size_t)(at - s.p) : s.n;
-}
-
-struct str str_skip(struct str s, size_t n)
-{
-    ASSERT(n <= s.n);
-    return n ? str_of(s.p + n, s.n - n) : s;
-}
-
-struct str str_head(struct str s, size_t n)
-{
-    ASSERT(n <= s.n);
-    return str_of(s.p, n);
 }
 
 struct str str_trim(struct str s)

@@ -12,17 +12,29 @@ enum { B64_PAD = 64, B64_SPACE, B64_BAD };
 static const char b64_alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
 
+/* The numbers below a hundred: one division gives two digits. */
+static const char pairs[] = "00010203040506070809"
+                            "10111213141516171819"
+                            "20212223242526272829"
+                            "30313233343536373839"
+                            "40414243444546474849"
+                            "50515253545556575859"
+                            "60616263646566676869"
+                            "70717273747576777879"
+                            "80818283848586878889"
+                            "90919293949596979899";
+
 size_t text_u64(uint64_t n, char out[TEXT_U64])
 {
-    char digits[TEXT_U64];
-    size_t at = TEXT_U64;
+    size_t size = 1, at;
 
-    do {
-        digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n);
-    memcpy(out, digits + at, TEXT_U64 - at);
-    return TEXT_U64 - at;
+    for (uint64_t rest = n; rest >= 10; rest /= 100)
+        size += rest >= 100 ? 2 : 1;
+    for (at = size; at >= 2; at -= 2, n /= 100)
+        memcpy(out + at - 2, pairs + 2 * (n % 100), 2);
+    if (at == 1)
+        out[0] = (char)('0' + n);
+    return size;
 }
 
 void text_hex(const void *p, size_t n, char *out)

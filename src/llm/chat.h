@@ -112,14 +112,15 @@ struct chat {
     struct chat_reply *reply;
     struct jval body, extra_body;
     struct jval *fields; /* one per row of the table of fields */
-    uint8_t *present;    /* the rows that the client sent */
+    uint8_t *present;    /* the rows that the client sent, in the order of the table */
     size_t n_present;
-    struct json args;    /* parser for JSON inside of strings */
-    struct json draft;   /* a schema that had to be rewritten */
-    struct buf text;     /* a string under construction */
-    struct buf dropped;  /* names for x-ccproxy-dropped */
-    struct strmap tools; /* sent name -> struct tool */
-    struct strmap keyed; /* sent name -> struct chat_name that has keys */
+    uint64_t present_bits; /* chat_field_bit of each */
+    struct json args;      /* parser for JSON inside of strings */
+    struct json draft;     /* a schema that had to be rewritten */
+    struct buf text;       /* a string under construction */
+    struct buf dropped;    /* names for x-ccproxy-dropped */
+    struct strmap tools;   /* sent name -> struct tool */
+    struct strmap keyed;   /* sent name -> struct chat_name that has keys */
     struct chat_history h;
     struct chat_wish wish;
     size_t message, part; /* where we are, for params of errors */
@@ -151,7 +152,20 @@ bool chat_count_image(struct chat *c);
 bool chat_blank(struct str inside);
 
 /* chat_fields.c */
-struct jval chat_field(const struct chat *c, struct str name); /* absent when null, too */
+struct jval chat_find_field(const struct chat *c, struct str name);
+
+/* Of 64, the one of a field's name; a constant where the name is one. */
+static inline uint64_t chat_field_bit(struct str name)
+{
+    return UINT64_C(1) << (((uint8_t)name.p[name.n / 2] + 5 * name.n) % 64);
+}
+
+/* Absent when null, too. Most of what is looked for was not sent, which a bit tells. */
+static inline struct jval chat_field(const struct chat *c, struct str name)
+{
+    return c->present_bits & chat_field_bit(name) ? chat_find_field(c, name) : JVAL_NONE;
+}
+
 bool chat_collect_fields(struct chat *c);
 bool chat_check_model(struct chat *c);
 bool chat_check_required(struct chat *c);

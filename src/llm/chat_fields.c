@@ -322,7 +322,7 @@ static const struct field fields[] = {
 };
 
 /* Looks among the few that are there; what the table does not name is nowhere. */
-struct jval chat_field(const struct chat *c, struct str name)
+struct jval chat_find_field(const struct chat *c, struct str name)
 {
     for (size_t i = 0; i < c->n_present; i++)
         if (str_eq(fields[c->present[i]].name, name))
@@ -338,6 +338,17 @@ static const struct field *field_of(const struct chat *c, struct jval key)
     return NULL;
 }
 
+static void add_field(struct chat *c, const struct field *f, struct jval v)
+{
+    uint8_t row = (uint8_t)(f - fields);
+    size_t at = c->n_present++;
+    for (; at > 0 && c->present[at - 1] > row; at--)
+        c->present[at] = c->present[at - 1];
+    c->present[at] = row;
+    c->present_bits |= chat_field_bit(f->name);
+    c->fields[row] = v;
+}
+
 /* Null means absent, nearly everywhere in this API. The first object that has a field wins. */
 static void collect_from(struct chat *c, struct jval object)
 {
@@ -348,10 +359,8 @@ static void collect_from(struct chat *c, struct jval object)
             continue;
         if (!f)
             chat_drop(c, json_str_raw(key));
-        else if (!json_present(c->fields[f - fields])) {
-            c->fields[f - fields] = v;
-            c->present[c->n_present++] = (uint8_t)(f - fields);
-        }
+        else if (!json_present(c->fields[f - fields]))
+            add_field(c, f, v);
     }
 }
 
@@ -410,9 +419,12 @@ static bool has_type(struct jval v, enum field_type type)
 static bool check_range(struct chat *c, const struct field *f, struct jval v)
 {
     double n;
+    int64_t whole;
     if (f->type != INTEGER && f->type != NUMBER)
         return true;
-    if (!json_f64(v, &n)) /* beyond all doubles */
+    if (json_i64(v, &whole))
+        n = (double)whole;
+    else if (!json_f64(v, &n)) /* beyond all doubles */
         n = json_raw(v).p[0] == '-' ? -HUGE_VAL : HUGE_VAL;
     if (n >= f->min && n <= f->max)
         return true;
@@ -466,13 +478,12 @@ bool chat_check_types(struct chat *c)
         [TEXT] = "a string",      [LIST] = "an array",
         [OBJECT] = "an object",   [TEXT_OR_LIST] = "a string or an array of strings",
     };
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
-        struct jval v = c->fields[i];
-        if (!json_present(v))
-            continue;
-        if (!has_type(v, fields[i].type))
-            return chat_refuse_type(c, fields[i].name, expected[fields[i].type], v);
-        if (!check_range(c, &fields[i], v))
+    for (size_t i = 0; i < c->n_present; i++) {
+        const struct field *f = &fields[c->present[i]];
+        struct jval v = c->fields[c->present[i]];
+        if (!has_type(v, f->type))
+            return chat_refuse_type(c, f->name, expected[f->type], v);
+        if (!check_range(c, f, v))
             return false;
     }
     return check_words(c);
@@ -480,9 +491,10 @@ bool chat_check_types(struct chat *c)
 
 bool chat_apply_fields(struct chat *c)
 {
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        if (fields[i].apply && json_present(c->fields[i]) &&
-            !fields[i].apply(c, &fields[i], c->fields[i]))
+    for (size_t i = 0; i < c->n_present; i++) {
+        const struct field *f = &fields[c->present[i]];
+        if (f->apply && !f->apply(c, f, c->fields[c->present[i]]))
             return false;
+    }
     return true;
 }

@@ -264,7 +264,7 @@ enum model_match models_resolve(const struct models *m, struct str name, struct 
     *ret = NULL;
     struct str bare = skip_prefix(name);
     const struct models_alias *alias = alias_exact(m, name);
-    if (!alias)
+    if (!alias && bare.n < name.n)
         alias = alias_exact(m, bare);
     if (alias)
         return answer(m, alias->model, ret);

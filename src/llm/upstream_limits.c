@@ -6,6 +6,7 @@
 
 enum { INPUT_TOKENS, TOKENS, REQUESTS, KINDS };
 
+static const struct str prefix = STR_INIT("anthropic-ratelimit-");
 static const struct str kinds[KINDS] = {
     [INPUT_TOKENS] = STR_INIT("input-tokens-"),
     [TOKENS] = STR_INIT("tokens-"),
@@ -39,17 +40,19 @@ static void take(struct seen *s, struct str part, struct str value)
 
 void upstream_limits_read(const struct h1_head *head, struct upstream_limits *ret)
 {
-    static const struct str prefix = STR_INIT("anthropic-ratelimit-");
     struct seen seen[KINDS] = {0};
     *ret = (struct upstream_limits){.known = false};
     for (size_t i = 0; i < head->n_fields; i++) {
         struct str name = head->fields[i].name;
-        if (!str_starts_nocase(name, prefix))
+        if (name.n <= prefix.n || !str_starts_nocase(name, prefix))
             continue;
         name = str_skip(name, prefix.n);
-        for (size_t k = 0; k < KINDS; k++)
-            if (str_starts_nocase(name, kinds[k]))
-                take(&seen[k], str_skip(name, kinds[k].n), head->fields[i].value);
+        for (size_t k = 0; k < KINDS; k++) {
+            if (!str_starts_nocase(name, kinds[k]))
+                continue;
+            take(&seen[k], str_skip(name, kinds[k].n), head->fields[i].value);
+            break;
+        }
     }
     for (size_t k = 0; k < KINDS; k++) {
         seen[k].limit.known = seen[k].has_limit && seen[k].has_remaining;

@@ -66,6 +66,24 @@ static void test_find(void **state)
     }
 }
 
+/* Of every length, and not a byte beside it. */
+static void test_copy(void **state)
+{
+    char from[80], to[82];
+    (void)state;
+    for (size_t i = 0; i < sizeof(from); i++)
+        from[i] = (char)(1 + i);
+    assert_ptr_equal(str_copy(to, STR_NONE), to);
+    for (size_t n = 0; n <= sizeof(from); n++) {
+        memset(to, 0, sizeof(to));
+        assert_ptr_equal(str_copy(to + 1, str_of(from, n)), to + 1 + n);
+        assert_int_equal(to[0], 0);
+        assert_memory_equal(to + 1, from, n);
+        for (size_t i = n + 1; i < sizeof(to); i++)
+            assert_int_equal(to[i], 0);
+    }
+}
+
 static void test_trim(void **state)
 {
     (void)state;
@@ -179,6 +197,7 @@ int main(void)
         cmocka_unit_test(test_pairs),   cmocka_unit_test(test_find),
         cmocka_unit_test(test_trim),    cmocka_unit_test(test_split),
         cmocka_unit_test(test_numbers), cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_copy),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

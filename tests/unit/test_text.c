@@ -9,6 +9,23 @@
 #include "base/mem.h"
 #include "base/text.h"
 
+/* Around every power of ten, against the C library. */
+static void test_u64(void **state)
+{
+    char out[TEXT_U64 + 1], expected[TEXT_U64 + 1];
+    (void)state;
+    for (uint64_t power = 1;; power *= 10) {
+        for (int d = -1; d <= 11; d++) {
+            uint64_t n = d == 11 ? UINT64_MAX : power + (uint64_t)d;
+            out[text_u64(n, out)] = '\0';
+            (void)snprintf(expected, sizeof(expected), "%ju", (uintmax_t)n);
+            assert_string_equal(out, expected);
+        }
+        if (power > UINT64_MAX / 10)
+            break;
+    }
+}
+
 static const struct {
     struct str plain, encoded;
 } base64[] = {
@@ -189,7 +206,7 @@ int main(void)
         cmocka_unit_test(test_base64),       cmocka_unit_test(test_base64_all_bytes),
         cmocka_unit_test(test_base64_loose), cmocka_unit_test(test_hex),
         cmocka_unit_test(test_percent),      cmocka_unit_test(test_utf8),
-        cmocka_unit_test(test_utf8_all),
+        cmocka_unit_test(test_utf8_all),     cmocka_unit_test(test_u64),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
