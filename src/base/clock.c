@@ -4,11 +4,13 @@
  * gmtime(3) reads the time zone files and strptime(3) the locale. Dates before 1970 or after 9999
  * do not exist here: parsing refuses them, formatting stops at the last moment of 9999.
  *
- * Dates are read by patterns. A letter stands for a field (see scan_field), all else for itself.
+ * HTTP's dates are read by patterns. A letter stands for a field (see scan_field), all else for itself.
  */
 #include "base/clock.h"
 
 #include <time.h>
+
+enum { TIMESTAMP = 19 }; /* "YYYY-MM-DDThh:mm:ss" */
 
 #define US_PER_S    UINT64_C(1000000)
 #define S_PER_DAY   UINT64_C(86400)
@@ -133,10 +135,10 @@ static bool date_valid(const struct date *d)
 
 static uint64_t date_to_s(const struct date *d)
 {
-    uint64_t days = days_before_year(d->year) + d->day - 1;
+    static const uint16_t before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+    uint64_t days = days_before_year(d->year) + before[d->month - 1] + d->day - 1;
 
-    for (unsigned month = 1; month < d->month; month++)
-        days += days_in_month(d->year, month);
+    days += d->month > 2 && is_leap(d->year);
     return ((days * 24 + d->hour) * 60 + d->minute) * 60 + d->second;
 }
 
@@ -192,20 +194,25 @@ struct str clock_http_date(uint64_t wall_us, char out[CLOCK_TEXT])
     return str_of(out, (size_t)last.n);
 }
 
-static bool scan_number(struct str *s, size_t digits, unsigned *ret)
+static bool read_digits(const char *p, size_t digits, unsigned *ret)
 {
     unsigned value = 0;
 
-    if (s->n < digits)
-        return false;
     for (size_t i = 0; i < digits; i++) {
-        unsigned digit = (unsigned char)s->p[i] - (unsigned)'0';
+        unsigned digit = (unsigned char)p[i] - (unsigned)'0';
         if (digit > 9)
             return false;
         value = value * 10 + digit;
     }
-    *s = str_skip(*s, digits);
     *ret = value;
+    return true;
+}
+
+static bool scan_number(struct str *s, size_t digits, unsigned *ret)
+{
+    if (s->n < digits || !read_digits(s->p, digits, ret))
+        return false;
+    *s = str_skip(*s, digits);
     return true;
 }
 
@@ -262,7 +269,6 @@ static bool scan_field(struct str *s, char field, struct date *d)
     switch (field) {
     case 'Y': return scan_number(s, 4, &d->year);
     case 'y': return scan_short_year(s, d);
-    case 'm': return scan_number(s, 2, &d->month);
     case 'b': return scan_month_name(s, d);
     case 'd': return scan_number(s, 2, &d->day);
     case 'e': /* padded with a space */
@@ -336,17 +342,27 @@ static bool scan_offset(struct str *s, int64_t *ret_s)
     return true;
 }
 
+/* Each field has its place. Every answer of the upstream has some. */
+static bool read_timestamp(struct str s, struct date *d)
+{
+    const char *p = s.p;
+
+    return s.n >= TIMESTAMP && p[4] == '-' && p[7] == '-' && (p[10] == 'T' || p[10] == 't') &&
+           p[13] == ':' && p[16] == ':' && read_digits(p, 4, &d->year) &&
+           read_digits(p + 5, 2, &d->month) && read_digits(p + 8, 2, &d->day) &&
+           read_digits(p + 11, 2, &d->hour) && read_digits(p + 14, 2, &d->minute) &&
+           read_digits(p + 17, 2, &d->second) && date_valid(d);
+}
+
 bool clock_parse_rfc3339(struct str s, uint64_t *ret_wall_us)
 {
     struct date d = {0};
     int64_t offset_s, since_1970_s;
     uint64_t fraction_us;
 
-    if (!scan_date(&s, "Y-m-d", &d) || !s.n || (s.p[0] != 'T' && s.p[0] != 't'))
+    if (!read_timestamp(s, &d))
         return false;
-    s = str_skip(s, 1);
-    if (!scan_date(&s, "H:M:S", &d) || !date_valid(&d))
-        return false;
+    s = str_skip(s, TIMESTAMP);
     if (!scan_fraction(&s, &fraction_us) || !scan_offset(&s, &offset_s))
         return false;
     since_1970_s = (int64_t)date_to_s(&d) - offset_s;
