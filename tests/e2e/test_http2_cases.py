@@ -1,5 +1,5 @@
-"""What RFC 9113 and RFC 7541 say of a server, case by case, frame by frame, without TLS and over it. What h2spec checks in
-its strict mode is among them. Each case has its section: of RFC 9113, or of HPACK (RFC 7541) if an h stands before it."""
+"""What RFC 9113 and RFC 7541 say of a server, case by case, frame by frame, without TLS and over it. Each case
+has its section: of RFC 9113, or of HPACK (RFC 7541) if an h stands before it."""
 import json
 import re
 import shutil
