@@ -212,8 +212,8 @@ static bool is_plain(struct str s)
     return scan_plain(s.p, s.p + s.n) == s.p + s.n && !memchr(s.p, 0x7f, s.n);
 }
 
-/* The inside of a JSON string: valid whatever the bytes are. */
-static void put_escaped(struct line *l, struct str s, size_t max)
+/* The inside of a JSON string: valid whatever the bytes are. Apart, for few fields need it. */
+__attribute__((noinline)) static void put_escaped(struct line *l, struct str s, size_t max)
 {
     size_t valid;
 
@@ -277,11 +277,15 @@ static void put_ms(struct line *l, int64_t us)
 {
     uint64_t magnitude = put_sign(l, us);
     unsigned rest = (unsigned)(magnitude % 1000);
-    char decimals[] = {'.', (char)('0' + rest / 100), (char)('0' + rest / 10 % 10),
-                       (char)('0' + rest % 10)};
 
     put_u64(l, magnitude / 1000);
-    put(l, str_of(decimals, sizeof(decimals)));
+    char *p = room_for(l, 4);
+    if (!p)
+        return;
+    p[0] = '.';
+    p[1] = (char)('0' + rest / 100);
+    p[2] = (char)('0' + rest / 10 % 10);
+    p[3] = (char)('0' + rest % 10);
 }
 
 static void put_value(struct line *l, const struct log_field *f)
@@ -319,8 +323,6 @@ static void put_field(struct line *l, const struct log_field *f)
 {
     size_t mark = l->n;
 
-    if (!f->key)
-        return;
     put_key(l, str_c(f->key));
     put_value(l, f);
     if (l->cut)
@@ -332,7 +334,7 @@ static void put_head(struct line *l, enum log_level level, const char *event)
 {
     char date[CLOCK_TEXT];
     struct str ts = clock_rfc3339(clock_wall_us(), date);
-    struct log_field about = LOG_CSTR(doing ? "doing" : NULL, doing);
+    struct log_field about = LOG_CSTR("doing", doing);
     bool json = line_format == LOG_JSON;
 
     put(l, json ? STR("{\"ts\":\"") : STR(""));
@@ -344,7 +346,8 @@ static void put_head(struct line *l, enum log_level level, const char *event)
     put(l, json ? STR("\",\"event\":\"") : STR(" "));
     put_escaped(l, str_c(event), NAME_MAX_BYTES);
     put(l, json ? STR("\"") : STR(""));
-    put_field(l, &about);
+    if (doing)
+        put_field(l, &about);
 }
 
 /* False when the reader is behind, or gone (then write(2) would raise SIGPIPE). */
@@ -413,7 +416,8 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 
     put_head(&l, level, event);
     for (size_t i = 0; i < n; i++)
-        put_field(&l, &fields[i]);
+        if (fields[i].key)
+            put_field(&l, &fields[i]);
     l.max = LINE_MAX_BYTES;
     if (dropped && was_empty) {
         put_field(&l, &gap);

@@ -6,6 +6,7 @@
  * input may end in the middle of an escape. Upstream's server tools are not shown: a client would
  * try to run them.
  */
+#include "base/scan.h"
 #include "base/text.h"
 #include "llm/chat_answer.h"
 #include "wire/jsonw.h"
@@ -22,11 +23,8 @@ bool chat_put(struct buf *out, const struct str *parts, size_t n)
     char *p = buf_reserve(out, len);
     if (!p)
         return false;
-    for (size_t i = 0; i < n; i++) {
-        if (parts[i].n > 0)
-            memcpy(p, parts[i].p, parts[i].n);
-        p += parts[i].n;
-    }
+    for (size_t i = 0; i < n; i++)
+        p = str_copy(p, parts[i]);
     buf_commit(out, len);
     return true;
 }
@@ -88,17 +86,24 @@ void chat_close(struct encoder *e)
 /* Characters of the inside of a JSON string; a surrogate pair is one. */
 static uint64_t count_chars(struct str s)
 {
+    const char *p = s.p, *end = s.p + s.n;
     uint64_t n = 0;
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] != '\\') {
-            n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
+    while (p < end) {
+        const char *plain = scan_plain(p, end);
+        n += (uint64_t)(plain - p);
+        for (p = plain; p < end && (unsigned char)*p >= 0x80; p++)
+            n += ((unsigned char)*p & 0xc0) != 0x80;
+        if (p == end)
+            break;
+        if (*p != '\\') {
+            n++;
+            p++;
             continue;
         }
-        bool unicode = i + 5 < s.n && s.p[i + 1] == 'u';
-        bool low = unicode && (s.p[i + 2] | 0x20) == 'd' && (s.p[i + 3] | 0x20) >= 'c' &&
-                   (s.p[i + 3] | 0x20) <= 'f';
+        bool unicode = end - p > 5 && p[1] == 'u';
+        bool low = unicode && (p[2] | 0x20) == 'd' && (p[3] | 0x20) >= 'c' && (p[3] | 0x20) <= 'f';
         n += !low;
-        i += unicode ? 5 : 1;
+        p += unicode ? 6 : 2;
     }
     return n;
 }

@@ -62,13 +62,10 @@ bool h1_write_field(struct buf *out, struct str name, struct str value)
     ASSERT(name.n > 0 && h1_is_field_value(value)); /* names are constants */
     if (!p)
         return false;
-    memcpy(p, name.p, name.n);
-    p += name.n;
+    p = str_copy(p, name);
     *p++ = ':';
     *p++ = ' ';
-    if (value.n)
-        memcpy(p, value.p, value.n);
-    p += value.n;
+    p = str_copy(p, value);
     *p++ = '\r';
     *p = '\n';
     buf_commit(out, n);

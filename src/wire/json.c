@@ -155,27 +155,34 @@ static bool add_node(struct parser *s, enum json_type type, const char *from, co
     return true;
 }
 
+/* Of what may stand there all but spaces is above them, and most texts have none. */
 static void skip_space(struct parser *s)
 {
-    while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\t' || *s->at == '\r'))
+    while (s->at < s->end && (unsigned char)*s->at <= ' ' &&
+           (*s->at == ' ' || *s->at == '\n' || *s->at == '\t' || *s->at == '\r'))
         s->at++;
 }
 
-static bool parse_string(struct parser *s)
+/* A string with more than plain characters, whose plain beginning has been passed. */
+__attribute__((noinline)) static bool parse_rich_string(struct parser *s, const char *from)
 {
-    const char *from = ++s->at;
     bool escaped = false;
-    enum json_error e;
-    s->at = scan_plain(from, s->end);
-    if (LIKELY(s->at < s->end && *s->at == '"'))
-        return add_node(s, JSON_STRING, from, s->at++);
-    e = skip_string(&s->at, s->end, &escaped);
+    enum json_error e = skip_string(&s->at, s->end, &escaped);
     if (e != JSON_OK)
         return fail(s, e);
     if (!add_node(s, JSON_STRING, from, s->at - 1))
         return false;
     s->doc->nodes[s->doc->n - 1].escaped = escaped;
     return true;
+}
+
+static bool parse_string(struct parser *s)
+{
+    const char *from = ++s->at;
+    s->at = scan_plain(from, s->end);
+    if (LIKELY(s->at < s->end && *s->at == '"'))
+        return add_node(s, JSON_STRING, from, s->at++);
+    return parse_rich_string(s, from);
 }
 
 static bool skip_digits(struct parser *s)

@@ -9,7 +9,7 @@
 #include "wire/json.h"
 #include "wire/json_int.h"
 
-enum { NUMBER_MAX = 1024, EXPONENT_MAX = 19 /* 10^19 does not fit in 63 bits */ };
+enum { DIGITS_MAX = 18, NUMBER_MAX = 1024, EXPONENT_MAX = 19 /* 10^19 does not fit in 63 bits */ };
 
 /* What the escape behind a backslash means, into out; moves *at behind it. */
 static size_t put_escape(const char **at, char *out)
@@ -86,8 +86,9 @@ struct str json_str(struct jval v, struct arena *a)
     return str_of(out, json_unescape(raw, out));
 }
 
-/* Compares piece by piece, so that a long string needs no room. */
-static bool escaped_is(struct str raw, struct str s)
+/* Compares piece by piece, so that a long string needs no room. Apart, for it is rare and would make
+ * its callers save and guard more than they need. */
+__attribute__((noinline)) static bool escaped_is(struct str raw, struct str s)
 {
     const char *p = raw.p, *end = raw.p + raw.n;
     while (p < end) {
@@ -150,10 +151,30 @@ static bool read_decimal(struct str s, struct decimal *d)
            !__builtin_add_overflow(d->exponent, written, &d->exponent);
 }
 
+/* A few digits and nothing else, as most numbers are. */
+static bool read_digits(struct str s, int64_t *ret)
+{
+    int64_t n = 0;
+    if (s.n > DIGITS_MAX)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
+        if (digit > 9)
+            return false;
+        n = n * 10 + digit;
+    }
+    *ret = n;
+    return true;
+}
+
 bool json_i64(struct jval v, int64_t *ret)
 {
     struct decimal d;
-    if (!json_is(v, JSON_NUMBER) || !read_decimal(json_raw(v), &d))
+    if (!json_is(v, JSON_NUMBER))
+        return false;
+    if (read_digits(json_node_text(v.doc, v.i), ret))
+        return true;
+    if (!read_decimal(json_raw(v), &d))
         return false;
     if (d.value == 0)
         return *ret = 0, true;
