@@ -25,6 +25,7 @@ enum {
     TAIL_BYTES = 48, /* room kept for "dropped" and the end of the line */
     NAME_MAX_BYTES = 128,
     VALUE_MAX_BYTES = 512,
+    NUMBER_MAX_BYTES = 1 + TEXT_U64 + 4,
 };
 
 _Static_assert(LINE_MAX_BYTES <= PIPE_BUF, "a line is written atomically");
@@ -209,7 +210,7 @@ static struct str cut_at(struct str s, size_t max)
 /* Printable ASCII that stands as it is in a JSON string, as nearly all values are. */
 static bool is_plain(struct str s)
 {
-    return scan_plain(s.p, s.p + s.n) == s.p + s.n && !memchr(s.p, 0x7f, s.n);
+    return scan_all_quiet(s.p, s.n);
 }
 
 /* The inside of a JSON string: valid whatever the bytes are. Apart, for few fields need it. */
@@ -256,36 +257,32 @@ static bool needs_quotes(struct str s)
     return s.n == 0;
 }
 
-static void put_u64(struct line *l, uint64_t n)
+/* Whole; microseconds as milliseconds with three decimals. Room for NUMBER_MAX_BYTES is there. */
+static char *write_number(char *p, const struct log_field *f)
 {
-    if (l->cut || l->max - l->n < TEXT_U64)
-        l->cut = true;
-    else
-        l->n += text_u64(n, l->text + l->n);
-}
-
-static uint64_t put_sign(struct line *l, int64_t i)
-{
-    if (i >= 0)
-        return (uint64_t)i;
-    put(l, STR("-"));
-    return 0 - (uint64_t)i;
-}
-
-/* Microseconds as milliseconds with three decimals. */
-static void put_ms(struct line *l, int64_t us)
-{
-    uint64_t magnitude = put_sign(l, us);
+    uint64_t magnitude = f->i < 0 ? 0 - (uint64_t)f->i : (uint64_t)f->i;
     unsigned rest = (unsigned)(magnitude % 1000);
 
-    put_u64(l, magnitude / 1000);
-    char *p = room_for(l, 4);
-    if (!p)
-        return;
+    if (f->i < 0)
+        *p++ = '-';
+    if (f->type == LOG_FIELD_INT)
+        return p + text_u64(magnitude, p);
+    p += text_u64(magnitude / 1000, p);
     p[0] = '.';
     p[1] = (char)('0' + rest / 100);
     p[2] = (char)('0' + rest / 10 % 10);
     p[3] = (char)('0' + rest % 10);
+    return p + 4;
+}
+
+static void put_number(struct line *l, const struct log_field *f)
+{
+    char *p = l->text + l->n;
+
+    if (l->cut || l->max - l->n < NUMBER_MAX_BYTES)
+        l->cut = true;
+    else
+        l->n += (size_t)(write_number(p, f) - p);
 }
 
 static void put_value(struct line *l, const struct log_field *f)
@@ -297,9 +294,9 @@ static void put_value(struct line *l, const struct log_field *f)
         else
             put_escaped(l, f->s, VALUE_MAX_BYTES);
         break;
-    case LOG_FIELD_INT: put_u64(l, put_sign(l, f->i)); break;
     case LOG_FIELD_BOOL: put(l, f->i ? STR("true") : STR("false")); break;
-    case LOG_FIELD_MS: put_ms(l, f->i); break;
+    case LOG_FIELD_INT:
+    case LOG_FIELD_MS: put_number(l, f); break;
     }
 }
 

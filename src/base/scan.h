@@ -193,6 +193,55 @@ static inline const char *scan_name_sse2(const char *p, const char *end)
 #define scan_name      scan_name_bytes
 #endif
 
+/* n bytes, 1 to 8, as a word; what they leave is filled with their like. */
+static inline uint64_t scan_word(const char *p, size_t n)
+{
+    uint64_t v;
+    uint32_t head, tail;
+
+    if (n == 8) {
+        memcpy(&v, p, 8);
+        return v;
+    }
+    if (n < 4)
+        return ((SCAN_ONES >> 24) * (uint8_t)p[0]) | (uint64_t)(uint8_t)p[n / 2] << 40 |
+               (uint64_t)(uint8_t)p[n - 1] << 48 | (uint64_t)(uint8_t)p[0] << 56;
+    memcpy(&head, p, 4);
+    memcpy(&tail, p + n - 4, 4);
+    return head | (uint64_t)tail << 32;
+}
+
+/* Whether a word has a byte outside SP to '~'; as above, for any it is exact. */
+static inline bool scan_has_unprintable(uint64_t v)
+{
+    return ((v - SCAN_ONES * ' ') | v | (v + SCAN_ONES)) & SCAN_HIGHS;
+}
+
+/* The same, or a quote or a backslash. */
+static inline bool scan_has_loud(uint64_t v)
+{
+    uint64_t quote = v ^ SCAN_ONES * '"', slash = v ^ SCAN_ONES * '\\';
+
+    return scan_has_unprintable(v) || (((quote - SCAN_ONES) | (slash - SCAN_ONES)) & SCAN_HIGHS);
+}
+
+/* Of texts that are short and as they should be, whole: no look for the place where they are not. */
+static inline bool scan_all_printable(const char *p, size_t n)
+{
+    for (; n > 8; p += 8, n -= 8)
+        if (scan_has_unprintable(scan_word(p, 8)))
+            return false;
+    return n == 0 || !scan_has_unprintable(scan_word(p, n));
+}
+
+static inline bool scan_all_quiet(const char *p, size_t n) /* printable, no quote, no backslash */
+{
+    for (; n > 8; p += 8, n -= 8)
+        if (scan_has_loud(scan_word(p, 8)))
+            return false;
+    return n == 0 || !scan_has_loud(scan_word(p, n));
+}
+
 /* Behind a character that is not ASCII, or NULL when the bytes at p are no well-formed UTF-8.
  * RFC 3629 section 4: the second byte's range depends on the first, which shuts out overlong forms,
  * surrogates and what is above U+10FFFF. */

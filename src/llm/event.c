@@ -205,11 +205,10 @@ static void read_error(struct jval root, struct event *e)
     e->text = json_str_raw(json_get(error, STR("message")));
 }
 
-static struct event blank_event(enum event_type type, int64_t index)
+static void blank_event(struct event *e, enum event_type type, int64_t index)
 {
-    struct event e = {.type = type, .index = index};
-    e.usage = (struct usage){-1, -1, -1, -1, -1, -1, -1, 0};
-    return e;
+    *e = (struct event){
+        .type = type, .index = index, .usage = (struct usage){-1, -1, -1, -1, -1, -1, -1, 0}};
 }
 
 bool event_parse(struct json *doc, struct str data, struct event *ret)
@@ -229,7 +228,7 @@ bool event_parse(struct json *doc, struct str data, struct event *ret)
         {STR_INIT("error"), EVENT_ERROR, read_error},
     };
 
-    *ret = blank_event(EVENT_UNKNOWN, -1);
+    blank_event(ret, EVENT_UNKNOWN, -1);
     if (data.n == 0 || json_parse(doc, data) != JSON_OK)
         return false;
     struct jval root = json_root(doc);
@@ -262,7 +261,8 @@ static void replay(struct replay *r, const struct event *e)
 
 static void replay_text(struct replay *r, enum event_type type, int64_t index, struct str text)
 {
-    struct event e = blank_event(type, index);
+    struct event e;
+    blank_event(&e, type, index);
     e.text = text;
     if (text.n > 0)
         replay(r, &e);
@@ -279,7 +279,8 @@ static void replay_input(struct replay *r, int64_t index, struct str value)
 
 static void replay_block(struct replay *r, struct jval block, int64_t index)
 {
-    struct event e = blank_event(EVENT_BLOCK_START, index);
+    struct event e;
+    blank_event(&e, EVENT_BLOCK_START, index);
     read_block(block, &e);
     struct str text = e.text;
     if (e.block == EVENT_BLOCK_TEXT || e.block == EVENT_BLOCK_THINKING)
@@ -294,11 +295,12 @@ static void replay_block(struct replay *r, struct jval block, int64_t index)
         replay_text(r, EVENT_SIGNATURE, index, json_str_raw(json_get(block, STR("signature"))));
     }
     json_each (citation, json_get(block, STR("citations"))) {
-        struct event c = blank_event(EVENT_CITATION, index);
+        struct event c;
+        blank_event(&c, EVENT_CITATION, index);
         c.input = json_raw(citation);
         replay(r, &c);
     }
-    e = blank_event(EVENT_BLOCK_STOP, index);
+    blank_event(&e, EVENT_BLOCK_STOP, index);
     replay(r, &e);
 }
 
@@ -315,7 +317,8 @@ bool event_replay(struct json *doc, struct str body, bool (*take)(void *ctx, con
 
     struct replay r = {.take = take, .ctx = ctx, .ok = true};
     buf_init(&r.input, INPUT_MAX);
-    struct event e = blank_event(EVENT_MESSAGE_START, -1);
+    struct event e;
+    blank_event(&e, EVENT_MESSAGE_START, -1);
     read_message(message, &e);
     replay(&r, &e);
     int64_t index = 0;
@@ -325,7 +328,7 @@ bool event_replay(struct json *doc, struct str body, bool (*take)(void *ctx, con
     e.type = EVENT_MESSAGE_DELTA; /* usage is the same; counts replace, they do not add */
     read_stop(message, &e);
     replay(&r, &e);
-    e = blank_event(EVENT_MESSAGE_STOP, -1);
+    blank_event(&e, EVENT_MESSAGE_STOP, -1);
     replay(&r, &e);
     buf_done(&r.input);
     return r.ok;

@@ -342,17 +342,8 @@ static bool relay_event(struct exchange *x, const struct event *ev)
     return (ev->type == EVENT_MESSAGE_START && x->rounds > 0) || encode(x, ev);
 }
 
-/* One event that is no error. False when the exchange has ended. */
-static bool take_event(void *ctx, const struct event *event)
+static bool take_numbered(struct exchange *x, const struct event *ev)
 {
-    struct exchange *x = ctx;
-    struct event numbered;
-    const struct event *ev = event;
-    if (x->answer.index_base > 0 && event->index >= 0) { /* blocks are numbered over all rounds */
-        numbered = *event;
-        numbered.index += x->answer.index_base;
-        ev = &numbered;
-    }
     if (!answer_track(&x->answer, ev)) {
         relay_failed(x, FAIL_UPSTREAM_BAD_ANSWER, NULL);
         return false;
@@ -379,6 +370,23 @@ static bool take_event(void *ctx, const struct event *event)
     else if (!relay_event(x, ev))
         relay_failed(x, FAIL_ANSWER_TOO_LARGE, NULL);
     return x->step != STEP_END;
+}
+
+/* Blocks are numbered over all rounds of an answer. Apart, for few answers have a second one. */
+__attribute__((noinline)) static bool take_resumed(struct exchange *x, const struct event *event)
+{
+    struct event numbered = *event;
+    numbered.index += x->answer.index_base;
+    return take_numbered(x, &numbered);
+}
+
+/* One event that is no error. False when the exchange has ended. */
+static bool take_event(void *ctx, const struct event *event)
+{
+    struct exchange *x = ctx;
+    if (UNLIKELY(x->answer.index_base > 0) && event->index >= 0)
+        return take_resumed(x, event);
+    return take_numbered(x, event);
 }
 
 static void on_event(struct exchange *x, struct str data)

@@ -202,7 +202,15 @@ static enum h1_known known_of(struct str name)
     if (k == H1_KNOWN_COUNT)
         return k;
     /* Among token characters only letters turn into letters, and only '-' into '-', by this bit. */
-    for (size_t i = 0; i < name.n; i++) {
+    size_t i = 0;
+    for (; i + 8 <= name.n; i += 8) {
+        uint64_t theirs, ours;
+        memcpy(&theirs, name.p + i, 8);
+        memcpy(&ours, names[k].p + i, 8);
+        if ((theirs | SCAN_ONES * 0x20) != ours)
+            return H1_KNOWN_COUNT;
+    }
+    for (; i < name.n; i++) {
         if ((name.p[i] | 0x20) != names[k].p[i])
             return H1_KNOWN_COUNT;
     }

@@ -610,6 +610,10 @@ static void check_scans(const char *p, const char *end)
     assert_ptr_equal(scan_low_swar(p, end), low_slowly(p, end));
     assert_ptr_equal(scan_printable_swar(p, end), printable_slowly(p, end));
     assert_ptr_equal(scan_name_bytes(p, end), name_slowly(p, end));
+    bool printable = printable_slowly(p, end) == end;
+    assert_int_equal(scan_all_printable(p, (size_t)(end - p)), printable);
+    assert_int_equal(scan_all_quiet(p, (size_t)(end - p)),
+                     printable && plain_slowly(p, end) == end);
 #ifdef __SSE2__
     assert_ptr_equal(scan_plain_sse2(p, end), plain_slowly(p, end));
     assert_ptr_equal(scan_eol_sse2(p, end), eol_slowly(p, end));
