@@ -342,9 +342,11 @@ static bool parse_key(struct parser *s)
         return false;
     if (!is_good_key(s->doc, s->doc->n - 1))
         return s->at = from, fail(s, JSON_ERR_KEY);
-    skip_space(s);
-    if (!take_char(s, ':'))
-        return fail(s, JSON_ERR_SYNTAX);
+    if (!take_char(s, ':')) { /* nearly always it follows at once */
+        skip_space(s);
+        if (!take_char(s, ':'))
+            return fail(s, JSON_ERR_SYNTAX);
+    }
     skip_space(s);
     return true;
 }
