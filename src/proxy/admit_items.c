@@ -44,7 +44,7 @@ bool admit_is_of_model(enum which which)
 
 /* What is learnt of one client and model; names that clients make up are one model, so that they fill no
  * table. */
-static uint64_t learnt_key(const struct exchange *x, enum which which)
+static uint64_t learnt_key(struct exchange *x, enum which which)
 {
     return limit_key(x->client->limit_id + count_model(x), which);
 }
@@ -70,7 +70,7 @@ static void learn_prompt(struct exchange *x, uint64_t guess, uint64_t actual)
     limits_learn_mean(x->proxy->shared->limits, learnt_key(x, PROMPT), PROMPT_EXACT, off);
 }
 
-static uint64_t answer_tokens(const struct exchange *x)
+static uint64_t answer_tokens(struct exchange *x)
 {
     if (x->decoded.max_tokens_name.n || x->proxy->config->reserve != RESERVE_USUAL)
         return (uint64_t)x->decoded.request->max_tokens;

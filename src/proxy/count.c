@@ -126,10 +126,13 @@ static unsigned endpoint_value(const struct exchange *x)
     return x->endpoint ? (unsigned)endpoint_index(x->endpoint) + 1 : 0;
 }
 
-unsigned count_model(const struct exchange *x)
+unsigned count_model(struct exchange *x)
 {
     const struct model *model = x->decoded.model;
-    return model ? metrics_find(x->proxy->meter.metrics, LABEL_MODEL, model->id) : 0;
+    if (model != x->counted_model)
+        x->model_value = model ? metrics_find(x->proxy->meter.metrics, LABEL_MODEL, model->id) : 0;
+    x->counted_model = model;
+    return x->model_value;
 }
 
 /* --- on the way ----------------------------------------------------------------------------- */
@@ -315,10 +318,9 @@ void count_progress(struct exchange *x)
         return;
     if (!x->first_token_us) {
         x->first_token_us = now;
-        x->model_value = count_model(x);
-        metrics_observe(t, METRIC_FIRST_TOKEN, x->model_value, now - x->started_us);
+        metrics_observe(t, METRIC_FIRST_TOKEN, count_model(x), now - x->started_us);
     } else {
-        metrics_observe(t, METRIC_BETWEEN, x->model_value, now - x->progress_us);
+        metrics_observe(t, METRIC_BETWEEN, count_model(x), now - x->progress_us);
     }
 }
 

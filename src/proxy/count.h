@@ -14,7 +14,7 @@ void count_adopt(struct metrics *m, const struct config *c);
 
 /* The number of the model of a request among those of the configuration, the same in all workers; 0: of
  * any other. */
-unsigned count_model(const struct exchange *x);
+unsigned count_model(struct exchange *x);
 
 /* For the master, now and then: what is seen in the memory that workers share. */
 void count_shared(const struct meter *t, const struct shared *s);

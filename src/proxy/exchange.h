@@ -135,11 +135,12 @@ struct exchange {
     uint64_t sent_at_us;     /* the first attempt was */
     uint64_t first_token_us; /* first piece of a streamed answer's content */
 
-    bool streaming;               /* counts among proxy->n_streams */
-    bool is_page;                 /* the answer is for a browser to show */
-    struct scrape *scrape;        /* of GET /metrics, while it is written; in keep */
-    bool openmetrics;             /* wanted in that format */
-    unsigned model_value;         /* of the label, while an answer streams */
+    bool streaming;                    /* counts among proxy->n_streams */
+    bool is_page;                      /* the answer is for a browser to show */
+    struct scrape *scrape;             /* of GET /metrics, while it is written; in keep */
+    bool openmetrics;                  /* wanted in that format */
+    const struct model *counted_model; /* NULL, or whose label's value this is: */
+    unsigned model_value;
     size_t relayed_chars;         /* of answer text, to estimate what a broken answer has cost */
     uint64_t bytes_in, bytes_out; /* of the bodies */
     uint64_t budget_used_ppm;     /* of the client's budget that is nearest its end, when it came */
