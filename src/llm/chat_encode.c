@@ -120,6 +120,7 @@ static bool tell(struct encoder *e, struct str inside, struct buf *out)
 /* Bytes of the character at the start of an inside. */
 static size_t char_at(struct str s)
 {
+    ASSERT(s.n > 0 && s.p);
     size_t n = s.p[0] != '\\' ? 1 : s.n > 1 && s.p[1] == 'u' ? 6 : 2;
     return size_min(n, s.n);
 }
