@@ -30,7 +30,13 @@ class Redis:
                 break
         else:
             raise AssertionError(f"redis-server does not start on port {self.port}")
-        threading.Thread(target=lambda: [None for _ in self.process.stdout], daemon=True).start()
+        threading.Thread(target=self.read_on, args=[self.process.stdout], daemon=True).start()
+
+    @staticmethod
+    def read_on(output):
+        with output:
+            for _ in output:
+                pass
 
     def call(self, *words):
         return subprocess.run(["redis-cli", "-p", str(self.port), *words], capture_output=True, text=True,
@@ -39,7 +45,6 @@ class Redis:
     def stop(self):
         self.process.kill()
         self.process.wait()
-        self.process.stdout.close()
 
 
 class Shared(harness.TestCase):
