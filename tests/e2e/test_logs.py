@@ -8,7 +8,7 @@ import subprocess
 import threading
 
 import harness
-from harness import KEY, UPSTREAM_KEY, each_request, text_events, until
+from harness import KEY, UPSTREAM_KEY, Gone, each_request, text_events, until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 CHAT = "/v1/chat/completions"
@@ -71,16 +71,16 @@ class Lines(harness.TestCase):
 
     def test_what_was_being_done(self):
         """Each line says it: the step of an exchange, or the callback."""
-        def script(call):
-            call.read_request()
-            if b"broken" in call.body:
-                call.start()
-                for event in text_events("half")[:3]:
-                    call.event(event)
+        def answer(call):
+            if b"broken" not in call.body:
+                call.error(500, "api_error", "no")
                 return
-            call.error(500, "api_error", "no")
+            call.start()
+            for event in text_events("half")[:3]:
+                call.event(event)
+            raise Gone("in the middle")
 
-        proxy = self.proxy(self.upstream(script), CCPROXY_RETRIES=0, CCPROXY_LOG_LEVEL="DEBUG")
+        proxy = self.proxy(self.upstream(each_request(answer)), CCPROXY_RETRIES=0, CCPROXY_LOG_LEVEL="DEBUG")
         self.ask(proxy)
         self.ask(proxy, user="broken", stream=True)
         self.ask(proxy, temperature="warm")
