@@ -52,7 +52,8 @@ class Processes:
 
     def close(self):
         for p in self.all:
-            p.kill()
+            p.terminate()  # nginx would leave its workers behind, were it killed
+        for p in self.all:
             p.wait()
 
 
@@ -96,7 +97,7 @@ def ports_of(record):
 
 def drain(stream):
     """Whoever reads the logs does so on the load's core: no contestant gives it a turn of its own."""
-    return subprocess.Popen(pinned(1, "cat"), stdin=stream, stdout=subprocess.DEVNULL)
+    subprocess.Popen(pinned(1, "cat"), stdin=stream, stdout=subprocess.DEVNULL)  # ends with the stream
 
 
 # On, and out of reach.

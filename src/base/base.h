@@ -16,6 +16,7 @@
 #define NODISCARD                       __attribute__((warn_unused_result))
 #define NORETURN                        __attribute__((noreturn))
 #define ALWAYS_INLINE                   static inline __attribute__((always_inline))
+#define NOINLINE                        __attribute__((noinline))
 #define PRINTF_LIKE(a, b)               __attribute__((format(printf, a, b)))
 #define LIKELY(c)                       __builtin_expect(!!(c), 1)
 #define UNLIKELY(c)                     __builtin_expect(!!(c), 0)

@@ -214,7 +214,7 @@ static bool is_plain(struct str s)
 }
 
 /* The inside of a JSON string: valid whatever the bytes are. Apart, for few fields need it. */
-__attribute__((noinline)) static void put_escaped(struct line *l, struct str s, size_t max)
+NOINLINE static void put_escaped(struct line *l, struct str s, size_t max)
 {
     size_t valid;
 

@@ -69,13 +69,19 @@ static inline const char *scan_low_swar(const char *p, const char *end)
     return p;
 }
 
+/* Whether one of eight bytes is outside SP to '~'. */
+static inline bool scan_has_unprintable(uint64_t v)
+{
+    return ((v - SCAN_ONES * ' ') | v | (v + SCAN_ONES)) & SCAN_HIGHS;
+}
+
 /* The first byte outside SP to '~'. */
 static inline const char *scan_printable_swar(const char *p, const char *end)
 {
     for (; end - p >= 8; p += 8) {
         uint64_t v;
         memcpy(&v, p, 8);
-        if (((v - SCAN_ONES * ' ') | v | (v + SCAN_ONES)) & SCAN_HIGHS)
+        if (scan_has_unprintable(v))
             break;
     }
     while (p < end && *p >= ' ' && *p <= '~')
@@ -193,7 +199,7 @@ static inline const char *scan_name_sse2(const char *p, const char *end)
 #define scan_name      scan_name_bytes
 #endif
 
-/* n bytes, 1 to 8, as a word; what they leave is filled with their like. */
+/* n bytes, 1 to 8, as a word, in which some stand more than once when they are fewer than 8. */
 static inline uint64_t scan_word(const char *p, size_t n)
 {
     uint64_t v;
@@ -211,13 +217,7 @@ static inline uint64_t scan_word(const char *p, size_t n)
     return head | (uint64_t)tail << 32;
 }
 
-/* Whether a word has a byte outside SP to '~'; as above, for any it is exact. */
-static inline bool scan_has_unprintable(uint64_t v)
-{
-    return ((v - SCAN_ONES * ' ') | v | (v + SCAN_ONES)) & SCAN_HIGHS;
-}
-
-/* The same, or a quote or a backslash. */
+/* Whether one of eight bytes is outside SP to '~', a quote or a backslash. */
 static inline bool scan_has_loud(uint64_t v)
 {
     uint64_t quote = v ^ SCAN_ONES * '"', slash = v ^ SCAN_ONES * '\\';
@@ -225,7 +225,7 @@ static inline bool scan_has_loud(uint64_t v)
     return scan_has_unprintable(v) || (((quote - SCAN_ONES) | (slash - SCAN_ONES)) & SCAN_HIGHS);
 }
 
-/* Of texts that are short and as they should be, whole: no look for the place where they are not. */
+/* Whether a whole text is so, not where it ceases to be: quicker for texts that are short. */
 static inline bool scan_all_printable(const char *p, size_t n)
 {
     for (; n > 8; p += 8, n -= 8)

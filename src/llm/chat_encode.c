@@ -89,15 +89,11 @@ static uint64_t count_chars(struct str s)
     const char *p = s.p, *end = s.p + s.n;
     uint64_t n = 0;
     while (p < end) {
-        const char *plain = scan_plain(p, end);
-        n += (uint64_t)(plain - p);
-        for (p = plain; p < end && (unsigned char)*p >= 0x80; p++)
-            n += ((unsigned char)*p & 0xc0) != 0x80;
-        if (p == end)
-            break;
         if (*p != '\\') {
-            n++;
-            p++;
+            const char *plain = scan_plain(p, end);
+            n += (uint64_t)(plain - p);
+            for (p = plain; p < end && *p != '\\' && !scan_is_plain(*p); p++)
+                n += ((unsigned char)*p & 0xc0) != 0x80;
             continue;
         }
         bool unicode = end - p > 5 && p[1] == 'u';

@@ -373,7 +373,7 @@ static bool take_numbered(struct exchange *x, const struct event *ev)
 }
 
 /* Blocks are numbered over all rounds of an answer. Apart, for few answers have a second one. */
-__attribute__((noinline)) static bool take_resumed(struct exchange *x, const struct event *event)
+NOINLINE static bool take_resumed(struct exchange *x, const struct event *event)
 {
     struct event numbered = *event;
     numbered.index += x->answer.index_base;

@@ -63,9 +63,9 @@ bool h1_is_token(struct str s)
 
 bool h1_is_field_value(struct str s)
 {
-    size_t i = s.n ? (size_t)(scan_printable(s.p, s.p + s.n) - s.p) : 0;
-
-    for (; i < s.n; i++) {
+    if (scan_all_printable(s.p, s.n)) /* as nearly all are */
+        return true;
+    for (size_t i = 0; i < s.n; i++) {
         if (!(class_of(s.p[i]) & (CLASS_VALUE | CLASS_OBS)))
             return false;
     }

@@ -3,7 +3,6 @@
  * What is written comes from our own tables and was checked on its way in; a CR, LF or NUL in it
  * would be our bug, hence the assertions.
  */
-#include "base/scan.h"
 #include "base/text.h"
 #include "wire/h1_int.h"
 
@@ -54,19 +53,13 @@ bool h1_write_status_line(struct buf *out, int status)
     return write_parts(out, parts, ARRAY_LEN(parts));
 }
 
-/* Nearly all are printable ASCII. */
-static bool is_value(struct str s)
-{
-    return scan_all_printable(s.p, s.n) || h1_is_field_value(s);
-}
-
 /* By hand: a reply has twenty of them. */
 bool h1_write_field(struct buf *out, struct str name, struct str value)
 {
     size_t n = name.n + value.n + 4;
     char *p = buf_reserve(out, n);
 
-    ASSERT(name.n > 0 && is_value(value)); /* names are constants */
+    ASSERT(name.n > 0 && h1_is_field_value(value)); /* names are constants */
     if (!p)
         return false;
     p = str_copy(p, name);

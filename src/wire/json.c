@@ -164,7 +164,7 @@ static void skip_space(struct parser *s)
 }
 
 /* A string with more than plain characters, whose plain beginning has been passed. */
-__attribute__((noinline)) static bool parse_rich_string(struct parser *s, const char *from)
+NOINLINE static bool parse_rich_string(struct parser *s, const char *from)
 {
     bool escaped = false;
     enum json_error e = skip_string(&s->at, s->end, &escaped);
@@ -317,7 +317,7 @@ static uint32_t find_twin(struct json *doc, uint32_t object)
 }
 
 /* Apart, so that its room on the stack is cleared only for the rare key that has an escape. */
-__attribute__((noinline)) static bool has_no_nul(const struct json *doc, uint32_t i)
+NOINLINE static bool has_no_nul(const struct json *doc, uint32_t i)
 {
     char room[JSON_KEY_MAX];
     struct str key = key_meaning(doc, i, room);

@@ -88,7 +88,7 @@ struct str json_str(struct jval v, struct arena *a)
 
 /* Compares piece by piece, so that a long string needs no room. Apart, for it is rare and would make
  * its callers save and guard more than they need. */
-__attribute__((noinline)) static bool escaped_is(struct str raw, struct str s)
+NOINLINE static bool escaped_is(struct str raw, struct str s)
 {
     const char *p = raw.p, *end = raw.p + raw.n;
     while (p < end) {
