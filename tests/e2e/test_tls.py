@@ -342,7 +342,6 @@ class Slow(Case):
                 self.assertEqual(response.status, 200)
                 self.assertEqual(response.json()["choices"][0]["message"]["content"], "Hello!")
 
-
     def test_a_body_of_tiny_records(self):
         """A client whose every read brings a byte takes its turn with others, who are not kept waiting for its end."""
         proxy = self.serve(CCPROXY_WORKERS=1)

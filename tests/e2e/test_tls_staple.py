@@ -155,6 +155,7 @@ class Answers(Case):
             proxy.kill(signal.SIGHUP)
             proxy.wait_log("reloaded", i + 1)
             self.assertIn(GOOD, self.status(proxy))
+        until(lambda: len(proxy.workers()) == 1, "the old worker to leave")
         worker = proxy.workers()[0]
         os.kill(worker, signal.SIGKILL)
         until(lambda: proxy.workers() and worker not in proxy.workers(), "another worker to be there")
