@@ -1,10 +1,11 @@
-/* json.c - see json.h. One pass over the text with an explicit stack of open containers.
+/* json.c - see json.h. One pass over the text; what parses goes from a place in it to behind what
+ * was taken, or answers NULL.
  *
- * The tape is written as values are met; a container's length and `next` are filled in when it
- * closes. Duplicate keys are looked for when an object closes: in small ones only keys that
- * share a bit are compared, in large ones by a table of keyed hashes, so that an object made of
- * colliding keys costs no more than another. Every key costs what its own object costs and nothing
- * more: the whole stays linear.
+ * The tape is written as values are met, and is the stack as well: while a container is open, its
+ * `next` is the container around it, and its `len` holds a bit of every key. Only keys that share
+ * a bit are compared; objects of many keys are looked through when they close, by a table of keyed
+ * hashes, so that one made of colliding keys costs no more than another. Every key costs what its
+ * own object costs and nothing more: the whole stays linear.
  */
 #include "wire/json.h"
 
@@ -15,13 +16,14 @@
 
 /* A rare giant must not hold its memory for good: more than *_KEEP is given back before the next
  * document. */
-enum { NODES_FIRST = 64, NODES_KEEP = 65536, SCRATCH_KEEP = 65536, PAIRWISE_MAX = 16 };
+enum { NODES_FIRST = 64, NODES_KEEP = 65536, SCRATCH_KEEP = 65536, KEYS_FEW = 16 };
 
 struct parser {
     struct json *doc;
-    const char *p, *at, *end;
-    uint32_t open[JSON_DEPTH_MAX]; /* indices of open containers */
-    uint32_t depth;
+    const char *p, *end;
+    uint32_t top, depth;   /* the innermost open container; how many are open */
+    char closer;           /* its closing bracket; NUL when none is open */
+    const char *failed_at; /* with error, once something has answered NULL */
     enum json_error error;
 };
 
@@ -126,13 +128,14 @@ static enum json_error skip_string(const char **at, const char *end, bool *ret_e
 
 /* --- the tape ------------------------------------------------------------------------------- */
 
-static bool fail(struct parser *s, enum json_error e)
+static const char *fail(struct parser *s, const char *at, enum json_error e)
 {
+    s->failed_at = at;
     s->error = e;
-    return false;
+    return NULL;
 }
 
-static bool grow_nodes(struct json *doc)
+NOINLINE static bool grow_nodes(struct json *doc)
 {
     if (doc->cap == JSON_NODES_MAX)
         return false;
@@ -141,90 +144,95 @@ static bool grow_nodes(struct json *doc)
     return true;
 }
 
-static bool add_node(struct parser *s, enum json_type type, const char *from, const char *to)
+/* A node for what stands from p up to end; NULL when there are too many. */
+static struct json_node *add_node(struct parser *s, enum json_type type, const char *p,
+                                  const char *end)
 {
     struct json *doc = s->doc;
-    if (UNLIKELY(doc->n == doc->cap) && !grow_nodes(doc))
-        return fail(s, JSON_ERR_NODES);
+    if (UNLIKELY(doc->n == doc->cap) && !grow_nodes(doc)) {
+        fail(s, p, JSON_ERR_NODES);
+        return NULL;
+    }
     struct json_node *node = &doc->nodes[doc->n++];
-    *node = (struct json_node){.at = (uint32_t)(from - s->p),
-                               .len = (uint32_t)(to - from),
+    *node = (struct json_node){.at = (uint32_t)(p - s->p),
+                               .len = (uint32_t)(end - p),
                                .next = doc->n,
-                               .type = (uint8_t)type,
-                               .depth = (uint16_t)s->depth};
-    return true;
+                               .type = (uint8_t)type};
+    return node;
 }
 
 /* Of what may stand there all but spaces is above them, and most texts have none. */
-static void skip_space(struct parser *s)
+static const char *skip_space(const char *p, const char *end)
 {
-    while (s->at < s->end && (unsigned char)*s->at <= ' ' &&
-           (*s->at == ' ' || *s->at == '\n' || *s->at == '\t' || *s->at == '\r'))
-        s->at++;
+    while (p < end && (unsigned char)*p <= ' ' &&
+           (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+        p++;
+    return p;
 }
 
-/* A string with more than plain characters, whose plain beginning has been passed. */
-NOINLINE static bool parse_rich_string(struct parser *s, const char *from)
+static bool is_at(const char *p, const char *end, char c)
+{
+    return p < end && *p == c;
+}
+
+/* A string with more than plain characters: from behind its quote; the plain ones end at p. */
+NOINLINE static const char *parse_rich_string(struct parser *s, const char *from, const char *p)
 {
     bool escaped = false;
-    enum json_error e = skip_string(&s->at, s->end, &escaped);
+    enum json_error e = skip_string(&p, s->end, &escaped);
     if (e != JSON_OK)
-        return fail(s, e);
-    if (!add_node(s, JSON_STRING, from, s->at - 1))
-        return false;
-    s->doc->nodes[s->doc->n - 1].escaped = escaped;
-    return true;
+        return fail(s, p, e);
+    struct json_node *node = add_node(s, JSON_STRING, from, p - 1);
+    if (!node)
+        return NULL;
+    node->escaped = escaped;
+    return p;
 }
 
-static bool parse_string(struct parser *s)
+ALWAYS_INLINE const char *parse_string(struct parser *s, const char *p)
 {
-    const char *from = ++s->at;
-    s->at = scan_plain(from, s->end);
-    if (LIKELY(s->at < s->end && *s->at == '"'))
-        return add_node(s, JSON_STRING, from, s->at++);
-    return parse_rich_string(s, from);
+    const char *from = p + 1, *end = scan_plain(from, s->end);
+    if (LIKELY(is_at(end, s->end, '"')))
+        return add_node(s, JSON_STRING, from, end) ? end + 1 : NULL;
+    return parse_rich_string(s, from, end);
 }
 
-static bool skip_digits(struct parser *s)
+static const char *skip_digits(const char *p, const char *end)
 {
-    const char *from = s->at;
-    while (s->at < s->end && *s->at >= '0' && *s->at <= '9')
-        s->at++;
-    return s->at > from;
-}
-
-static bool take_char(struct parser *s, char c)
-{
-    if (s->at >= s->end || *s->at != c)
-        return false;
-    s->at++;
-    return true;
+    while (p < end && *p >= '0' && *p <= '9')
+        p++;
+    return p;
 }
 
 /* RFC 8259 section 6: no plus, no leading zeros, digits on both sides of the point. */
-static bool parse_number(struct parser *s)
+static const char *parse_number(struct parser *s, const char *from)
 {
-    const char *from = s->at;
-    take_char(s, '-');
-    if (!take_char(s, '0') && !skip_digits(s))
-        return fail(s, JSON_ERR_SYNTAX);
-    if (take_char(s, '.') && !skip_digits(s))
-        return fail(s, JSON_ERR_SYNTAX);
-    if (take_char(s, 'e') || take_char(s, 'E')) {
-        if (!take_char(s, '+'))
-            take_char(s, '-');
-        if (!skip_digits(s))
-            return fail(s, JSON_ERR_SYNTAX);
+    const char *end = s->end, *digits = from + is_at(from, end, '-'), *p = skip_digits(digits, end);
+    if (p == digits)
+        return fail(s, p, JSON_ERR_SYNTAX);
+    if (*digits == '0') /* what follows it is wrong, and found by whoever goes on */
+        p = digits + 1;
+    if (is_at(p, end, '.')) {
+        digits = p + 1;
+        p = skip_digits(digits, end);
+        if (p == digits)
+            return fail(s, p, JSON_ERR_SYNTAX);
     }
-    return add_node(s, JSON_NUMBER, from, s->at);
+    if (is_at(p, end, 'e') || is_at(p, end, 'E')) {
+        p++;
+        digits = p + (is_at(p, end, '+') || is_at(p, end, '-'));
+        p = skip_digits(digits, end);
+        if (p == digits)
+            return fail(s, p, JSON_ERR_SYNTAX);
+    }
+    return add_node(s, JSON_NUMBER, from, p) ? p : NULL;
 }
 
-static bool parse_word(struct parser *s, struct str word, enum json_type type)
+static const char *parse_word(struct parser *s, const char *p, struct str word, enum json_type type)
 {
-    if ((size_t)(s->end - s->at) < word.n || memcmp(s->at, word.p, word.n) != 0)
-        return fail(s, JSON_ERR_SYNTAX);
-    s->at += word.n;
-    return add_node(s, type, s->at - word.n, s->at);
+    if ((size_t)(s->end - p) < word.n || memcmp(p, word.p, word.n) != 0)
+        return fail(s, p, JSON_ERR_SYNTAX);
+    return add_node(s, type, p, p + word.n) ? p + word.n : NULL;
 }
 
 /* --- keys ----------------------------------------------------------------------------------- */
@@ -238,14 +246,17 @@ static struct str key_meaning(const struct json *doc, uint32_t i, char room[JSON
     return str_of(room, json_unescape(raw, room));
 }
 
-static bool same_key(const struct json *doc, uint32_t a, uint32_t b)
+NOINLINE static bool same_meaning(const struct json *doc, uint32_t a, uint32_t b)
 {
-    const struct json_node *na = &doc->nodes[a], *nb = &doc->nodes[b];
-    if (!na->escaped && !nb->escaped)
-        return na->len == nb->len &&
-               memcmp(doc->text.p + na->at, doc->text.p + nb->at, na->len) == 0;
     char room_a[JSON_KEY_MAX], room_b[JSON_KEY_MAX];
     return str_eq(key_meaning(doc, a, room_a), key_meaning(doc, b, room_b));
+}
+
+static bool same_key(const struct json *doc, uint32_t a, uint32_t b)
+{
+    if (doc->nodes[a].escaped || doc->nodes[b].escaped)
+        return same_meaning(doc, a, b);
+    return str_eq(json_node_text(doc, a), json_node_text(doc, b));
 }
 
 /* An empty table of at least size slots in doc->scratch. */
@@ -258,7 +269,8 @@ static void clear_scratch(struct json *doc, uint32_t size)
     memset(doc->scratch, 0, size * sizeof(*doc->scratch));
 }
 
-static uint32_t find_twin_by_hash(struct json *doc, uint32_t object)
+/* The first key of a closed object that repeats an earlier one, or 0. */
+NOINLINE static uint32_t find_twin(struct json *doc, uint32_t object)
 {
     uint32_t size = 64, n = 0;
     for (uint32_t key = object + 1; key < doc->nodes[object].next; key = json_next_key(doc, key))
@@ -277,43 +289,39 @@ static uint32_t find_twin_by_hash(struct json *doc, uint32_t object)
     return 0;
 }
 
-/* One of 64 bits; keys with different bits differ. Escaped keys share theirs with all. */
-static uint64_t key_bits(const struct json *doc, uint32_t key)
+/* One of 32 bits; keys with different bits differ. Escaped keys share theirs with all. */
+static uint32_t key_bits(const struct json *doc, uint32_t key)
 {
     struct str k = json_node_text(doc, key);
     if (doc->nodes[key].escaped)
-        return UINT64_MAX;
+        return UINT32_MAX;
     if (k.n == 0)
         return 1;
-    unsigned sum = (unsigned)k.n * 7 + (unsigned char)k.p[0] * 5 + (unsigned char)k.p[k.n - 1] * 3 +
-                   (unsigned char)k.p[k.n / 2];
-    return (uint64_t)1 << (sum & 63);
+    unsigned sum = (unsigned)k.n + (unsigned char)k.p[0] * 5 + (unsigned char)k.p[k.n - 1] * 3;
+    return UINT32_C(1) << (sum & 31);
 }
 
-static bool is_among(const struct json *doc, const uint32_t *keys, uint32_t n, uint32_t key)
+static bool has_twin(const struct json *doc, uint32_t object, uint32_t key)
 {
-    for (uint32_t i = 0; i < n; i++)
-        if (same_key(doc, keys[i], key))
+    for (uint32_t i = object + 1; i < key; i = json_next_key(doc, i))
+        if (same_key(doc, i, key))
             return true;
     return false;
 }
 
-/* The first key that repeats an earlier one, or 0. In small objects a key is compared with those
- * before it only when its bit has been seen. */
-static uint32_t find_twin(struct json *doc, uint32_t object)
+/* Whether a key is another than those before it, as far as that is asked before the object closes:
+ * while it has few. */
+static bool is_new_key(struct json *doc, uint32_t object, uint32_t key)
 {
-    uint32_t keys[PAIRWISE_MAX], n = 0, end = doc->nodes[object].next;
-    uint64_t seen = 0;
-    for (uint32_t key = object + 1; key < end; key = json_next_key(doc, key)) {
-        uint64_t bits = key_bits(doc, key);
-        if (n == PAIRWISE_MAX)
-            return find_twin_by_hash(doc, object);
-        if (seen & bits && is_among(doc, keys, n, key))
-            return key;
-        seen |= bits;
-        keys[n++] = key;
-    }
-    return 0;
+    struct json_node *node = &doc->nodes[object];
+    if (node->keys == KEYS_FEW + 1)
+        return true;
+    uint32_t bits = key_bits(doc, key);
+    if (node->len & bits && has_twin(doc, object, key))
+        return false;
+    node->len |= bits;
+    node->keys++;
+    return true;
 }
 
 /* Apart, so that its room on the stack is cleared only for the rare key that has an escape. */
@@ -332,115 +340,104 @@ static bool is_good_key(const struct json *doc, uint32_t i)
     return !doc->nodes[i].escaped || has_no_nul(doc, i);
 }
 
-/* A key and its colon. */
-static bool parse_key(struct parser *s)
+/* A key, its colon and the spaces behind that. */
+static const char *parse_key(struct parser *s, const char *from)
 {
-    const char *from = s->at;
-    if (s->at >= s->end || *s->at != '"')
-        return fail(s, JSON_ERR_SYNTAX);
-    if (!parse_string(s))
-        return false;
-    if (!is_good_key(s->doc, s->doc->n - 1))
-        return s->at = from, fail(s, JSON_ERR_KEY);
-    if (!take_char(s, ':')) { /* nearly always it follows at once */
-        skip_space(s);
-        if (!take_char(s, ':'))
-            return fail(s, JSON_ERR_SYNTAX);
-    }
-    skip_space(s);
-    return true;
+    uint32_t key = s->doc->n;
+    if (!is_at(from, s->end, '"'))
+        return fail(s, from, JSON_ERR_SYNTAX);
+    const char *p = parse_string(s, from);
+    if (!p)
+        return NULL;
+    if (!is_good_key(s->doc, key))
+        return fail(s, from, JSON_ERR_KEY);
+    if (!is_new_key(s->doc, s->top, key))
+        return fail(s, from + 1, JSON_ERR_DUPLICATE_KEY);
+    p = skip_space(p, s->end);
+    return is_at(p, s->end, ':') ? skip_space(p + 1, s->end) : fail(s, p, JSON_ERR_SYNTAX);
 }
 
 /* --- values --------------------------------------------------------------------------------- */
 
-static bool open_container(struct parser *s, enum json_type type)
+/* Goes on in the container at i, or outside of all. */
+static void enter(struct parser *s, uint32_t i)
+{
+    s->top = i;
+    s->closer = s->depth == 0 ? '\0' : s->doc->nodes[i].type == JSON_OBJECT ? '}' : ']';
+}
+
+/* An opening bracket and the spaces behind it. */
+static const char *open_container(struct parser *s, const char *p)
 {
     if (s->depth == JSON_DEPTH_MAX)
-        return fail(s, JSON_ERR_DEPTH);
-    if (!add_node(s, type, s->at, s->at))
-        return false;
-    s->at++;
-    s->open[s->depth++] = s->doc->n - 1;
-    return true;
+        return fail(s, p, JSON_ERR_DEPTH);
+    struct json_node *node = add_node(s, *p == '{' ? JSON_OBJECT : JSON_ARRAY, p, p);
+    if (!node)
+        return NULL;
+    node->next = s->top;
+    s->depth++;
+    enter(s, s->doc->n - 1);
+    return skip_space(p + 1, s->end);
 }
 
-static bool close_container(struct parser *s)
+static const char *close_container(struct parser *s, const char *p)
 {
-    uint32_t i = s->open[--s->depth];
+    uint32_t i = s->top, twin;
     struct json_node *node = &s->doc->nodes[i];
-    node->len = (uint32_t)(++s->at - s->p) - node->at;
+    s->depth--;
+    enter(s, node->next);
+    node->len = (uint32_t)(p + 1 - s->p) - node->at;
     node->next = s->doc->n;
-    uint32_t twin = node->type == JSON_OBJECT ? find_twin(s->doc, i) : 0;
-    if (!twin)
-        return true;
-    s->at = s->p + s->doc->nodes[twin].at;
-    return fail(s, JSON_ERR_DUPLICATE_KEY);
+    if (UNLIKELY(node->keys > KEYS_FEW) && (twin = find_twin(s->doc, i)))
+        return fail(s, s->p + s->doc->nodes[twin].at, JSON_ERR_DUPLICATE_KEY);
+    return p + 1;
 }
 
-static bool parse_scalar(struct parser *s)
+static const char *parse_scalar(struct parser *s, const char *p)
 {
-    switch (*s->at) {
-    case '"': return parse_string(s);
-    case 't': return parse_word(s, STR("true"), JSON_TRUE);
-    case 'f': return parse_word(s, STR("false"), JSON_FALSE);
-    case 'n': return parse_word(s, STR("null"), JSON_NULL);
-    default: return parse_number(s);
+    switch (*p) {
+    case '"': return parse_string(s, p);
+    case 't': return parse_word(s, p, STR("true"), JSON_TRUE);
+    case 'f': return parse_word(s, p, STR("false"), JSON_FALSE);
+    case 'n': return parse_word(s, p, STR("null"), JSON_NULL);
+    default: return parse_number(s, p);
     }
 }
 
-/* Behind a value: closes what ends here. True when another value must follow, *ret_over when the
- * document is complete. */
-static bool after_value(struct parser *s, bool *ret_over)
+/* What may follow a value: containers end, and a comma if one is still open. */
+static const char *parse_ends(struct parser *s, const char *p)
 {
-    while (s->depth > 0) {
-        bool in_object = s->doc->nodes[s->open[s->depth - 1]].type == JSON_OBJECT;
-        skip_space(s);
-        if (take_char(s, ',')) {
-            skip_space(s);
-            return !in_object || parse_key(s);
-        }
-        if (s->at >= s->end || *s->at != (in_object ? '}' : ']'))
-            return fail(s, JSON_ERR_SYNTAX);
-        if (!close_container(s))
-            return false;
+    while (p && s->closer) {
+        p = skip_space(p, s->end);
+        if (is_at(p, s->end, ','))
+            return skip_space(p + 1, s->end);
+        if (!is_at(p, s->end, s->closer))
+            return fail(s, p, JSON_ERR_SYNTAX);
+        p = close_container(s, p);
     }
-    *ret_over = true;
-    return true;
+    return p;
 }
 
-/* An opening bracket and what stands behind it. *ret_empty: it was closed at once. */
-static bool begin_container(struct parser *s, bool *ret_empty)
+/* From the first value to behind the last. */
+static const char *parse_values(struct parser *s, const char *p)
 {
-    bool is_object = *s->at == '{';
-    if (!open_container(s, is_object ? JSON_OBJECT : JSON_ARRAY))
-        return false;
-    skip_space(s);
-    *ret_empty = s->at < s->end && *s->at == (is_object ? '}' : ']');
-    if (*ret_empty)
-        return close_container(s);
-    return !is_object || parse_key(s);
-}
-
-static bool parse_document(struct parser *s)
-{
-    bool over = false;
-    while (!over) {
-        if (s->at >= s->end)
-            return fail(s, JSON_ERR_SYNTAX);
-        if (*s->at == '{' || *s->at == '[') {
-            bool empty;
-            if (!begin_container(s, &empty))
-                return false;
-            if (!empty)
+    do {
+        if (s->closer == '}')
+            p = parse_key(s, p);
+        if (!p)
+            return NULL;
+        if (p == s->end)
+            return fail(s, p, JSON_ERR_SYNTAX);
+        if (*p == '{' || *p == '[') {
+            p = open_container(s, p);
+            if (!p || !is_at(p, s->end, s->closer))
                 continue;
-        } else if (!parse_scalar(s)) {
-            return false;
+        } else {
+            p = parse_scalar(s, p);
         }
-        if (!after_value(s, &over))
-            return false;
-    }
-    skip_space(s);
-    return s->at == s->end || fail(s, JSON_ERR_TRAILING);
+        p = parse_ends(s, p);
+    } while (p && s->closer);
+    return p;
 }
 
 static void trim(struct json *doc)
@@ -467,12 +464,17 @@ enum json_error json_parse(struct json *doc, struct str text)
         return JSON_ERR_EMPTY;
     if (text.n >= UINT32_MAX)
         return JSON_ERR_SIZE;
-    struct parser s = {.doc = doc, .p = text.p, .at = text.p, .end = text.p + text.n};
-    skip_space(&s);
-    if (s.at == s.end)
+    struct parser s = {.doc = doc, .p = text.p, .end = text.p + text.n};
+    const char *p = skip_space(text.p, s.end);
+    if (p == s.end)
         return JSON_ERR_EMPTY;
-    if (parse_document(&s))
+    p = parse_values(&s, p);
+    if (p)
+        p = skip_space(p, s.end);
+    if (p == s.end)
         return JSON_OK;
-    doc->error_at = (size_t)(s.at - s.p);
+    if (p)
+        fail(&s, p, JSON_ERR_TRAILING);
+    doc->error_at = (size_t)(s.failed_at - s.p);
     return s.error;
 }

@@ -35,7 +35,7 @@ struct json_node {
     uint32_t next; /* index of the node behind this one and all below it */
     uint8_t type;  /* enum json_type */
     bool escaped;  /* a string with at least one backslash */
-    uint16_t depth;
+    uint16_t keys; /* of an object, while it is parsed; many are not all counted */
 };
 
 enum json_error {

@@ -258,12 +258,12 @@ static void test_tape(void **state)
     static const char text[] = "{\"a\":[1,\"x\\n\"], \"b\" : {} }";
     static const struct json_node wanted[] = {
         {.at = 0, .len = 26, .next = 7, .type = JSON_OBJECT},
-        {.at = 2, .len = 1, .next = 2, .type = JSON_STRING, .depth = 1},
-        {.at = 5, .len = 9, .next = 5, .type = JSON_ARRAY, .depth = 1},
-        {.at = 6, .len = 1, .next = 4, .type = JSON_NUMBER, .depth = 2},
-        {.at = 9, .len = 3, .next = 5, .type = JSON_STRING, .escaped = true, .depth = 2},
-        {.at = 17, .len = 1, .next = 6, .type = JSON_STRING, .depth = 1},
-        {.at = 22, .len = 2, .next = 7, .type = JSON_OBJECT, .depth = 1},
+        {.at = 2, .len = 1, .next = 2, .type = JSON_STRING},
+        {.at = 5, .len = 9, .next = 5, .type = JSON_ARRAY},
+        {.at = 6, .len = 1, .next = 4, .type = JSON_NUMBER},
+        {.at = 9, .len = 3, .next = 5, .type = JSON_STRING, .escaped = true},
+        {.at = 17, .len = 1, .next = 6, .type = JSON_STRING},
+        {.at = 22, .len = 2, .next = 7, .type = JSON_OBJECT},
     };
 
     (void)state;
@@ -275,7 +275,6 @@ static void test_tape(void **state)
         assert_int_equal(doc.nodes[i].next, wanted[i].next);
         assert_int_equal(doc.nodes[i].type, wanted[i].type);
         assert_int_equal(doc.nodes[i].escaped, wanted[i].escaped);
-        assert_int_equal(doc.nodes[i].depth, wanted[i].depth);
     }
 }
 
@@ -554,7 +553,6 @@ static void test_round_trip(void **state)
         for (uint32_t k = 0; k < doc.n; k++) {
             assert_int_equal(doc.nodes[k].type, again.nodes[k].type);
             assert_int_equal(doc.nodes[k].next, again.nodes[k].next);
-            assert_int_equal(doc.nodes[k].depth, again.nodes[k].depth);
             assert_int_equal(doc.nodes[k].escaped, again.nodes[k].escaped);
             if (doc.nodes[k].type < JSON_ARRAY)
                 assert_true(
