@@ -303,16 +303,13 @@ static void put_value(struct line *l, const struct log_field *f)
 /* With what stands around it. */
 static void put_key(struct line *l, struct str key)
 {
-    size_t quote = line_format == LOG_JSON;
-    char *p = room_for(l, key.n + 2 + 2 * quote);
-
-    if (!p)
+    if (line_format == LOG_JSON) {
+        put(l, key);
         return;
-    p[0] = quote ? ',' : ' ';
-    p[quote] = quote ? '"' : p[0];
-    p = str_copy(p + 1 + quote, key);
-    p[0] = quote ? '"' : '=';
-    p[quote] = quote ? ':' : '=';
+    }
+    put(l, STR(" "));
+    put(l, str_of(key.p + 2, key.n - 4)); /* without its comma, quotes and colon */
+    put(l, STR("="));
 }
 
 /* All of the field or nothing of it. */
@@ -320,7 +317,7 @@ static void put_field(struct line *l, const struct log_field *f)
 {
     size_t mark = l->n;
 
-    put_key(l, str_c(f->key));
+    put_key(l, f->key);
     put_value(l, f);
     if (l->cut)
         l->n = mark;
@@ -413,7 +410,7 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 
     put_head(&l, level, event);
     for (size_t i = 0; i < n; i++)
-        if (fields[i].key)
+        if (fields[i].key.n)
             put_field(&l, &fields[i]);
     l.max = LINE_MAX_BYTES;
     if (dropped && was_empty) {

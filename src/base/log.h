@@ -20,23 +20,29 @@ enum log_format { LOG_JSON, LOG_TEXT };
 enum { LOG_MODULES_MAX = 16, LOG_MODULE_NAME = 32 };
 
 struct log_field {
-    const char *key; /* NULL: this field is skipped */
+    struct str key; /* as it stands in a JSON line, ,"key": and all; empty: this field is skipped */
 
     enum { LOG_FIELD_STR, LOG_FIELD_INT, LOG_FIELD_BOOL, LOG_FIELD_MS } type;
     struct str s;
     int64_t i; /* also the truth of a bool; microseconds for LOG_MS, printed as milliseconds */
 };
 
-#define LOG_STR(k, v)   ((struct log_field){.key = (k), .type = LOG_FIELD_STR, .s = (v)})
-#define LOG_CSTR(k, v)  LOG_STR(k, str_c(v))
-#define LOG_INT(k, v)   ((struct log_field){.key = (k), .type = LOG_FIELD_INT, .i = (int64_t)(v)})
-#define LOG_BOOL(k, v)  ((struct log_field){.key = (k), .type = LOG_FIELD_BOOL, .i = (v)})
-#define LOG_MS(k, us)   ((struct log_field){.key = (k), .type = LOG_FIELD_MS, .i = (int64_t)(us)})
+/* Keys are string literals. */
+#define LOG_KEY(k)     STR_INIT(",\"" k "\":")
+#define LOG_STR(k, v)  ((struct log_field){.key = LOG_KEY(k), .type = LOG_FIELD_STR, .s = (v)})
+#define LOG_CSTR(k, v) LOG_STR(k, str_c(v))
+#define LOG_INT(k, v)                                                                              \
+    ((struct log_field){.key = LOG_KEY(k), .type = LOG_FIELD_INT, .i = (int64_t)(v)})
+#define LOG_BOOL(k, v) ((struct log_field){.key = LOG_KEY(k), .type = LOG_FIELD_BOOL, .i = (v)})
+#define LOG_MS(k, us)                                                                              \
+    ((struct log_field){.key = LOG_KEY(k), .type = LOG_FIELD_MS, .i = (int64_t)(us)})
+#define LOG_NOTHING     ((struct log_field){.key = {NULL, 0}})
+#define LOG_IF(c, f)    ((c) ? (f) : LOG_NOTHING)
 
 /* Fields may be none: a skipped one in front keeps the table from being empty, and the comma that
  * LOG adds keeps the variable arguments of LOG_LINE from being none. */
 #define LOG(level, ...) LOG_LINE(level, __VA_ARGS__, )
-#define LOG_FIELDS(...) ((const struct log_field[]){{.key = NULL}, __VA_ARGS__})
+#define LOG_FIELDS(...) ((const struct log_field[]){LOG_NOTHING, __VA_ARGS__})
 #define LOG_LINE(level, event, ...)                                                                \
     do {                                                                                           \
         if (log_enabled((level), __FILE_NAME__))                                                   \

@@ -28,6 +28,10 @@ size_t text_u64(uint64_t n, char out[TEXT_U64])
 {
     size_t size = 1, at;
 
+    if (n < 10) {
+        out[0] = (char)('0' + n);
+        return 1;
+    }
     for (uint64_t rest = n; rest >= 10; rest /= 100)
         size += rest >= 100 ? 2 : 1;
     for (at = size; at >= 2; at -= 2, n /= 100)

@@ -193,12 +193,6 @@ int64_t exchange_cost(const struct exchange *x)
     return price_micro_usd(x->decoded.model, &known);
 }
 
-/* The key of a field that is there only when it says something. */
-static const char *when(bool says, const char *key)
-{
-    return says ? key : NULL;
-}
-
 static void log_access(const struct exchange *x)
 {
     static const struct client nobody = {.name = {NULL, 0}};
@@ -212,36 +206,37 @@ static void log_access(const struct exchange *x)
     int64_t output = exchange_output_tokens(x, &estimated);
     bool cached = used && (x->answer.usage.cache_read > 0 || x->answer.usage.cache_write > 0);
     LOG(row->level, "request", LOG_STR("id", x->id),
-        LOG_STR(when(x->upstream_id.n, "upstream_id"), x->upstream_id),
-        LOG_STR(when(x->trace.known, "trace_id"), str_of(x->trace.id, TRACE_ID)),
-        LOG_STR(when(client->name.n, "client"), client->name),
+        LOG_IF(x->upstream_id.n, LOG_STR("upstream_id", x->upstream_id)),
+        LOG_IF(x->trace.known, LOG_STR("trace_id", str_of(x->trace.id, TRACE_ID))),
+        LOG_IF(client->name.n, LOG_STR("client", client->name)),
         LOG_STR("address", address_text(&x->address, address)), LOG_STR("method", x->method),
-        LOG_STR("path", x->path), LOG_STR(when(x->endpoint, "endpoint"), endpoint),
+        LOG_STR("path", x->path), LOG_IF(x->endpoint, LOG_STR("endpoint", endpoint)),
         LOG_STR("protocol", x->protocol), LOG_INT("status", x->status),
         LOG_CSTR("ending", row->name), LOG_CSTR("fault", fault_name(row->fault)),
-        LOG_STR(when(x->decoded.asked_model.n, "asked_model"), x->decoded.asked_model),
-        LOG_STR(when(x->decoded.model, "model"), model),
-        LOG_CSTR(when(x->attempts, "platform"), x->proxy->platform->name),
-        LOG_INT(when(x->attempts, "attempts"), x->attempts),
-        LOG_INT(when(x->upstream_status, "upstream_status"), x->upstream_status),
-        LOG_INT(when(used, "prompt_tokens"), usage_prompt_tokens(&x->answer.usage)),
-        LOG_INT(when(cached, "cache_read_tokens"), x->answer.usage.cache_read),
-        LOG_INT(when(cached, "cache_write_tokens"), x->answer.usage.cache_write),
-        LOG_INT(when(cached, "cache_saved_micro_usd"),
-                cached ? price_cache_saved_micro_usd(x->decoded.model, &x->answer.usage) : 0),
-        LOG_INT(when(used, "output_tokens"), output), LOG_BOOL(when(estimated, "estimated"), true),
-        LOG_INT(when(used && x->answer.usage.thinking > 0, "reasoning_tokens"),
-                x->answer.usage.thinking),
-        LOG_INT(when(used, "cost_micro_usd"), used ? exchange_cost(x) : 0),
-        LOG_INT(when(own->requests.known, "requests_left"), own->requests.remaining),
-        LOG_INT(when(own->tokens.known, "tokens_left"), own->tokens.remaining),
-        LOG_INT(when(x->bytes_in, "bytes_in"), x->bytes_in), LOG_INT("bytes_out", x->bytes_out),
-        LOG_INT(when(x->budget_used_ppm, "budget_used_percent"), x->budget_used_ppm / 10000),
-        LOG_MS(when(x->received_us, "received_ms"), x->received_us - x->started_us),
-        LOG_MS(when(x->waited_us, "waited_ms"), x->waited_us),
-        LOG_MS(when(x->sent_at_us, "sent_ms"), x->sent_at_us - x->started_us),
-        LOG_MS(when(x->first_event_us, "first_event_ms"), x->first_event_us),
-        LOG_MS(when(x->first_token_us, "first_token_ms"), x->first_token_us - x->started_us),
+        LOG_IF(x->decoded.asked_model.n, LOG_STR("asked_model", x->decoded.asked_model)),
+        LOG_IF(x->decoded.model, LOG_STR("model", model)),
+        LOG_IF(x->attempts, LOG_CSTR("platform", x->proxy->platform->name)),
+        LOG_IF(x->attempts, LOG_INT("attempts", x->attempts)),
+        LOG_IF(x->upstream_status, LOG_INT("upstream_status", x->upstream_status)),
+        LOG_IF(used, LOG_INT("prompt_tokens", usage_prompt_tokens(&x->answer.usage))),
+        LOG_IF(cached, LOG_INT("cache_read_tokens", x->answer.usage.cache_read)),
+        LOG_IF(cached, LOG_INT("cache_write_tokens", x->answer.usage.cache_write)),
+        LOG_IF(cached, LOG_INT("cache_saved_micro_usd",
+                               price_cache_saved_micro_usd(x->decoded.model, &x->answer.usage))),
+        LOG_IF(used, LOG_INT("output_tokens", output)),
+        LOG_IF(estimated, LOG_BOOL("estimated", true)),
+        LOG_IF(used && x->answer.usage.thinking > 0,
+               LOG_INT("reasoning_tokens", x->answer.usage.thinking)),
+        LOG_IF(used, LOG_INT("cost_micro_usd", exchange_cost(x))),
+        LOG_IF(own->requests.known, LOG_INT("requests_left", own->requests.remaining)),
+        LOG_IF(own->tokens.known, LOG_INT("tokens_left", own->tokens.remaining)),
+        LOG_IF(x->bytes_in, LOG_INT("bytes_in", x->bytes_in)), LOG_INT("bytes_out", x->bytes_out),
+        LOG_IF(x->budget_used_ppm, LOG_INT("budget_used_percent", x->budget_used_ppm / 10000)),
+        LOG_IF(x->received_us, LOG_MS("received_ms", x->received_us - x->started_us)),
+        LOG_IF(x->waited_us, LOG_MS("waited_ms", x->waited_us)),
+        LOG_IF(x->sent_at_us, LOG_MS("sent_ms", x->sent_at_us - x->started_us)),
+        LOG_IF(x->first_event_us, LOG_MS("first_event_ms", x->first_event_us)),
+        LOG_IF(x->first_token_us, LOG_MS("first_token_ms", x->first_token_us - x->started_us)),
         LOG_MS("duration_ms", clock_us() - x->started_us));
 }
 
