@@ -217,6 +217,15 @@ static inline uint64_t scan_word(const char *p, size_t n)
     return head | (uint64_t)tail << 32;
 }
 
+/* Whether two texts of n bytes are the same: quicker than a call for those that are short. */
+static inline bool scan_same(const char *a, const char *b, size_t n)
+{
+    for (; n > 8; a += 8, b += 8, n -= 8)
+        if (scan_word(a, 8) != scan_word(b, 8))
+            return false;
+    return n == 0 || scan_word(a, n) == scan_word(b, n);
+}
+
 /* Whether one of eight bytes is outside SP to '~', a quote or a backslash. */
 static inline bool scan_has_loud(uint64_t v)
 {

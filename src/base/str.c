@@ -17,11 +17,6 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-bool str_eq_nocase(struct str a, struct str b)
-{
-    return a.n == b.n && str_starts_nocase(a, b);
-}
-
 bool str_starts(struct str s, struct str prefix)
 {
     return s.n >= prefix.n && str_eq(str_head(s, prefix.n), prefix);
@@ -34,7 +29,7 @@ bool str_starts_nocase(struct str s, struct str prefix)
     if (prefix.n == 0)
         return true;
     /* Most differ in front already, and of the others most are spelled alike. */
-    if (lower(s.p[0]) != lower(prefix.p[0]))
+    if (s.p[0] != prefix.p[0] && lower(s.p[0]) != lower(prefix.p[0]))
         return false;
     if (memcmp(s.p, prefix.p, prefix.n) == 0)
         return true;
@@ -100,16 +95,17 @@ bool str_split(struct str *rest, char sep, struct str *ret_part)
 
 bool str_to_u64(struct str s, uint64_t *ret)
 {
+    enum { ALWAYS_FIT = 19 /* digits */ };
+
     uint64_t value = 0;
 
     if (s.n == 0)
         return false;
     for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < '0' || s.p[i] > '9')
+        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
+        if (digit > 9 || (i >= ALWAYS_FIT && value > (UINT64_MAX - digit) / 10))
             return false;
-        if (__builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, (uint64_t)(s.p[i] - '0'), &value))
-            return false;
+        value = value * 10 + digit;
     }
     *ret = value;
     return true;

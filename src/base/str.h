@@ -63,9 +63,14 @@ static inline bool str_eq(struct str a, struct str b)
     return a.n == b.n && (a.n == 0 || (a.p[0] == b.p[0] && memcmp(a.p, b.p, a.n) == 0));
 }
 
-bool str_eq_nocase(struct str a, struct str b); /* ASCII letters only */
 bool str_starts(struct str s, struct str prefix);
-bool str_starts_nocase(struct str s, struct str prefix);
+bool str_starts_nocase(struct str s, struct str prefix); /* ASCII letters only */
+
+static inline bool str_eq_nocase(struct str a, struct str b)
+{
+    return a.n == b.n && str_starts_nocase(a, b);
+}
+
 bool str_ends(struct str s, struct str suffix);
 int str_cmp(struct str a, struct str b); /* like memcmp, shorter first */
 

@@ -191,6 +191,7 @@ void server_free(struct server *s); /* closes everything; on_gone is called for 
 void reply_start(struct request *r, int status);
 void reply_field(struct request *r, struct str name, struct str value);
 void reply_field_u64(struct request *r, struct str name, uint64_t value);
+void reply_lines(struct request *r, struct str lines); /* whole fields, as HTTP/1.1 writes them */
 /* Ends the head. length: bytes that will follow, or -1 for a stream of unknown length. */
 void reply_head_end(struct request *r, int64_t length);
 /* Appends body bytes. Replies to HEAD drop them. */

@@ -31,6 +31,12 @@ void reply_field_u64(struct request *r, struct str name, uint64_t value)
     hold(h1_write_field_u64(r->out, name, value));
 }
 
+void reply_lines(struct request *r, struct str lines)
+{
+    ASSERT(r->reply == REPLY_HEAD);
+    hold(buf_append(r->out, lines));
+}
+
 void reply_head_end(struct request *r, int64_t length)
 {
     ASSERT(r->reply == REPLY_HEAD);

@@ -13,6 +13,17 @@ static const struct str kinds[KINDS] = {
     [REQUESTS] = STR_INIT("requests-"),
 };
 
+/* The one kind whose name begins so; KINDS: none. */
+static size_t kind_of(char c)
+{
+    switch (c | 0x20) {
+    case 'i': return INPUT_TOKENS;
+    case 't': return TOKENS;
+    case 'r': return REQUESTS;
+    default: return KINDS;
+    }
+}
+
 /* Two of the three parts make a limit; the time of reset may be missing. */
 struct seen {
     struct upstream_limit limit;
@@ -47,12 +58,9 @@ void upstream_limits_read(const struct h1_head *head, struct upstream_limits *re
         if (name.n <= prefix.n || !str_starts_nocase(name, prefix))
             continue;
         name = str_skip(name, prefix.n);
-        for (size_t k = 0; k < KINDS; k++) {
-            if (!str_starts_nocase(name, kinds[k]))
-                continue;
+        size_t k = kind_of(name.p[0]);
+        if (k < KINDS && str_starts_nocase(name, kinds[k]))
             take(&seen[k], str_skip(name, kinds[k].n), head->fields[i].value);
-            break;
-        }
     }
     for (size_t k = 0; k < KINDS; k++) {
         seen[k].limit.known = seen[k].has_limit && seen[k].has_remaining;

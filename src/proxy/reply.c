@@ -6,20 +6,22 @@
 #include "proxy/exchange.h"
 #include "proxy/proxy_int.h"
 
-/* OWASP's list for an API; on every answer, errors included. */
-static const struct h1_field security_fields[] = {
-    {STR_INIT("X-Content-Type-Options"), STR_INIT("nosniff")},
-    {STR_INIT("X-Frame-Options"), STR_INIT("DENY")},
-    {STR_INIT("Referrer-Policy"), STR_INIT("no-referrer")},
-    {STR_INIT("Cross-Origin-Resource-Policy"), STR_INIT("same-origin")},
-    {STR_INIT("Permissions-Policy"), STR_INIT("camera=(), geolocation=(), microphone=()")},
-};
+/* On every answer, errors included: nothing is kept, and OWASP's list for an API. */
+static const struct str always =
+    STR_INIT("Cache-Control: no-cache, no-store\r\n"
+             "X-Content-Type-Options: nosniff\r\n"
+             "X-Frame-Options: DENY\r\n"
+             "Referrer-Policy: no-referrer\r\n"
+             "Cross-Origin-Resource-Policy: same-origin\r\n"
+             "Permissions-Policy: camera=(), geolocation=(), microphone=()\r\n");
 
 /* Nothing is to be shown, but for our own pages: those of files of ours, and nothing inline. */
-static const struct str no_page = STR_INIT("default-src 'none'; frame-ancestors 'none'");
-static const struct str own_page = STR_INIT(
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+static const struct str no_page =
+    STR_INIT("Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n");
+static const struct str own_page =
+    STR_INIT("Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "
+             "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+             "frame-ancestors 'none'\r\n");
 
 static void reply_limit(struct request *r, const struct upstream_limit *l, bool tokens)
 {
@@ -61,13 +63,11 @@ void reply_head(struct exchange *x, int status, struct str content_type)
     x->status = status;
     reply_start(r, status);
     reply_field(r, STR("Content-Type"), content_type);
-    reply_field(r, STR("Cache-Control"), STR("no-cache, no-store"));
     reply_field(r, STR("X-Request-Id"), x->id);
-    for (size_t i = 0; i < ARRAY_LEN(security_fields); i++)
-        reply_field(r, security_fields[i].name, security_fields[i].value);
+    reply_lines(r, always);
     if (r->door->tls) /* browsers are not to try without */
         reply_field(r, STR("Strict-Transport-Security"), STR("max-age=63072000"));
-    reply_field(r, STR("Content-Security-Policy"), x->is_page ? own_page : no_page);
+    reply_lines(r, x->is_page ? own_page : no_page);
     door_reply_origin(x);
     if (x->endpoint && x->endpoint->dialect) {
         reply_field(r, STR("Openai-Version"), STR("2020-10-01"));

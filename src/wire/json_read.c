@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "base/scan.h"
 #include "base/text.h"
 #include "wire/json.h"
 #include "wire/json_int.h"
@@ -151,30 +152,11 @@ static bool read_decimal(struct str s, struct decimal *d)
            !__builtin_add_overflow(d->exponent, written, &d->exponent);
 }
 
-/* A few digits and nothing else, as most numbers are. */
-static bool read_digits(struct str s, int64_t *ret)
-{
-    int64_t n = 0;
-    if (s.n > DIGITS_MAX)
-        return false;
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
-        if (digit > 9)
-            return false;
-        n = n * 10 + digit;
-    }
-    *ret = n;
-    return true;
-}
-
-bool json_i64(struct jval v, int64_t *ret)
+/* A number that is written in another way than most are. */
+NOINLINE static bool integer_of(struct str s, int64_t *ret)
 {
     struct decimal d;
-    if (!json_is(v, JSON_NUMBER))
-        return false;
-    if (read_digits(json_node_text(v.doc, v.i), ret))
-        return true;
-    if (!read_decimal(json_raw(v), &d))
+    if (!read_decimal(s, &d))
         return false;
     if (d.value == 0)
         return *ret = 0, true;
@@ -186,6 +168,18 @@ bool json_i64(struct jval v, int64_t *ret)
     if (d.value > (uint64_t)INT64_MAX + d.negative)
         return false;
     *ret = d.negative ? (int64_t)(0 - d.value) : (int64_t)d.value;
+    return true;
+}
+
+bool json_i64(struct jval v, int64_t *ret)
+{
+    uint64_t n;
+    if (!json_is(v, JSON_NUMBER))
+        return false;
+    struct str s = json_node_text(v.doc, v.i);
+    if (s.n > DIGITS_MAX || !str_to_u64(s, &n))
+        return integer_of(s, ret);
+    *ret = (int64_t)n;
     return true;
 }
 
@@ -242,6 +236,16 @@ uint32_t json_count(struct jval container)
     return n;
 }
 
+/* From the key at i on, of which some are escaped; apart, so that the rest needs no room for a call. */
+NOINLINE static struct jval get_escaped(struct jval object, uint32_t i, struct str key)
+{
+    uint32_t end = node_of(object)->next;
+    for (; i < end; i = json_next_key(object.doc, i))
+        if (json_string_is((struct jval){object.doc, i}, key))
+            return (struct jval){object.doc, i + 1};
+    return JVAL_NONE;
+}
+
 struct jval json_get(struct jval object, struct str key)
 {
     if (!json_is(object, JSON_OBJECT))
@@ -250,9 +254,9 @@ struct jval json_get(struct jval object, struct str key)
     uint32_t end = node_of(object)->next;
     for (uint32_t i = object.i + 1; i < end; i = json_next_key(doc, i)) {
         const struct json_node *node = &doc->nodes[i];
-        struct str raw = json_node_text(doc, i);
-        bool same = node->escaped ? escaped_is(raw, key) : str_eq(raw, key);
-        if (same)
+        if (UNLIKELY(node->escaped))
+            return get_escaped(object, i, key);
+        if (node->len == key.n && scan_same(doc->text.p + node->at, key.p, key.n))
             return (struct jval){doc, i + 1};
     }
     return JVAL_NONE;
