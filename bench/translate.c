@@ -101,7 +101,7 @@ static void fill_stash(const struct recall *r, const struct models *m, struct st
         struct decoded d = {0};
         struct request_error e;
         struct content content;
-        struct binding before;
+        static struct binding before;
         arena_init(&keep);
         arena_init(&scratch);
         content_init(&content, 65536);
@@ -109,12 +109,12 @@ static void fill_stash(const struct recall *r, const struct models *m, struct st
         ASSERT(ok);
         struct turn *said = calling_turn(d.request, i);
         more = said != NULL;
-        binding_begin(&before, d.request);
+        binding_begin(&before, stash_secret(r->stash), d.request);
         for (struct turn *t = d.request->turns; more && t != said; t = t->next)
             binding_turn(&before, t);
         if (more) {
             const struct block *call = said->blocks.last;
-            struct sha256 hash = binding_hash(&before);
+            struct fingerprint hash = binding_hash(&before);
             buf_append(&content.call, call->id);
             buf_lit(&content.json, "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"");
             for (int k = 0; k < 400; k++)
@@ -153,7 +153,7 @@ static void measure(const char *name, const struct models *m, const struct recal
         bool ok = dialect_chat.decode(&options, &doc, body, &keep, &scratch, &d, &e);
         ASSERT(ok);
         if (recall_expects(d.request))
-            (void)recall_binding(d.request, &scratch);
+            (void)recall_binding(r, d.request, &scratch);
         messages_write(d.request, &out);
         runs[i] = cpu_ns() - before;
         copied = buf_len(&out.text);

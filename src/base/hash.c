@@ -154,17 +154,22 @@ uint64_t hash_sip(struct str s)
 
 enum { NONCE = 12, TAG = 16 };
 
+/* A process has one key, mostly: it is expanded when it is another than last time. */
 static EVP_CIPHER_CTX *cipher(const uint8_t *key, const char *nonce, bool encrypt)
 {
     static EVP_CIPHER_CTX *ctx;
     static EVP_CIPHER *gcm;
+    static uint8_t expanded[SEAL_KEY];
 
+    bool is_known = ctx && memcmp(key, expanded, SEAL_KEY) == 0;
     if (!ctx) {
         gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
         ctx = EVP_CIPHER_CTX_new();
         ASSERT(gcm && ctx);
     }
-    ASSERT(EVP_CipherInit_ex2(ctx, gcm, key, (const uint8_t *)nonce, encrypt, NULL) == 1);
+    ASSERT(EVP_CipherInit_ex2(ctx, is_known ? NULL : gcm, is_known ? NULL : key,
+                              (const uint8_t *)nonce, encrypt, NULL) == 1);
+    memcpy(expanded, key, SEAL_KEY);
     return ctx;
 }
 
@@ -191,19 +196,32 @@ void seal_close(const uint8_t key[SEAL_KEY], struct str label, struct str plain,
     ASSERT(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG, at + plain.n) == 1);
 }
 
-bool seal_open(const uint8_t key[SEAL_KEY], struct str label, struct str box, char *out)
+bool seal_open(const uint8_t key[SEAL_KEY], struct str label, char *box, size_t n,
+               struct str *ret_plain)
 {
-    int n, rest;
+    int done, rest;
 
-    if (box.n < SEAL_EXTRA || box.n > INT_MAX)
+    if (n < SEAL_EXTRA || n > INT_MAX)
         return false;
-    size_t len = box.n - SEAL_EXTRA;
-    uint8_t tag[TAG];
-    memcpy(tag, box.p + NONCE + len, TAG);
-    EVP_CIPHER_CTX *ctx = cipher(key, box.p, false);
+    size_t len = n - SEAL_EXTRA;
+    uint8_t *at = (uint8_t *)box + NONCE;
+    EVP_CIPHER_CTX *ctx = cipher(key, box, false);
     add_label(ctx, label);
-    ASSERT(EVP_CipherUpdate(ctx, (uint8_t *)out, &n, (const uint8_t *)box.p + NONCE, (int)len) ==
-           1);
-    ASSERT(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, TAG, tag) == 1);
-    return EVP_CipherFinal_ex(ctx, (uint8_t *)out + n, &rest) == 1;
+    ASSERT(EVP_CipherUpdate(ctx, at, &done, at, (int)len) == 1);
+    ASSERT(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, TAG, at + len) == 1);
+    *ret_plain = str_of(box + NONCE, len);
+    return EVP_CipherFinal_ex(ctx, at + done, &rest) == 1;
+}
+
+void fingerprint_chain(const uint8_t key[SEAL_KEY], struct fingerprint *f, struct str s)
+{
+    static const char nonce[NONCE];
+    int n;
+
+    _Static_assert(sizeof(f->bytes) == TAG, "a fingerprint is a tag");
+    EVP_CIPHER_CTX *ctx = cipher(key, nonce, true);
+    add_label(ctx, str_of((const char *)f->bytes, TAG));
+    add_label(ctx, s);
+    ASSERT(EVP_CipherFinal_ex(ctx, f->bytes, &n) == 1 && n == 0);
+    ASSERT(EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG, f->bytes) == 1);
 }

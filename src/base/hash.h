@@ -29,8 +29,18 @@ enum { SEAL_KEY = 32, SEAL_EXTRA = 12 + 16 };
 
 /* out has room for plain.n + SEAL_EXTRA bytes. The nonce is random: at most 2^32 boxes a key. */
 void seal_close(const uint8_t key[SEAL_KEY], struct str label, struct str plain, char *out);
-/* out has room for box.n - SEAL_EXTRA bytes. False when the box is not whole and ours; out then
- * holds nothing of use. */
-NODISCARD bool seal_open(const uint8_t key[SEAL_KEY], struct str label, struct str box, char *out);
+/* Opens a box of n bytes in its place, where *ret_plain then points. False when it is not whole and
+ * ours; what stood there is spoilt. */
+NODISCARD bool seal_open(const uint8_t key[SEAL_KEY], struct str label, char *box, size_t n,
+                         struct str *ret_plain);
+
+/* The same key's GMAC: a hash for what is large and never shown, many times as quick as SHA-256. All
+ * have one nonce, so two that somebody saw would give the hash's key away: they stay in boxes. */
+struct fingerprint {
+    uint8_t bytes[16];
+};
+
+/* *f becomes the fingerprint of *f followed by s: many pieces, in order, as one value. */
+void fingerprint_chain(const uint8_t key[SEAL_KEY], struct fingerprint *f, struct str s);
 
 #endif

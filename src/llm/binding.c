@@ -3,10 +3,17 @@
  */
 #include "llm/binding.h"
 
+struct fingerprint binding_hash(const struct binding *b)
+{
+    struct fingerprint f = b->hash;
+    if (b->n > 0)
+        fingerprint_chain(b->key, &f, str_of(b->held, b->n));
+    return f;
+}
+
 static void flush(struct binding *b)
 {
-    if (b->n > 0)
-        hash_chain(&b->hash, str_of(b->held, b->n));
+    b->hash = binding_hash(b);
     b->n = 0;
 }
 
@@ -18,7 +25,7 @@ static void take_bytes(struct binding *b, const void *p, size_t n)
     if (b->n + n > BINDING_HELD)
         flush(b);
     if (n > BINDING_HELD) {
-        hash_chain(&b->hash, str_of(p, n));
+        fingerprint_chain(b->key, &b->hash, str_of(p, n));
         return;
     }
     memcpy(b->held + b->n, p, n);
@@ -56,9 +63,9 @@ static void take_blocks(struct binding *b, const struct block *first)
     take_mark(b, ']');
 }
 
-void binding_begin(struct binding *b, const struct messages_request *m)
+void binding_begin(struct binding *b, const uint8_t *key, const struct messages_request *m)
 {
-    *b = (struct binding){.n = 0};
+    *b = (struct binding){.key = key};
     for (const struct tool *t = m->tools; t; t = t->next) {
         const struct str parts[] = {t->name, t->description, t->schema, t->value, t->extras};
         take_mark(b, t->strict ? 'T' : 't');
@@ -72,11 +79,4 @@ void binding_turn(struct binding *b, const struct turn *t)
 {
     take_mark(b, (char)('A' + (int)t->role));
     take_blocks(b, t->blocks.first);
-}
-
-struct sha256 binding_hash(const struct binding *b)
-{
-    struct binding copy = *b; /* what is hashed together must not depend on when one asks */
-    flush(&copy);
-    return copy.hash;
 }

@@ -1,6 +1,6 @@
 /* recall.c - see recall.h. What is kept is one JSON object:
  *
- *   {"model":"claude-...","binding":"<64 hex>","content":[...]}
+ *   {"model":"claude-...","binding":"<32 hex>","content":[...]}
  */
 #include "llm/recall.h"
 
@@ -12,9 +12,9 @@ struct hashed {
     const struct turn *next; /* the first that is not in it */
 };
 
-enum { KEPT_MAX = 1024 * 1024, HEX = 2 * sizeof(struct sha256) };
+enum { KEPT_MAX = 1024 * 1024, HEX = 2 * sizeof(struct fingerprint) };
 
-static struct str hex_of(const struct sha256 *h, char out[HEX])
+static struct str hex_of(const struct fingerprint *h, char out[HEX])
 {
     text_hex(h->bytes, sizeof(h->bytes), out);
     return str_of(out, HEX);
@@ -195,13 +195,13 @@ static void put_back(struct turn *t, struct jval kept, struct arena *a)
 /* --- the conversation ----------------------------------------------------------------------- */
 
 /* How far the conversation has been hashed; turns are taken when a hash is wanted, each once. */
-static struct sha256 hash_before(struct messages_request *m, const struct turn *end,
-                                 struct arena *a)
+static struct fingerprint hash_before(const struct recall *r, struct messages_request *m,
+                                      const struct turn *end, struct arena *a)
 {
     struct hashed *h = m->hashed;
     if (!h) {
         h = m->hashed = ARENA_NEW(a, struct hashed);
-        binding_begin(&h->binding, m);
+        binding_begin(&h->binding, stash_secret(r->stash), m);
         h->next = m->turns;
     }
     for (; h->next != end; h->next = h->next->next)
@@ -209,13 +209,13 @@ static struct sha256 hash_before(struct messages_request *m, const struct turn *
     return binding_hash(&h->binding);
 }
 
-static bool is_bound_here(struct jval kept, struct messages_request *m, const struct turn *t,
-                          struct arena *a)
+static bool is_bound_here(const struct recall *r, struct jval kept, struct messages_request *m,
+                          const struct turn *t, struct arena *a)
 {
     char hex[HEX];
     if (!m->model->binds_thinking)
         return true;
-    struct sha256 hash = hash_before(m, t, a);
+    struct fingerprint hash = hash_before(r, m, t, a);
     return json_str_is(json_get(kept, STR("binding")), hex_of(&hash, hex));
 }
 
@@ -234,7 +234,7 @@ static void recall_turn(const struct recall *r, struct messages_request *m, stru
     if (json_parse(&doc, text) == JSON_OK) {
         struct jval kept = json_root(&doc), content = json_get(kept, STR("content"));
         if (json_str_is(json_get(kept, STR("model")), m->model->id) && says_same(t, content, a) &&
-            is_bound_here(kept, m, t, a))
+            is_bound_here(r, kept, m, t, a))
             put_back(t, content, a);
         else
             turn_strip_thinking(t, a);
@@ -258,15 +258,16 @@ bool recall_expects(const struct messages_request *m)
     return thinks && m->tools && m->choice != CHOICE_NONE;
 }
 
-struct sha256 recall_binding(struct messages_request *m, struct arena *a)
+struct fingerprint recall_binding(const struct recall *r, struct messages_request *m,
+                                  struct arena *a)
 {
     if (!m->model->binds_thinking)
-        return (struct sha256){0};
-    return hash_before(m, NULL, a);
+        return (struct fingerprint){0};
+    return hash_before(r, m, NULL, a);
 }
 
-void recall_keep(const struct recall *r, const struct model *model, const struct sha256 *binding,
-                 const struct content *content)
+void recall_keep(const struct recall *r, const struct model *model,
+                 const struct fingerprint *binding, const struct content *content)
 {
     char hex[HEX];
     struct str blocks = content_blocks(content);

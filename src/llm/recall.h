@@ -24,10 +24,11 @@ void recall_thinking(const struct recall *r, struct messages_request *m, struct 
 
 /* Whether an answer to m may contain what must be kept. */
 bool recall_expects(const struct messages_request *m);
-/* The hash to be kept with an answer to m, which must be complete. */
-struct sha256 recall_binding(struct messages_request *m, struct arena *a);
+/* What is to be kept with an answer to m, which must be complete. */
+struct fingerprint recall_binding(const struct recall *r, struct messages_request *m,
+                                  struct arena *a);
 /* Keeps a complete answer, when it has both thinking and a call. */
-void recall_keep(const struct recall *r, const struct model *model, const struct sha256 *binding,
-                 const struct content *content);
+void recall_keep(const struct recall *r, const struct model *model,
+                 const struct fingerprint *binding, const struct content *content);
 
 #endif

@@ -70,6 +70,11 @@ void stash_free(struct stash *s)
     mem_free(s);
 }
 
+const uint8_t *stash_secret(const struct stash *s)
+{
+    return s->key;
+}
+
 /* The owner is hashed first: no owner and call can spell another pair. */
 static struct sha256 hash_key(const struct stash_key *key)
 {
@@ -140,11 +145,12 @@ static struct str read_entry(const struct stash *s, uint64_t at, struct label *l
     size_t len = label->entry.len;
     if (len + SEAL_EXTRA > room || len > s->size / SHARE || label->entry.expires_s < now_s)
         return STR_NONE;
-    struct str box = arena_dup(a, str_of(p + sizeof(label->entry), len + SEAL_EXTRA));
-    char *plain = arena_alloc(a, size_max(len, 1));
-    if (!seal_open(s->key, str_of((char *)label, sizeof(*label)), box, plain))
-        return STR_NONE;
-    return str_of(plain, len);
+    char *box = arena_alloc(a, len + SEAL_EXTRA);
+    struct str plain;
+    memcpy(box, p + sizeof(label->entry), len + SEAL_EXTRA);
+    bool ours =
+        seal_open(s->key, str_of((char *)label, sizeof(*label)), box, len + SEAL_EXTRA, &plain);
+    return ours ? plain : STR_NONE;
 }
 
 struct str stash_get(struct stash *s, const struct stash_key *key, int64_t now_s, struct arena *a)

@@ -21,6 +21,8 @@ struct stash;
 /* size: bytes for entries, at least STASH_MIN. */
 struct stash *stash_new(size_t size);
 void stash_free(struct stash *s); /* NULL is fine */
+/* The key of its boxes, SEAL_KEY bytes: for fingerprints that are kept in them. */
+const uint8_t *stash_secret(const struct stash *s);
 
 struct stash_key {
     struct str owner; /* the client's name */

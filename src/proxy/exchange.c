@@ -144,6 +144,13 @@ struct recall exchange_recall(const struct exchange *x)
     };
 }
 
+void exchange_bind(struct exchange *x)
+{
+    const struct recall recall = exchange_recall(x);
+    if (x->keeps)
+        x->binding = recall_binding(&recall, x->decoded.request, &x->scratch);
+}
+
 void exchange_rewrite(struct exchange *x)
 {
     rope_done(&x->upstream);

@@ -96,7 +96,7 @@ struct exchange {
     unsigned rounds; /* how often the answer was continued */
     bool adapted;    /* the request was changed after upstream refused it */
     uint32_t unable; /* what the model refused then: enum model_can */
-    struct sha256 binding;
+    struct fingerprint binding;
     struct content content; /* of this round, when resumable or keeps */
     struct encoder *encoder;
     struct answer answer;
@@ -178,6 +178,8 @@ void exchange_part(struct exchange *x);
 
 /* Whose thinking is recalled and kept. */
 struct recall exchange_recall(const struct exchange *x);
+/* Notes what the thinking of the answer is bound to, when it is kept: the request as it is now. */
+void exchange_bind(struct exchange *x);
 /* Writes the request anew after it was changed. */
 void exchange_rewrite(struct exchange *x);
 /* Tokens of the answer; of one that broke off, by what was relayed of it. */

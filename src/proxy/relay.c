@@ -143,8 +143,7 @@ static bool adapt(struct exchange *x, struct str message)
     d->dropped = d->dropped.n
                      ? arena_printf(&x->keep, "%.*s, %.*s", STR_FMT(d->dropped), STR_FMT(gone))
                      : gone;
-    if (x->keeps)
-        x->binding = recall_binding(d->request, &x->scratch);
+    exchange_bind(x);
     LOG(LOG_WARN, "upstream refused what the table of models allows, sent again without it",
         LOG_STR("id", x->id), LOG_STR("model", d->request->model->id), LOG_STR("without", gone));
     exchange_rewrite(x);
@@ -266,10 +265,8 @@ static void keep_thinking(struct exchange *x)
         recall_keep(&recall, x->decoded.model, &x->binding, &x->content);
 }
 
-/*
- * The last event is here. The client is done; the upstream still owes the end of its message. The limits are settled
- * before the client can know, so its next request finds its lease free.
- */
+/* The last event is here. The client is done; the upstream still owes the end of its message. The
+ * limits are settled before the client can know, so its next request finds its lease free. */
 static void end_answer(struct exchange *x)
 {
     struct proxy *p = x->proxy;

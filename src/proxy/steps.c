@@ -162,8 +162,7 @@ static void prepare_content(struct exchange *x)
     struct messages_request *m = x->decoded.request;
     x->resumable = messages_has_server_tools(m);
     x->keeps = x->proxy->shared->stash && recall_expects(m);
-    if (x->keeps)
-        x->binding = recall_binding(m, &x->scratch);
+    exchange_bind(x);
     content_init(&x->content, x->resumable ? RESUMED_MAX : KEPT_MAX);
 }
 

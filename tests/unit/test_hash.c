@@ -134,13 +134,25 @@ static void test_seal_vector(void **state)
     static const char label[] = "feedfacedeadbeeffeedfacedeadbeefabaddad2";
     static const char plain[] = "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72"
                                 "1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39";
-    char k[64], b[128], l[32], p[64], out[64];
+    char k[64], b[128], l[32], p[64];
+    struct str out;
     (void)state;
     ssize_t kn = from_hex(key, k), bn = from_hex(box, b), ln = from_hex(label, l);
     ssize_t pn = from_hex(plain, p);
     assert_int_equal(kn, SEAL_KEY);
-    assert_true(seal_open((uint8_t *)k, str_of(l, (size_t)ln), str_of(b, (size_t)bn), out));
-    assert_memory_equal(out, p, (size_t)pn);
+    assert_true(seal_open((uint8_t *)k, str_of(l, (size_t)ln), b, (size_t)bn, &out));
+    assert_int_equal(out.n, pn);
+    assert_memory_equal(out.p, p, out.n);
+}
+
+/* Opens a copy. */
+static bool opens(const uint8_t *key, struct str label, const char *box, size_t n, struct str plain)
+{
+    char copy[64];
+    struct str out;
+    assert_true(n <= sizeof(copy));
+    memcpy(copy, box, n);
+    return seal_open(key, label, copy, n, &out) && str_eq(out, plain);
 }
 
 /* What was closed opens; with any byte changed, cut or added, or under another label, it does not. */
@@ -148,23 +160,41 @@ static void test_seal(void **state)
 {
     static const uint8_t key[SEAL_KEY] = {1}, other[SEAL_KEY] = {2};
     struct str plain = STR("thinking"), label = STR("ann");
-    char box[64], out[64];
+    char box[64];
     size_t n = plain.n + SEAL_EXTRA;
     (void)state;
     seal_close(key, label, plain, box);
-    assert_true(seal_open(key, label, str_of(box, n), out));
-    assert_memory_equal(out, plain.p, plain.n);
-    assert_false(seal_open(other, label, str_of(box, n), out));
-    assert_false(seal_open(key, STR("bob"), str_of(box, n), out));
+    assert_true(opens(key, label, box, n, plain));
+    assert_false(opens(other, label, box, n, plain));
+    assert_false(opens(key, STR("bob"), box, n, plain));
     for (size_t i = 0; i < n; i++) {
-        assert_false(seal_open(key, label, str_of(box, i), out));
+        assert_false(opens(key, label, box, i, plain));
         box[i] = (char)(box[i] ^ 1);
-        assert_false(seal_open(key, label, str_of(box, n), out));
+        assert_false(opens(key, label, box, n, plain));
         box[i] = (char)(box[i] ^ 1);
     }
-    assert_false(seal_open(key, label, str_of(box, n + 1), out));
+    assert_false(opens(key, label, box, n + 1, plain));
     seal_close(key, label, STR(""), box);
-    assert_true(seal_open(key, label, str_of(box, SEAL_EXTRA), out));
+    assert_true(opens(key, label, box, SEAL_EXTRA, STR("")));
+}
+
+/* A fingerprint is the tag of an empty box whose label is the last fingerprint and the piece. */
+static void test_fingerprint(void **state)
+{
+    static const uint8_t key[SEAL_KEY] = {1}, other[SEAL_KEY] = {2};
+    struct fingerprint one = {{7}}, two = one, three = one;
+    char label[16 + 3], box[SEAL_EXTRA] = {0};
+    (void)state;
+    memcpy(label, one.bytes, 16);
+    memcpy(label + 16, "abc", 3);
+    fingerprint_chain(key, &one, STR("abc"));
+    memcpy(box + 12, one.bytes, 16);
+    assert_true(opens(key, str_of(label, sizeof(label)), box, sizeof(box), STR("")));
+    fingerprint_chain(other, &two, STR("abc"));
+    assert_memory_not_equal(one.bytes, two.bytes, 16);
+    fingerprint_chain(key, &three, STR("ab"));
+    fingerprint_chain(key, &three, STR("c"));
+    assert_memory_not_equal(one.bytes, three.bytes, 16);
 }
 
 static void test_chain(void **state)
@@ -207,11 +237,11 @@ static void test_sha1(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sha256),    cmocka_unit_test(test_hmac),
-        cmocka_unit_test(test_equal),     cmocka_unit_test(test_siphash),
-        cmocka_unit_test(test_sip_keyed), cmocka_unit_test(test_chain),
-        cmocka_unit_test(test_seal),      cmocka_unit_test(test_seal_vector),
-        cmocka_unit_test(test_sha1),
+        cmocka_unit_test(test_sha256),      cmocka_unit_test(test_hmac),
+        cmocka_unit_test(test_equal),       cmocka_unit_test(test_siphash),
+        cmocka_unit_test(test_sip_keyed),   cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_seal),        cmocka_unit_test(test_seal_vector),
+        cmocka_unit_test(test_fingerprint), cmocka_unit_test(test_sha1),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
