@@ -11,7 +11,7 @@
 #include "base/hash.h"
 #include "llm/chat.h"
 
-#define UNBOUNDED 1e300
+#define UNBOUNDED 0x1p63 /* what does not fit into 64 bits */
 
 enum {
     VALUE_SHOWN_MAX = 64,
@@ -402,11 +402,10 @@ bool chat_check_required(struct chat *c)
 
 static bool has_type(struct jval v, enum field_type type)
 {
-    int64_t n;
     switch (type) {
     case ANY: return true;
     case BOOLEAN: return json_is(v, JSON_TRUE) || json_is(v, JSON_FALSE);
-    case INTEGER: return json_is(v, JSON_NUMBER) && json_i64(v, &n);
+    case INTEGER: return json_is_whole(v);
     case NUMBER: return json_is(v, JSON_NUMBER);
     case TEXT: return json_is(v, JSON_STRING);
     case LIST: return json_is(v, JSON_ARRAY);
@@ -422,14 +421,15 @@ static bool check_range(struct chat *c, const struct field *f, struct jval v)
     int64_t whole;
     if (f->type != INTEGER && f->type != NUMBER)
         return true;
-    if (json_i64(v, &whole))
+    bool fits = json_i64(v, &whole);
+    if (fits)
         n = (double)whole;
     else if (!json_f64(v, &n)) /* beyond all doubles */
         n = json_raw(v).p[0] == '-' ? -HUGE_VAL : HUGE_VAL;
-    if (n >= f->min && n <= f->max)
+    if (n >= f->min && n <= f->max && (fits || f->type == NUMBER))
         return true;
     const char *kind = f->type == INTEGER ? "integer" : "decimal";
-    bool below = n < f->min;
+    bool below = n < f->min || (n < 0 && !fits);
     struct str value = json_raw(v);
     value = str_head(value, size_min(value.n, VALUE_SHOWN_MAX));
     return chat_refuse(

@@ -40,9 +40,8 @@ static const char *type_name(struct jval v)
         [JSON_NUMBER] = "a number",  [JSON_STRING] = "a string", [JSON_ARRAY] = "an array",
         [JSON_OBJECT] = "an object",
     };
-    int64_t n;
     if (json_is(v, JSON_NUMBER))
-        return json_i64(v, &n) ? "an integer" : "a decimal";
+        return json_is_whole(v) ? "an integer" : "a decimal";
     return names[json_type(v)];
 }
 

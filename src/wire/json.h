@@ -118,6 +118,7 @@ static inline bool json_str_is(struct jval v, struct str s)
 /* A number that is an integer (1, 1.0, 1e2 are; 1.5 is not) and fits. */
 NODISCARD bool json_i64(struct jval v, int64_t *ret);
 NODISCARD bool json_f64(struct jval v, double *ret);
+bool json_is_whole(struct jval v); /* an integer, whether it fits or not */
 
 static inline bool json_true(struct jval v)
 {

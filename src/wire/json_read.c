@@ -183,6 +183,16 @@ bool json_i64(struct jval v, int64_t *ret)
     return true;
 }
 
+bool json_is_whole(struct jval v)
+{
+    int64_t n;
+    if (!json_is(v, JSON_NUMBER))
+        return false;
+    struct str s = json_raw(v);
+    return json_i64(v, &n) ||
+           (str_find(s, '.') == s.n && str_find(s, 'e') == s.n && str_find(s, 'E') == s.n);
+}
+
 bool json_f64(struct jval v, double *ret)
 {
     if (!json_is(v, JSON_NUMBER))

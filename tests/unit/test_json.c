@@ -437,6 +437,22 @@ static void test_i64(void **state)
     }
 }
 
+static void test_whole(void **state)
+{
+    static const char *const whole[] = {"0", "-7", "1e3", "2.0", "99999999999999999999999"};
+    static const char *const not_whole[] = {"1.5", "1e-3", "99999999999999999999999.5", "\"1\"",
+                                            "null"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(whole); i++) {
+        assert_int_equal(json_parse(&doc, str_c(whole[i])), JSON_OK);
+        assert_true(json_is_whole(json_root(&doc)));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(not_whole); i++) {
+        assert_int_equal(json_parse(&doc, str_c(not_whole[i])), JSON_OK);
+        assert_false(json_is_whole(json_root(&doc)));
+    }
+}
+
 static void test_f64(void **state)
 {
     static const struct {
@@ -650,25 +666,16 @@ static int done(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_accepted),
-        cmocka_unit_test(test_rejected),
-        cmocka_unit_test(test_decided),
-        cmocka_unit_test(test_cut_short),
-        cmocka_unit_test(test_error_at),
-        cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_nodes),
-        cmocka_unit_test(test_size),
-        cmocka_unit_test(test_duplicates),
-        cmocka_unit_test(test_key_length),
-        cmocka_unit_test(test_tape),
-        cmocka_unit_test(test_reuse),
-        cmocka_unit_test(test_access),
-        cmocka_unit_test(test_absent),
-        cmocka_unit_test(test_i64),
-        cmocka_unit_test(test_f64),
-        cmocka_unit_test(test_endless_number),
-        cmocka_unit_test(test_unescape),
-        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_accepted),   cmocka_unit_test(test_rejected),
+        cmocka_unit_test(test_decided),    cmocka_unit_test(test_cut_short),
+        cmocka_unit_test(test_error_at),   cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_nodes),      cmocka_unit_test(test_size),
+        cmocka_unit_test(test_duplicates), cmocka_unit_test(test_key_length),
+        cmocka_unit_test(test_tape),       cmocka_unit_test(test_reuse),
+        cmocka_unit_test(test_access),     cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_i64),        cmocka_unit_test(test_f64),
+        cmocka_unit_test(test_whole),      cmocka_unit_test(test_endless_number),
+        cmocka_unit_test(test_unescape),   cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_scans),
     };
     return cmocka_run_group_tests(tests, NULL, done);
