@@ -10,8 +10,8 @@
  * An answer's head is written out as one of HTTP/1.1 and read by the same parser: the same limits
  * hold, and who owns the call cannot tell the difference. nghttp2 has refused what HTTP/2 forbids.
  *
- * A stream that the upstream says it did not process (REFUSED_STREAM, or beyond the last id of a
- * GOAWAY) fails as unsent. nghttp2 must not be re-entered, so nothing is sent or received inside
+ * A stream that the upstream says it did not process (REFUSED_STREAM, HTTP_1_1_REQUIRED, or beyond
+ * the last id of a GOAWAY) fails as unsent. nghttp2 must not be re-entered, so nothing is sent or received inside
  * its callbacks: they only submit, and on_work sends at the end of the turn.
  */
 #include "http/pool_int.h"
@@ -201,8 +201,7 @@ void call_take_h2(struct list *waiting_node, struct session *s)
     struct call *c = CONTAINER_OF(waiting_node, struct call, waiting);
     int32_t id = submit(s, c);
     if (id < 0) { /* no stream ids are left */
-        s->leaving = true;
-        touch(s);
+        session_leave(s);
         call_fail(c, CALL_UNSENT, nghttp2_strerror(id));
         return;
     }
@@ -292,6 +291,8 @@ static int on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *ctx)
     struct call *c = nghttp2_session_get_stream_user_data(ng, frame->hd.stream_id);
     if (type == NGHTTP2_GOAWAY)
         s->leaving = true;
+    if (type == NGHTTP2_GOAWAY && frame->goaway.error_code == NGHTTP2_HTTP_1_1_REQUIRED)
+        pool_fall_back(s->pool);
     if (type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK))
         s->settled = true;
     if (!c)
@@ -331,15 +332,18 @@ static int on_data(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t
 /* Called for every stream, also for those that ended as they should. */
 static int on_close(nghttp2_session *ng, int32_t id, uint32_t code, void *ctx)
 {
-    (void)ctx;
+    struct session *s = ctx;
     struct call *c = nghttp2_session_get_stream_user_data(ng, id);
+    bool refused = code == NGHTTP2_REFUSED_STREAM || code == NGHTTP2_HTTP_1_1_REQUIRED;
+    if (code == NGHTTP2_HTTP_1_1_REQUIRED)
+        pool_fall_back(s->pool);
     if (c)
         c->h2.closed = true;
     if (!c || c->h2.ended)
         return 0;
-    if (code == NGHTTP2_REFUSED_STREAM && !c->answered)
+    if (refused && !c->answered)
         call_fail(c, CALL_UNSENT, "the upstream did not take the request");
-    else if (c->h2.was_reset || code == NGHTTP2_REFUSED_STREAM)
+    else if (c->h2.was_reset || refused)
         call_broken(c, "reset by the upstream");
     else
         call_fail(c, CALL_BAD_ANSWER, "not an HTTP answer");
@@ -387,6 +391,12 @@ bool session_has_room(const struct session *s)
 size_t session_load(const struct session *s)
 {
     return s->n_calls;
+}
+
+void session_leave(struct session *s)
+{
+    s->leaving = true;
+    touch(s);
 }
 
 struct session *session_of(struct list *node)

@@ -106,6 +106,8 @@ static void secure(struct dial *d)
     }
     stream_set_owner(d->stream, &handshake_owner, d);
     stream_start_tls(d->stream, d->target.tls, d->target.url.host);
+    if (d->target.only_http1)
+        stream_offer_http1(d->stream);
 }
 
 /* --- the proxy's tunnel --------------------------------------------------------------------- */

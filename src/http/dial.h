@@ -18,6 +18,7 @@ struct dial_target {
     bool has_proxy;
     struct url proxy;    /* through there: http, with optional userinfo for Basic authorization */
     struct tls_ctx *tls; /* for https */
+    bool only_http1;     /* whatever else tls would offer by ALPN */
 };
 
 /* Calls fn with an open stream (fn sets its owner), or NULL and the reason. error stays valid

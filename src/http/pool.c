@@ -4,6 +4,7 @@
 #include "http/pool_int.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 enum { UNKNOWN = 1 << 20 }; /* calls per dial, before the upstream's protocol is known */
@@ -168,6 +169,9 @@ static void on_dialed(void *ctx, struct stream *s, const char *error)
     forget_dialing(d);
     if (!s) {
         refuse_waiting(p, error);
+    } else if (speaks_h2(p, s) && p->options.target.only_http1) {
+        stream_close(&s); /* it began before that was known */
+        pool_redial(p);
     } else if (speaks_h2(p, s)) {
         pool_serve(p, session_new(p, s));
     } else if (p->options.http == POOL_HTTP_2) {
@@ -188,6 +192,17 @@ static void start_dial(struct pool *p)
     p->n_dials++;
     d->dial = dial_start(p->loop, p->dns, &p->options.target, p->options.connect_timeout_us,
                          on_dialed, d);
+}
+
+void pool_fall_back(struct pool *p)
+{
+    if (p->options.http != POOL_HTTP_AUTO || p->options.target.only_http1)
+        return; /* it is HTTP/2 or nothing, or has been asked for before */
+    LOG(LOG_INFO, "the upstream asks for HTTP/1.1", LOG_STR("host", p->options.target.url.host));
+    p->options.target.only_http1 = true;
+    p->per_dial = 1;
+    list_each (node, &p->sessions)
+        session_leave(session_of(node));
 }
 
 /* --- calls ---------------------------------------------------------------------------------- */

@@ -89,8 +89,9 @@ void pool_want(struct pool *p, struct list *waiting_node); /* a call waits for a
 void pool_unwant(struct pool *p, struct list *waiting_node);
 void pool_serve(struct pool *p, struct session *s); /* s may have room for calls that wait */
 void pool_redial(struct pool *p);                   /* a connection that calls counted on is gone */
-void pconn_give_back(struct pconn *c);              /* after a complete exchange */
-bool pconn_is_quiet(struct pconn *c); /* open, and nothing to read; takes a byte if there is one */
+void pool_fall_back(struct pool *p);   /* the upstream asks for HTTP/1.1 instead of HTTP/2 */
+void pconn_give_back(struct pconn *c); /* after a complete exchange */
+bool pconn_is_quiet(struct pconn *c);  /* open, and nothing to read; takes a byte if there is one */
 void pconn_close(struct pconn *c);
 
 /* client.c */
@@ -112,6 +113,7 @@ void call_ready(struct call *call, unsigned events);
 struct session *session_new(struct pool *p, struct stream *s); /* on p->sessions */
 void session_free(struct session *s);                          /* without calls; for pool_free */
 struct session *session_of(struct list *node);                 /* of p->sessions */
+void session_leave(struct session *s); /* takes no more calls, and ends with those it has */
 bool session_has_room(const struct session *s);
 size_t session_load(const struct session *s); /* streams in flight */
 void call_take_h2(struct list *waiting_node, struct session *s);

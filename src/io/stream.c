@@ -190,6 +190,11 @@ void stream_start_tls(struct stream *s, struct tls_ctx *tls, struct str server_n
     handshake(s, tls_client(tls, s->watch.fd, server_name));
 }
 
+void stream_offer_http1(struct stream *s)
+{
+    tls_offer_http1(s->tls);
+}
+
 void stream_accept_tls(struct stream *s, struct tls_server *tls)
 {
     handshake(s, tls_accept(tls, s->watch.fd));

@@ -46,6 +46,7 @@ struct stream *stream_connect(struct loop *l, const struct sock_addr *addr,
 /* Puts TLS on an open stream, as a client; server_name is for SNI and verification (a name or an IP
  * address), and sessions are kept and reused under it. on_open comes again. */
 void stream_start_tls(struct stream *s, struct tls_ctx *tls, struct str server_name);
+void stream_offer_http1(struct stream *s); /* nothing else, by ALPN; at once after it */
 
 /* The same as a server, on a stream that was accepted. */
 void stream_accept_tls(struct stream *s, struct tls_server *tls);

@@ -338,13 +338,22 @@ void tls_configure(SSL_CTX *ssl)
     SSL_CTX_set_read_ahead(ssl, 1); /* header and body of a record in one call */
 }
 
+/* For ALPN, best first, each behind its length. */
+static const unsigned char protocols[] = {2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
+
+enum { H2_PROTOCOL = 3 /* bytes */ };
+
 static void offer_protocols(SSL_CTX *ssl, const struct tls_options *o)
 {
-    static const unsigned char both[] = {2, 'h', '2', 8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
-    const unsigned char *first = o->alpn == ALPN_HTTP_1 ? both + 3 : both;
+    unsigned skipped = o->alpn == ALPN_HTTP_1 ? H2_PROTOCOL : 0;
 
     if (o->alpn != ALPN_NONE)
-        (void)SSL_CTX_set_alpn_protos(ssl, first, (unsigned)(both + sizeof(both) - first));
+        (void)SSL_CTX_set_alpn_protos(ssl, protocols + skipped, sizeof(protocols) - skipped);
+}
+
+void tls_offer_http1(struct tls *t)
+{
+    (void)SSL_set_alpn_protos(t->ssl, protocols + H2_PROTOCOL, sizeof(protocols) - H2_PROTOCOL);
 }
 
 static void configure(SSL_CTX *ssl, const struct tls_options *o)

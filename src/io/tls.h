@@ -106,6 +106,7 @@ struct tls_identity {
 
 /* For stream.c. Results of read and writev are stream.h's codes. */
 struct tls *tls_client(struct tls_ctx *c, int fd, struct str server_name);
+void tls_offer_http1(struct tls *t); /* by ALPN, and nothing else; before the handshake */
 struct tls *tls_accept(struct tls_server *c, int fd);
 void tls_free(struct tls *t);
 int tls_handshake(struct tls *t); /* 1 done, STREAM_AGAIN, STREAM_ERROR */

@@ -9,9 +9,17 @@ import threading
 import harness
 from harness import (Gone, each_request, free_port, message_start, sse, text_delta, text_events, text_start,
                      until)
-from http2 import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, REFUSED_STREAM, RST_STREAM, SETTINGS, block,
-                   frame)
+from http2 import (ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, HTTP_1_1_REQUIRED, PREFACE, REFUSED_STREAM,
+                   RST_STREAM, SETTINGS, block, frame)
 from test_upstream_tls import Case, server_context
+
+
+def frames_of(call):
+    """(kind, flags, stream) of each frame that comes."""
+    while True:
+        head = call.exactly(9)
+        call.exactly(int.from_bytes(head[:3], "big"))
+        yield head[3], head[4], struct.unpack(">I", head[5:])[0]
 
 
 class Front:
@@ -139,6 +147,43 @@ class Fallback(H2Case):
         until(lambda: front.lines(), "it is in the access log")
         self.assertEqual(front.lines()[0][0], "http/1.1")
 
+    def test_upstream_that_asks_for_http1(self):
+        """By a reset stream or a GOAWAY: the request goes again over HTTP/1.1, and so do all after it."""
+        for kind, payload in ((RST_STREAM, struct.pack(">I", HTTP_1_1_REQUIRED)),
+                              (GOAWAY, struct.pack(">II", 0, HTTP_1_1_REQUIRED))):
+            spoken = []
+
+            def script(call, kind=kind, payload=payload, spoken=spoken):
+                spoken.append(call.sock.selected_alpn_protocol())
+                if spoken[-1] != "h2":
+                    each_request(lambda call: call.answer())(call)
+                    return
+                call.exactly(len(PREFACE))
+                call.send(frame(SETTINGS) + frame(SETTINGS, ACK))
+                for kind_read, flags, stream in frames_of(call):
+                    if kind_read == DATA and flags & END_STREAM:
+                        call.send(frame(kind, 0, stream if kind == RST_STREAM else 0, payload))
+
+            context = server_context(self.local)
+            context.set_alpn_protocols(["h2", "http/1.1"])
+            proxy = self.http2(self.upstream(script, tls=context), CCPROXY_RETRIES=1)
+            self.assertEqual([proxy.chat(stream=stream).status for stream in (True, False, True)], [200] * 3)
+            self.assertEqual(spoken, ["h2", "http/1.1"])
+            self.assertEqual([proxy.ended(n)["attempts"] for n in (1, 2, 3)], [2, 1, 1])
+            self.assertEqual(len(proxy.logs("the upstream asks for HTTP/1.1")), 1)
+
+    def test_http1_is_asked_for_where_it_is_ruled_out(self):
+        def script(call):
+            call.exactly(len(PREFACE))
+            call.send(frame(SETTINGS) + frame(SETTINGS, ACK))
+            for kind, flags, stream in frames_of(call):
+                if kind == DATA and flags & END_STREAM:
+                    call.send(frame(RST_STREAM, 0, stream, struct.pack(">I", HTTP_1_1_REQUIRED)))
+
+        proxy = self.proxy(self.upstream(script), CCPROXY_UPSTREAM_HTTP="h2c", CCPROXY_RETRIES=1)
+        self.assert_error(proxy.chat(), 503, "upstream_unavailable")
+        self.assertEqual(proxy.ended()["attempts"], 2)
+
     def test_words_that_do_not_fit(self):
         for url, word in (("https://localhost", "h2c"), ("http://localhost", "2"),
                           ("https://localhost", "3")):
@@ -169,10 +214,7 @@ class Retries(harness.TestCase):
         def script(call):
             call.exactly(len(PREFACE))
             call.send(frame(SETTINGS))
-            while True:
-                head = call.exactly(9)
-                kind, flags, stream = head[3], head[4], struct.unpack(">I", head[5:])[0]
-                call.exactly(int.from_bytes(head[:3], "big"))
+            for kind, flags, stream in frames_of(call):
                 if kind == SETTINGS and not flags & ACK:
                     call.send(frame(SETTINGS, ACK))
                 if kind == DATA and flags & END_STREAM:
