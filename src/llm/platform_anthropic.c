@@ -16,15 +16,15 @@ static bool write_head(const struct platform_call *c, struct str method, struct 
            (c->betas.n == 0 || h1_write_field(out, STR("anthropic-beta"), c->betas)) &&
            (c->traceparent.n == 0 || h1_write_field(out, STR("traceparent"), c->traceparent)) &&
            (c->tracestate.n == 0 || h1_write_field(out, STR("tracestate"), c->tracestate)) &&
-           h1_write_field(out, STR("user-agent"), STR("ccproxy")) &&
-           h1_write_field(out, STR("accept"), STR("application/json")) &&
-           h1_write_field(out, STR("accept-encoding"), STR("identity"));
+           buf_lit(out, "user-agent: ccproxy\r\n"
+                        "accept: application/json\r\n"
+                        "accept-encoding: identity\r\n");
 }
 
 static bool messages_head(const struct platform_call *c, struct buf *out)
 {
     return write_head(c, STR("POST "), STR("/v1/messages"), out) &&
-           h1_write_field(out, STR("content-type"), STR("application/json")) &&
+           buf_lit(out, "content-type: application/json\r\n") &&
            h1_write_field_u64(out, STR("content-length"), c->body_len) && buf_lit(out, "\r\n");
 }
 

@@ -70,7 +70,7 @@ void reply_head(struct exchange *x, int status, struct str content_type)
     reply_lines(r, x->is_page ? own_page : no_page);
     door_reply_origin(x);
     if (x->endpoint && x->endpoint->dialect) {
-        reply_field(r, STR("Openai-Version"), STR("2020-10-01"));
+        reply_lines(r, STR("Openai-Version: 2020-10-01\r\n"));
         reply_field_u64(r, STR("Openai-Processing-Ms"), (clock_us() - x->started_us) / 1000);
         if (x->upstream_id.n)
             reply_field(r, STR("Request-Id"), x->upstream_id);
