@@ -13,7 +13,7 @@ PIXEL = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChw
 IMAGE = "messages[0].content[0].image_url.url"
 TOOL = "tools[0].function.parameters"
 TYPE, MISSING, VALUE = "invalid_type", "missing_required_parameter", "invalid_value"
-BELOW, ABOVE = "integer_below_min_value", "decimal_above_max_value"
+BELOW, TOO_MUCH, ABOVE = "integer_below_min_value", "integer_above_max_value", "decimal_above_max_value"
 
 
 def user(*parts):
@@ -46,7 +46,7 @@ FIELDS = [
     ("array_above_max_length", "messages", {"messages": USER * 100001}),
     (BELOW, "max_tokens", {"max_tokens": 0}), (BELOW, "max_tokens", {"max_tokens": -1}),
     (TYPE, "max_tokens", {"max_tokens": "5"}), (TYPE, "max_tokens", {"max_tokens": 1.5}),
-    (TYPE, "max_tokens", {"max_tokens": True}), (TYPE, "max_tokens", {"max_tokens": 2**63}),
+    (TYPE, "max_tokens", {"max_tokens": True}), (TOO_MUCH, "max_tokens", {"max_tokens": 2**63}),
     (BELOW, "max_completion_tokens", {"max_completion_tokens": 0}),
     ("decimal_below_min_value", "temperature", {"temperature": -0.1}), (ABOVE, "temperature", {"temperature": 2.1}),
     (TYPE, "temperature", {"temperature": "1"}), (ABOVE, "top_p", {"top_p": 1.1}),
@@ -55,8 +55,8 @@ FIELDS = [
     (TYPE, "stream_options", {"stream_options": []}), (TYPE, "user", {"user": 5}),
     (TYPE, "metadata", {"metadata": []}), ("string_above_max_length", "metadata.a", {"metadata": {"a": "v" * 1000}}),
     ("object_above_max_properties", "metadata", {"metadata": {str(i): "x" for i in range(20)}}),
-    (TYPE, "logit_bias", {"logit_bias": []}), ("integer_above_max_value", "top_logprobs", {"top_logprobs": 21}),
-    (ABOVE, "presence_penalty", {"presence_penalty": 3}), (TYPE, "seed", {"seed": 2**70}),
+    (TYPE, "logit_bias", {"logit_bias": []}), (TOO_MUCH, "top_logprobs", {"top_logprobs": 21}),
+    (ABOVE, "presence_penalty", {"presence_penalty": 3}), (TOO_MUCH, "seed", {"seed": 2**70}),
     (VALUE, "service_tier", {"service_tier": "x"}), (VALUE, "reasoning_effort", {"reasoning_effort": "x"}),
     ("unsupported_value", "modalities", {"modalities": ["audio"]}), (BELOW, "top_k", {"top_k": -1}),
     (VALUE, "response_format.type", {"response_format": {"type": "x"}}),
@@ -122,7 +122,7 @@ BODIES = [b"", b"  ", b"null", b"[]", b'"x"', b"5", b"{", chat("") + "x", chat("
           chat("").replace('"role"', '"role":"system","role"'), chat(',"x":' + "[" * 70 + "]" * 70), "[" * 100000,
           '{"a":' * 100000, chat(',"' + "k" * 100000 + '":1')]
 NUMBERS = [("temperature", "1e400", ABOVE), ("temperature", "-1e400", "decimal_below_min_value"), ("max_tokens", "1e400", TYPE),
-           ("max_tokens", "-0", BELOW), ("seed", "9" * 1000, TYPE), ("temperature", "9" * 1000, ABOVE)]
+           ("max_tokens", "-0", BELOW), ("seed", "9" * 1000, TOO_MUCH), ("temperature", "9" * 1000, ABOVE)]
 KINDS = ["text/html", "application/xml", "multipart/form-data; boundary=x", "application/octet-stream", "json", "application/jsonp",
          "application/json, text/plain", "application/json; charset=utf-16", "application/json;charset=ISO-8859-1",
          'text/plain; charset="utf-32"', "application/json; charset=utf-8; charset=utf-16", "application/json; charset="]
