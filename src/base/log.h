@@ -36,8 +36,13 @@ struct log_field {
 #define LOG_BOOL(k, v) ((struct log_field){.key = LOG_KEY(k), .type = LOG_FIELD_BOOL, .i = (v)})
 #define LOG_MS(k, us)                                                                              \
     ((struct log_field){.key = LOG_KEY(k), .type = LOG_FIELD_MS, .i = (int64_t)(us)})
-#define LOG_NOTHING     ((struct log_field){.key = {NULL, 0}})
-#define LOG_IF(c, f)    ((c) ? (f) : LOG_NOTHING)
+#define LOG_NOTHING ((struct log_field){.key = {NULL, 0}})
+
+/* A field that is there only when it says something. */
+static inline struct log_field log_if(bool says, struct log_field f)
+{
+    return says ? f : LOG_NOTHING;
+}
 
 /* Fields may be none: a skipped one in front keeps the table from being empty, and the comma that
  * LOG adds keeps the variable arguments of LOG_LINE from being none. */

@@ -121,7 +121,7 @@ static void say_fails(struct exporter *e, const char *error)
         return;
     e->told = true;
     LOG(LOG_WARN, "spans cannot be exported, they wait", LOG_STR("host", e->url.host),
-        LOG_IF(e->status, LOG_INT("status", e->status)), LOG_IF(error, LOG_CSTR("error", error)),
+        log_if(e->status, LOG_INT("status", e->status)), log_if(error, LOG_CSTR("error", error)),
         LOG_INT("waiting", spans_waiting(e->spans)));
 }
 

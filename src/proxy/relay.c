@@ -175,7 +175,7 @@ static void on_upstream_error(struct exchange *x, int status, struct str body)
     upstream_error_read(status, body, &x->proxy->doc, &x->keep, &e);
     LOG(LOG_INFO, "upstream error", LOG_STR("id", x->id), LOG_INT("status", status),
         LOG_STR("type", name_or_none(e.type)),
-        LOG_IF(e.code.n, LOG_STR("code", name_or_none(e.code))));
+        log_if(e.code.n, LOG_STR("code", name_or_none(e.code))));
     if (e.kind == UPSTREAM_INVALID_REQUEST && status == 400 && adapt(x, e.message))
         return;
     if (str_eq(e.param, STR("max_tokens")) && x->decoded.max_tokens_name.n)
@@ -319,7 +319,7 @@ static void send_keepalive(struct exchange *x)
 static void log_odd_stop(const struct exchange *x, struct str reason)
 {
     LOG(LOG_WARN, "upstream ended an answer for a reason that is not known", LOG_STR("id", x->id),
-        LOG_IF(reason.n, LOG_STR("reason", name_or_none(reason))));
+        log_if(reason.n, LOG_STR("reason", name_or_none(reason))));
 }
 
 /* Message_stop: the end of the answer, or of a round of it. */
